@@ -1,0 +1,57 @@
+"""Activities of a Bitrix24 CRM as pandas DataFrames.
+
+>>> import b24frames as b24
+>>> with b24.practice_portal() as portal:
+...     df = b24.read_activities([1, 2, 3], portal)
+>>> df.loc[1, "SUBJECT"]
+'...'
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from b24frames import accessor, errors, schema
+from b24frames._version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from b24frames.activities import read_activities
+    from b24frames.cache import ActivityCache
+    from b24frames.panel import LookupPanel
+    from b24frames.portal import Portal
+    from b24frames.practice import practice_portal
+
+__all__ = [
+    "ActivityCache",
+    "LookupPanel",
+    "Portal",
+    "errors",
+    "practice_portal",
+    "read_activities",
+    "schema",
+]
+
+# Loaded when first used: an import of b24frames costs little more than one of pandas.
+_LAZY = {
+    "ActivityCache": "cache",
+    "LookupPanel": "panel",
+    "Portal": "portal",
+    "practice_portal": "practice",
+    "read_activities": "activities",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+accessor.register()

@@ -1,0 +1,324 @@
+"""`read_activities`: ids in, typed DataFrame out."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from datetime import tzinfo
+from tempfile import TemporaryFile
+from typing import Any, Literal, TypedDict, Unpack, overload
+
+import pandas as pd
+
+from b24frames import options
+from b24frames.cache import ActivityCache, parse_age
+from b24frames.errors import (
+    MissingActivitiesError,
+    MissingActivitiesWarning,
+    name_some,
+    warn_caller,
+)
+from b24frames.frame import Backend, Layout, OnBadValue, build_frame, sort_extras
+from b24frames.ids import parse_ids
+from b24frames.portal import Portal
+from b24frames.records import Freshness, Reading, Records, SpooledRecords, Via, fetch_records
+
+Missing = Literal["raise", "warn", "ignore", "keep"]
+CachePlace = ActivityCache | str | os.PathLike[str] | bool
+
+
+class ReadOptions(TypedDict, total=False):
+    """The keywords of `read_activities`, but for ``chunksize``."""
+
+    columns: Iterable[str] | None
+    index_col: str | None
+    dtype_backend: Backend
+    tz: str | tzinfo
+    missing: Missing
+    on_bad_value: OnBadValue
+    cache: CachePlace
+    max_age: Any
+    only_if_cached: bool
+    stale_if_error: bool
+    via: Via
+    progress: bool | None
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A call of `read_activities` whose arguments have been checked."""
+
+    ids: list[int]
+    portal: Portal
+    own_portal: bool
+    layout: Layout
+    freshness: Freshness
+    missing: Missing
+    cache: CachePlace
+    via: Via
+    chunksize: int | None
+    progress: bool | None
+
+
+@overload
+def read_activities(
+    ids: object,
+    portal: Portal | str | None = ...,
+    *,
+    chunksize: None = ...,
+    **options: Unpack[ReadOptions],
+) -> pd.DataFrame: ...
+@overload
+def read_activities(
+    ids: object,
+    portal: Portal | str | None = ...,
+    *,
+    chunksize: int,
+    **options: Unpack[ReadOptions],
+) -> Iterator[pd.DataFrame]: ...
+def read_activities(
+    ids: object,
+    portal: Portal | str | None = None,
+    *,
+    columns: Iterable[str] | None = None,
+    index_col: str | None = "ID",
+    dtype_backend: Backend = "numpy_nullable",
+    tz: str | tzinfo = "UTC",
+    missing: Missing = "warn",
+    on_bad_value: OnBadValue = "warn",
+    cache: CachePlace = True,
+    max_age: Any = "1h",
+    only_if_cached: bool = False,
+    stale_if_error: bool = False,
+    via: Via = "get",
+    chunksize: int | None = None,
+    progress: bool | None = None,
+) -> pd.DataFrame | Iterator[pd.DataFrame]:
+    """Read activities of a Bitrix24 portal into a typed DataFrame.
+
+    Parameters
+    ----------
+    ids : int, str of digits, or iterable of them
+        The activities: a single id, or any iterable of ids (range, generator, ndarray, Series,
+        Index). Duplicates are read once.
+    portal : Portal or str, optional
+        The portal, or the URL of an incoming webhook; by default the URL in the environment
+        variable ``B24_WEBHOOK_URL``.
+    columns : iterable of str, optional
+        The fields to keep, in that order; by default all.
+    index_col : str or None, default "ID"
+        The field that becomes the index; None: a RangeIndex, and ID stays a column.
+    dtype_backend : {"numpy_nullable", "pyarrow"}, default "numpy_nullable"
+        The family of dtypes; ``"pyarrow"`` needs the extra ``arrow``.
+    tz : str or tzinfo, default "UTC"
+        The zone of every datetime column; instants never change.
+    missing : {"warn", "raise", "ignore", "keep"}, default "warn"
+        What to do about ids without a record; ``"keep"`` gives each a row of NA.
+    on_bad_value : {"warn", "raise"}, default "warn"
+        What to do about a value that cannot be understood: NA and a warning, or an error.
+    cache : bool, path-like or ActivityCache, default True
+        Where entries are kept: the default cache, nowhere (False), or at a path.
+    max_age : str, timedelta, 0 or None, default "1h"
+        The oldest cache entry to accept, as anything `pandas.Timedelta` takes; 0: always ask the
+        portal; None: any age. That an id has no record is believed for ten minutes at most.
+    only_if_cached : bool, default False
+        Never ask the portal; ids that are not in the cache are missing.
+    stale_if_error : bool, default False
+        When the portal is out of reach, take older entries, with a warning.
+    via : {"get", "list"}, default "get"
+        The REST method: ``crm.activity.get`` [1]_, 50 ids a request, or ``crm.activity.list``
+        [2]_, 2 500 ids a request.
+    chunksize : int, optional
+        Return an iterator of frames of so many rows in place of one frame, all with the same
+        columns and dtypes. Everything is fetched first, into a temporary file.
+    progress : bool, optional
+        Show a progress bar; by default in notebooks and terminals when it takes a while.
+
+    Returns
+    -------
+    pandas.DataFrame, shape (m, k)
+        One row for each distinct id with a record, in the order of first appearance. The same
+        columns and dtypes whatever the data: the 39 fields of the method's page [1]_, then
+        fields that only some portals send. Or an iterator of such frames.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument that is not accepted; before any request.
+    ImportError
+        ``dtype_backend="pyarrow"`` without pyarrow.
+    MissingActivitiesError
+        Some ids have no record, and ``missing="raise"``.
+    BadValueError
+        A value cannot be understood, and ``on_bad_value="raise"``.
+    PortalError
+        The portal refused, or was out of reach; what had been received is in the cache.
+
+    Warns
+    -----
+    MissingActivitiesWarning, BadValueWarning, StaleDataWarning, CacheWarning
+        What the names say; the messages name the ids.
+
+    Notes
+    -----
+    Every answer is cached before the next request is sent, so an interrupted read goes on where
+    it stopped. ``df.attrs["b24"]`` and ``df.b24.report`` tell what was read, from where, and what
+    is missing and why.
+
+    References
+    ----------
+    .. [1] https://apidocs.bitrix24.com/api-reference/crm/timeline/activities/activity-base/crm-activity-get.html
+    .. [2] https://apidocs.bitrix24.com/api-reference/crm/timeline/activities/activity-base/crm-activity-list.html
+
+    Examples
+    --------
+    >>> df = read_activities([3, 1, 2], portal, columns=["TYPE_ID", "COMPLETED"])
+    >>> df.dtypes
+    TYPE_ID        Int64
+    COMPLETED    boolean
+    dtype: object
+    >>> df.index
+    Index([3, 1, 2], dtype='Int64', name='ID')
+    """
+    request = _Request(
+        ids=parse_ids(ids),
+        portal=portal if isinstance(portal, Portal) else options.make_portal(portal),
+        own_portal=not isinstance(portal, Portal),
+        layout=Layout(
+            columns=options.check_columns(columns),
+            index_col=options.check_index_col(index_col),
+            dtype_backend=options.check_backend(dtype_backend),
+            tz=options.check_tz(tz),
+            on_bad_value=options.check_choice("on_bad_value", on_bad_value, OnBadValue),
+        ),
+        freshness=Freshness(
+            parse_age(max_age, "max_age"),
+            options.check_choice("only_if_cached", only_if_cached, Literal[True, False]),
+            options.check_choice("stale_if_error", stale_if_error, Literal[True, False]),
+        ),
+        missing=options.check_choice("missing", missing, Missing),
+        cache=options.check_cache(cache, needed=only_if_cached or stale_if_error),
+        via=options.check_choice("via", via, Via),
+        chunksize=options.check_chunksize(chunksize),
+        progress=options.check_choice("progress", progress, Literal[True, False, None]),
+    )
+    frames = _read(request)
+    return next(frames) if chunksize is None else frames
+
+
+def _read(request: _Request) -> Iterator[pd.DataFrame]:
+    """Fetch the records and yield their frames: one, or one for each chunk of rows."""
+    records: Records = {}
+    with ExitStack() as stack:
+        if request.chunksize is not None:
+            records = SpooledRecords(stack.enter_context(TemporaryFile()))
+        reading = _fetch(request, records)
+        attrs = _attrs(request.portal, reading)
+        _report_missing(request, records, reading, attrs)
+        keep = request.missing == "keep"
+        ids = [i for i in request.ids if keep or i in records]
+        if request.chunksize is None:
+            yield _frame(request, records, ids, attrs)
+            return
+        # All chunks have the columns of the whole, so the extra ones are looked for first.
+        extras = sort_extras({name for i in ids for name in _record(records, i)})
+        for start in range(0, len(ids) or 1, request.chunksize):
+            chunk = ids[start : start + request.chunksize]
+            yield _frame(request, records, chunk, attrs, extras)
+
+
+def _fetch(request: _Request, records: Records) -> Reading:
+    """Fetch the records of a request, with a progress bar, and close what was opened for it."""
+    portal, cache = request.portal, request.cache
+    with ExitStack() as stack:
+        if request.own_portal:
+            stack.enter_context(closing(portal))
+        if cache is True:
+            cache = stack.enter_context(closing(ActivityCache(portal.cache_path)))
+        elif isinstance(cache, (str, os.PathLike)):
+            cache = stack.enter_context(closing(ActivityCache(cache)))
+        advance = stack.enter_context(_progress_bar(len(request.ids), request.progress))
+        return fetch_records(
+            request.ids, portal, cache or None, records, request.freshness, request.via, advance
+        )
+
+
+def _frame(
+    request: _Request,
+    records: Records,
+    ids: Sequence[int],
+    attrs: dict[str, Any],
+    extras: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Return the frame of some of the records."""
+    frame = build_frame((_record(records, i) for i in ids), request.layout, extras)
+    frame.attrs["b24"] = dict(attrs)
+    return frame
+
+
+def _record(records: Records, i: int) -> dict[str, Any]:
+    """Decode one record; of a missing one only the id is known."""
+    record: dict[str, Any] = json.loads(records[i]) if i in records else {"ID": i}
+    return record
+
+
+def _attrs(portal: Portal, reading: Reading) -> dict[str, Any]:
+    """Return what `df.attrs["b24"]` tells of a read: small, JSON-able, without secrets."""
+    reasons: dict[str, list[int]] = {}
+    for i, reason in reading.missing.items():
+        reasons.setdefault(reason, []).append(i)
+    return {
+        "portal": portal.address,
+        "user_id": portal.user_id,
+        "requested": reading.requested,
+        "from_cache": reading.from_cache,
+        "fetched": reading.fetched,
+        "http_requests": reading.http_requests,
+        "missing": list(reading.missing),
+        "missing_reasons": reasons,
+        "stale": reading.stale,
+        "read_at": reading.read_at,
+    }
+
+
+def _report_missing(
+    request: _Request, records: Records, reading: Reading, attrs: dict[str, Any]
+) -> None:
+    """Name the ids without a record, as the caller chose."""
+    if not reading.missing or request.missing in ("ignore", "keep"):
+        return
+    named = [f"{i} ({reason})" for i, reason in reading.missing.items()]
+    message = f"{len(named)} of {reading.requested} activities have no record: {name_some(named)}"
+    if request.missing == "warn":
+        warn_caller(message, MissingActivitiesWarning)
+        return
+    found = [i for i in request.ids if i in records]
+    frame = _frame(request, records, found, attrs)
+    raise MissingActivitiesError(message, list(reading.missing), frame)
+
+
+@contextmanager
+def _progress_bar(total: int, progress: bool | None) -> Iterator[Callable[[int], object]]:
+    """Show a progress bar; by default in notebooks and terminals, when it takes a while."""
+    if progress is False or not total:
+        yield lambda _: None
+        return
+    # Here, because in a notebook it imports ipywidgets.
+    from tqdm.asyncio import tqdm_asyncio
+    from tqdm.auto import tqdm
+
+    # None: tqdm shows nothing where stderr is no terminal; it does not know notebooks.
+    in_notebook = tqdm is not tqdm_asyncio
+    hidden = False if progress or in_notebook else None
+    with tqdm(
+        total=total,
+        desc="activities",
+        unit="",
+        disable=hidden,
+        delay=0 if progress else 1,
+        leave=bool(progress),
+    ) as bar:
+        yield bar.update

@@ -1,0 +1,296 @@
+"""Every error and warning of b24frames, and the way from a portal's answer to its error.
+
+::
+
+    B24Error
+    ├── PortalError                  the portal, or the way to it, refused a call
+    │   ├── AuthenticationError      the webhook's secret or the access token is not accepted
+    │   ├── PermissionDeniedError    accepted, but not allowed to do this
+    │   ├── RateLimitError           too many requests (transient)
+    │   ├── OperatingTimeError       too much operating time used (transient)
+    │   ├── PortalBlockedError       REST is switched off for this portal
+    │   ├── PortalUnavailableError   internal error, gateway, connection, timeout (transient)
+    │   ├── InvalidAnswerError       an answer that is not of the REST API's form (transient)
+    │   ├── ActivityNotFoundError    no such activity, or not visible to this user
+    │   └── ActivityRefusedError     the activity is there, but this method does not give it
+    ├── MissingActivitiesError       (also a KeyError) some ids have no record
+    ├── BadValueError                (also a ValueError) a value that cannot be understood
+    └── CacheError                   the cache's file cannot be read or written
+
+    B24Warning (a UserWarning)
+    ├── MissingActivitiesWarning
+    ├── BadValueWarning
+    ├── StaleDataWarning
+    └── CacheWarning
+
+References
+----------
+.. [1] https://apidocs.bitrix24.com/api-reference/crm/timeline/activities/activity-base/crm-activity-get.html
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+_PACKAGE_DIR = str(Path(__file__).parent)
+
+
+class B24Error(Exception):
+    """Root of all errors of b24frames."""
+
+    def __str__(self) -> str:
+        # KeyError would show the repr of its argument.
+        return str(self.args[0]) if self.args else ""
+
+
+class PortalError(B24Error):
+    """A call that the portal, or the way to it, refused.
+
+    Parameters
+    ----------
+    description : str
+        What happened, in the portal's words or in ours.
+    code : str
+        The portal's error code; often empty.
+    http_status : int or None
+        Status of the HTTP answer; None where there was none (no connection), and for one
+        command of a batch.
+    method : str
+        The REST method that was called, such as ``crm.activity.get``.
+    retry_after : float or None
+        Seconds after which the call is worth repeating, where the portal said so [s].
+
+    Attributes
+    ----------
+    retryable : bool
+        Whether the same call may succeed later (transient) or not (final).
+
+    Examples
+    --------
+    >>> error = RateLimitError("Too many requests", code="QUERY_LIMIT_EXCEEDED", http_status=503)
+    >>> error.retryable, error.http_status
+    (True, 503)
+    """
+
+    retryable: bool = False
+    hint: str = ""
+
+    def __init__(
+        self,
+        description: str = "",
+        *,
+        code: str = "",
+        http_status: int | None = None,
+        method: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(description)
+        self.description = description
+        self.code = code
+        self.http_status = http_status
+        self.method = method
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        text = self.description.rstrip(". ") or "the portal gave no reason"
+        facts = [self.code] if self.code else []
+        facts += [f"HTTP {self.http_status}"] if self.http_status else []
+        text = f"{self.method}: {text}" if self.method else text
+        text = f"{text} ({', '.join(facts)})" if facts else text
+        return f"{text}. {self.hint}" if self.hint else text
+
+
+class AuthenticationError(PortalError):
+    """The portal does not accept the webhook's secret or the access token."""
+
+    hint = "Check the webhook (it may have been deleted or changed) or the access token."
+
+
+class PermissionDeniedError(PortalError):
+    """The credential is accepted but not allowed to do this."""
+
+    hint = "Check that the webhook has the scope 'crm' and that its user may read activities."
+
+
+class RateLimitError(PortalError):
+    """The portal's request rate is used up (QUERY_LIMIT_EXCEEDED)."""
+
+    retryable = True
+
+
+class OperatingTimeError(PortalError):
+    """The method's operating time is used up (OPERATION_TIME_LIMIT)."""
+
+    retryable = True
+
+
+class PortalBlockedError(PortalError):
+    """REST is switched off for the whole portal (OVERLOAD_LIMIT, PORTAL_DELETED)."""
+
+    hint = "Waiting does not help: ask the portal's administrator or Bitrix24 support."
+
+
+class PortalUnavailableError(PortalError):
+    """The portal did not answer, or answered with an internal or gateway error."""
+
+    retryable = True
+
+
+class InvalidAnswerError(PortalError):
+    """The answer is not JSON, or not of the form that the REST API documents."""
+
+    retryable = True
+
+
+class ActivityNotFoundError(PortalError):
+    """The activity does not exist, or this user may not see it: the portal does not say which."""
+
+
+class ActivityRefusedError(PortalError):
+    """The activity exists, but the portal does not give it by this method."""
+
+
+class MissingActivitiesError(B24Error, KeyError):
+    """Some ids have no record, and the caller chose ``missing="raise"``.
+
+    Parameters
+    ----------
+    message : str
+        Names the ids.
+    ids : sequence of int
+        The ids without a record, in the order asked for.
+    frame : pandas.DataFrame or None
+        The rows that were found.
+    """
+
+    def __init__(self, message: str = "", ids: Sequence[int] = (), frame: Any = None) -> None:
+        super().__init__(message)
+        self.ids = list(ids)
+        self.frame = frame
+
+
+class BadValueError(B24Error, ValueError):
+    """A value cannot be understood, and the caller chose ``on_bad_value="raise"``."""
+
+
+class CacheError(B24Error):
+    """The cache's file cannot be read or written."""
+
+
+class B24Warning(UserWarning):
+    """Root of all warnings of b24frames."""
+
+
+class MissingActivitiesWarning(B24Warning):
+    """Some ids have no record; the message names them."""
+
+
+class BadValueWarning(B24Warning):
+    """Values that cannot be understood became NA; the message names field, ids and values."""
+
+
+class StaleDataWarning(B24Warning):
+    """The portal is out of reach and older cache entries were used in its place."""
+
+
+class CacheWarning(B24Warning):
+    """The cache could not be read or written; the read went on without it."""
+
+
+# Codes of the REST API's "Statuses and System Error Codes" that decide alone, whatever the status.
+_KINDS: Mapping[str, type[PortalError]] = {
+    "NO_AUTH_FOUND": AuthenticationError,
+    "EXPIRED_TOKEN": AuthenticationError,
+    "INVALID_TOKEN": AuthenticationError,
+    "INSUFFICIENT_SCOPE": PermissionDeniedError,
+    "INVALID_CREDENTIALS": PermissionDeniedError,
+    "USER_ACCESS_ERROR": PermissionDeniedError,
+    "ACCESS_DENIED": PermissionDeniedError,
+    "QUERY_LIMIT_EXCEEDED": RateLimitError,
+    "OPERATION_TIME_LIMIT": OperatingTimeError,
+    "OVERLOAD_LIMIT": PortalBlockedError,
+    "PORTAL_DELETED": PortalBlockedError,
+    "INTERNAL_SERVER_ERROR": PortalUnavailableError,
+    "ERROR_UNEXPECTED_ANSWER": PortalUnavailableError,
+    "ERROR_BATCH_METHOD_NOT_ALLOWED": PortalError,
+    "ERROR_BATCH_LENGTH_EXCEEDED": PortalError,
+    "INVALID_REQUEST": PortalError,
+    "ERROR_MANIFEST_IS_NOT_AVAILABLE": PortalError,
+    "ERROR_METHOD_NOT_FOUND": PortalError,
+}
+
+
+def error_from_answer(
+    answer: Mapping[str, Any],
+    *,
+    method: str,
+    http_status: int | None = None,
+    retry_after: float | None = None,
+) -> PortalError:
+    """Return the error that an answer with the key ``error`` is.
+
+    The code decides first, then (it is often empty) the description, then the HTTP status.
+    """
+    code = str(answer.get("error") or "")
+    description = str(answer.get("error_description") or "")
+    kind = (
+        _KINDS.get(code.upper())
+        or _activity_error(method, description, http_status)
+        or _error_of_status(http_status)
+    )
+    return kind(
+        description,
+        code=code,
+        http_status=http_status,
+        method=method,
+        retry_after=retry_after,
+    )
+
+
+def _activity_error(
+    method: str, description: str, http_status: int | None
+) -> type[PortalError] | None:
+    """Tell what an error without a system code says about the one activity asked for."""
+    if method.lower() != "crm.activity.get" or http_status not in (None, 400, 403, 404):
+        return None
+    words = description.lower()
+    if "not found" in words or "access denied" in words:
+        return ActivityNotFoundError
+    return ActivityRefusedError
+
+
+def _error_of_status(http_status: int | None) -> type[PortalError]:
+    """Fall back on the HTTP status where neither code nor description is known."""
+    if http_status == 401:
+        return AuthenticationError
+    if http_status == 403:
+        return PermissionDeniedError
+    if http_status == 429:
+        return RateLimitError
+    if http_status is not None and http_status >= 500:
+        return PortalUnavailableError
+    return PortalError
+
+
+def name_some(items: Sequence[object], most: int = 5) -> str:
+    """Return the first items as text, and how many more there are.
+
+    Examples
+    --------
+    >>> name_some([3, 1, 4, 1, 5, 9, 2])
+    '3, 1, 4, 1, 5 and 2 more'
+    """
+    text = ", ".join(str(item) for item in items[:most])
+    return f"{text} and {len(items) - most} more" if len(items) > most else text
+
+
+def warn_caller(message: str, category: type[B24Warning]) -> None:
+    """Warn at the line that called into b24frames, however deep the call went."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE_DIR):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)

@@ -1,0 +1,114 @@
+"""What a caller may name activities by, read into distinct ids."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
+
+_MOST = 2**63 - 1
+_ACCEPTED = "accepted are positive whole numbers, as int, str of digits or whole float"
+_RANGE = re.compile(r"\s*([0-9]{1,19})\s*(?:-\s*([0-9]{1,19})\s*)?", re.ASCII)
+_MOST_IN_TEXT = 10_000_000
+
+
+def parse_ids(ids: object) -> list[int]:
+    """Return the distinct ids, in the order of first appearance.
+
+    Parameters
+    ----------
+    ids : int, str of digits, or iterable of them
+        A single id, or any iterable of ids: list, range, generator, ndarray, Series, Index.
+
+    Returns
+    -------
+    list of int
+
+    Raises
+    ------
+    TypeError, ValueError
+        A value that is no id; the message names it and its position.
+
+    Examples
+    --------
+    >>> parse_ids(["12", 7, 7.0, "12"])
+    [12, 7]
+    >>> parse_ids([1, "abc"])
+    Traceback (most recent call last):
+        ...
+    ValueError: ids: 'abc' at position 1 is no activity id; accepted are positive whole numbers, ...
+    """
+    if isinstance(ids, (str, Real)):
+        return [_parse_id(ids, "")]
+    if isinstance(ids, (bytes, bytearray, Mapping)) or not isinstance(ids, Iterable):
+        kind = type(ids).__name__
+        raise TypeError(f"ids: a {kind} was given; {_ACCEPTED}, or an iterable of them")
+    if getattr(ids, "ndim", 1) != 1:
+        raise TypeError(
+            f"ids: a {type(ids).__name__} of {ids.ndim} dimensions was given; "  # type: ignore[attr-defined]
+            "pass one column or row of ids"
+        )
+    return list(dict.fromkeys(_parse_id(value, f" at position {i}") for i, value in enumerate(ids)))
+
+
+def parse_id_text(text: str) -> list[int]:
+    """Return the distinct ids that a text such as ``1-200, 999`` names.
+
+    Raises
+    ------
+    ValueError
+        A part that is neither an id nor a range of ids, or more than ten million ids.
+
+    Examples
+    --------
+    >>> parse_id_text("7, 1-3")
+    [7, 1, 2, 3]
+    """
+    ranges = [_parse_range(part) for part in re.split(r"[,;]", text)]
+    if sum(len(part) for part in ranges) > _MOST_IN_TEXT:
+        raise ValueError(f"ids: {text!r} names more than {_MOST_IN_TEXT:,} ids")
+    return list(dict.fromkeys(i for part in ranges for i in part))
+
+
+def _parse_range(part: str) -> range:
+    """Read one id, or ``first-last``."""
+    match = _RANGE.fullmatch(part)
+    if match is None:
+        raise ValueError(f"ids: {part.strip()!r} is neither an id (999) nor a range (1-200)")
+    first = _parse_id(match[1], "")
+    last = _parse_id(match[2], "") if match[2] else first
+    if last < first:
+        raise ValueError(f"ids: the range {part.strip()!r} ends before it begins")
+    return range(first, last + 1)
+
+
+def _parse_id(value: object, where: str) -> int:
+    """Read one id, or raise with its value and position."""
+    if isinstance(value, bool):
+        raise TypeError(f"ids: {value!r}{where} is no activity id; {_ACCEPTED}")
+    if isinstance(value, str):
+        number = int(value) if value.isascii() and value.strip().isdigit() else 0
+    elif isinstance(value, Integral):
+        number = int(value)
+    elif isinstance(value, Real):
+        number = int(float(value)) if float(value).is_integer() else 0
+    else:
+        kind = type(value).__name__
+        raise TypeError(f"ids: {value!r}{where} (a {kind}) is no activity id; {_ACCEPTED}")
+    if not 0 < number <= _MOST:
+        raise ValueError(f"ids: {value!r}{where} is no activity id; {_ACCEPTED}")
+    return number
+
+
+def parse_column(values: Iterable[object]) -> list[int | None]:
+    """Return the id at each position, duplicates kept; None stays None.
+
+    Examples
+    --------
+    >>> parse_column(["12", None, 12])
+    [12, None, 12]
+    """
+    return [
+        None if value is None else _parse_id(value, f" at position {i}")
+        for i, value in enumerate(values)
+    ]

@@ -1,0 +1,122 @@
+"""What a caller may ask for: every argument is checked before any request is sent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import tzinfo
+from difflib import get_close_matches
+from importlib.util import find_spec
+from typing import Any, get_args
+
+import pandas as pd
+
+from b24frames.cache import ActivityCache
+from b24frames.frame import Backend, is_column
+from b24frames.portal import Portal
+from b24frames.schema import ACTIVITY, CUSTOM_FIELD_PREFIX
+
+WEBHOOK_VARIABLE = "B24_WEBHOOK_URL"
+
+
+def make_portal(webhook: object) -> Portal:
+    """Return the portal of a webhook URL, or of the one in the environment."""
+    if webhook is None:
+        webhook = os.environ.get(WEBHOOK_VARIABLE)
+        if not webhook:
+            raise ValueError(
+                "no portal: pass a Portal or a webhook URL as the second argument, or set the "
+                f"environment variable {WEBHOOK_VARIABLE} to https://PORTAL/rest/USER_ID/SECRET/"
+            )
+    if not isinstance(webhook, str):
+        kind = type(webhook).__name__
+        raise TypeError(f"portal is a {kind}; accepted are a Portal, a webhook URL or None")
+    return Portal(webhook)
+
+
+def check_choice(name: str, value: Any, choices: Any) -> Any:
+    """Return a value that must be one of the members of a `Literal`."""
+    accepted = get_args(choices)
+    # 1 == True, but only True says what is meant.
+    if not any(
+        value is choice or (isinstance(value, str) and value == choice) for choice in accepted
+    ):
+        listed = ", ".join(map(repr, accepted))
+        raise ValueError(f"{name}={value!r} is not accepted; accepted are {listed}")
+    return value
+
+
+def check_columns(columns: Iterable[str] | None) -> tuple[str, ...] | None:
+    """Return the names of columns, all different and all known."""
+    if columns is None:
+        return None
+    if isinstance(columns, str) or not isinstance(columns, Iterable):
+        raise TypeError(f"columns={columns!r} is not a list of field names, such as ['SUBJECT']")
+    names = tuple(columns)
+    for name in names:
+        if not is_column(name):
+            raise ValueError(f"columns: {_unknown_field(name)}")
+    repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if repeated:
+        raise ValueError(f"columns names {', '.join(repeated)} more than once")
+    return names
+
+
+def check_index_col(index_col: str | None) -> str | None:
+    """Return the name of the index: a known field, or None."""
+    if index_col is not None and not is_column(index_col):
+        raise ValueError(f"index_col: {_unknown_field(index_col)}")
+    return index_col
+
+
+def check_backend(dtype_backend: Backend) -> Backend:
+    """Return a family of dtypes that can be made here."""
+    check_choice("dtype_backend", dtype_backend, Backend)
+    if dtype_backend == "pyarrow" and find_spec("pyarrow") is None:
+        raise ImportError(
+            "dtype_backend='pyarrow' needs pyarrow: python -m pip install 'b24frames[arrow]'"
+        )
+    return dtype_backend
+
+
+def check_tz(tz: str | tzinfo) -> tzinfo:
+    """Return the zone that pandas knows by a name."""
+    if isinstance(tz, (str, tzinfo)):
+        with suppress(TypeError, ValueError, KeyError, OSError, AttributeError):
+            return pd.DatetimeTZDtype("us", tz).tz
+    accepted = "accepted are IANA names, such as 'Europe/Berlin', and tzinfo objects"
+    raise ValueError(f"tz={tz!r} is not a time zone; {accepted}")
+
+
+def check_cache(
+    cache: ActivityCache | str | os.PathLike[str] | bool, *, needed: bool
+) -> ActivityCache | str | os.PathLike[str] | bool:
+    """Return where entries are kept; not nowhere, where the caller wants to read them."""
+    if not isinstance(cache, (ActivityCache, str, os.PathLike, bool)):
+        kind = type(cache).__name__
+        raise TypeError(f"cache is a {kind}; accepted are True, False, a path or an ActivityCache")
+    if cache == "":
+        raise ValueError("cache='' is not a path; accepted are True, False or a path")
+    if cache is False and needed:
+        raise ValueError("cache=False leaves only_if_cached and stale_if_error nothing to read")
+    return cache
+
+
+def check_chunksize(chunksize: int | None) -> int | None:
+    """Return a number of rows, or None."""
+    if chunksize is None:
+        return None
+    if isinstance(chunksize, bool) or not hasattr(chunksize, "__index__") or chunksize < 1:
+        raise ValueError(f"chunksize={chunksize!r} is not a number of rows of at least 1")
+    return int(chunksize)
+
+
+def _unknown_field(name: object) -> str:
+    """Say that a field is unknown, and what may have been meant."""
+    close = get_close_matches(str(name).upper(), list(ACTIVITY), n=1)
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    return (
+        f"{name!r} is no field of an activity; {meant}"
+        f"Accepted are the names in b24frames.schema.ACTIVITY and {CUSTOM_FIELD_PREFIX}…"
+    )

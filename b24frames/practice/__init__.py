@@ -1,0 +1,113 @@
+"""A portal to practise on: a real HTTP server on this machine, with generated activities."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from b24frames.limits import Limits, SystemClock, parse_limits
+from b24frames.portal import Portal
+from b24frames.practice.server import PracticeServer
+
+
+class PracticePortal(Portal):
+    """A `Portal` on this machine, whose reads use a cache of its own by default.
+
+    Attributes
+    ----------
+    server : PracticeServer
+        The server: its records, the requests it received, and the faults it makes on demand.
+    url : str
+        The webhook URL. Its secret is no secret.
+    """
+
+    def __init__(
+        self, server: PracticeServer, cache_path: Path, limits: Limits, speed: float
+    ) -> None:
+        super().__init__(server.url, limits=limits, clock=SystemClock(speed))
+        self.server = server
+        self.url = server.url
+        self.cache_path = cache_path
+
+
+@contextmanager
+def practice_portal(
+    activities: int = 2000,
+    seed: int = 0,
+    *,
+    deleted: float | Collection[int] = 0.03,
+    refused: float | Collection[int] = 0.005,
+    limits: Limits = "cloud",
+    speed: float = 1.0,
+    latency: float = 0.0,
+    command_seconds: float = 0.0,
+    operating_limit: float | None = None,
+    operating_cost: float = 0.0,
+    secret: str = "practice",  # noqa: S107 - it guards nothing but generated data
+    user_id: int = 1,
+) -> Iterator[PracticePortal]:
+    """Start a practice portal on this machine and give a `Portal` that asks it.
+
+    Parameters
+    ----------
+    activities : int, default 2000
+        How many activities there are; their ids are 1 to this number.
+    seed : int, default 0
+        The same seed gives the same records.
+    deleted : float or collection of int, default 0.03
+        The share of ids without a record, or those ids.
+    refused : float or collection of int, default 0.005
+        The share of ids that ``crm.activity.get`` refuses, or those ids.
+    limits : {"cloud", "enterprise", "self-hosted"} or (float, float), default "cloud"
+        The request rate of server and client, as of `Portal`.
+    speed : float, default 1.0
+        How many of the portal's seconds pass in one real second.
+    latency : float, default 0.0
+        How long each HTTP request takes [s].
+    command_seconds : float, default 0.0
+        How much longer it takes for each command [s].
+    operating_limit : float, optional
+        Operating time that a method may use in ten minutes [portal's s]; by default no limit.
+    operating_cost : float, default 0.0
+        Operating time that each command is billed, besides what it takes [portal's s].
+    secret : str, default "practice"
+        The secret of the webhook.
+    user_id : int, default 1
+        The user as whom the webhook acts.
+
+    Yields
+    ------
+    PracticePortal
+        A `Portal` with the attributes ``server`` and ``url``. Reads from it use a cache of its
+        own, which goes with it; the user's cache is not touched.
+
+    Examples
+    --------
+    >>> with practice_portal(activities=100, deleted=[7]) as portal:
+    ...     portal.call("crm.activity.get", {"id": 7})
+    Traceback (most recent call last):
+        ...
+    b24frames.errors.ActivityNotFoundError: crm.activity.get: Not found (HTTP 400)
+    """
+    server = PracticeServer(
+        activities=activities,
+        seed=seed,
+        deleted=deleted,
+        refused=refused,
+        limits=parse_limits(limits),
+        speed=speed,
+        latency=latency,
+        command_seconds=command_seconds,
+        operating_limit=operating_limit,
+        operating_cost=operating_cost,
+        secret=secret,
+        user_id=user_id,
+    )
+    with server, TemporaryDirectory(prefix="b24frames-") as folder:
+        portal = PracticePortal(server, Path(folder), limits, speed)
+        try:
+            yield portal
+        finally:
+            portal.close()

@@ -1,0 +1,194 @@
+"""What may go wrong between a portal and its client, on demand.
+
+A fault acts at one of four places: on a command, in place of the answer to a request, on that
+answer, or on the way it is sent. This module says which kinds there are and when one happens;
+`replies` and `sending` say what then happens.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass
+from enum import Enum
+from random import Random
+from types import MappingProxyType
+from typing import Protocol
+
+from b24frames.practice.refusals import SYSTEM_ERRORS
+
+
+class Place(Enum):
+    """Where a fault acts."""
+
+    COMMAND = "on a command"
+    INSTEAD = "in place of the answer"
+    ANSWER = "on the answer"
+    SENDING = "on the way it is sent"
+
+
+KINDS: Mapping[str, Place] = MappingProxyType(
+    {
+        "empty-error": Place.COMMAND,
+        "unanswered": Place.COMMAND,
+        "other-record": Place.COMMAND,
+        "surrogate": Place.COMMAND,
+        "bad-bytes": Place.COMMAND,
+        "html": Place.INSTEAD,
+        "empty": Place.INSTEAD,
+        "redirect": Place.INSTEAD,
+        "batch-timeout": Place.INSTEAD,
+        "cut-json": Place.ANSWER,
+        "wrong-type": Place.ANSWER,
+        "gzip": Place.ANSWER,
+        "maps-as-list": Place.ANSWER,
+        "truncated": Place.SENDING,
+        "reset": Place.SENDING,
+        "close": Place.SENDING,
+        "hang": Place.SENDING,
+        "drip": Place.SENDING,
+    }
+)
+"""Where each kind acts, besides the error codes of the REST API."""
+
+
+class Target(Protocol):
+    """What a fault may happen to: a call by itself or in a batch, or a whole HTTP request."""
+
+    @property
+    def method(self) -> str:
+        """The REST method, in lower case."""
+
+    @property
+    def ids(self) -> Collection[int]:
+        """The activities that it is about."""
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """The commands of a batch."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that goes wrong with the calls it matches.
+
+    Parameters
+    ----------
+    kind : str
+        An error code of the REST API, or one of
+
+        - on a command: ``empty-error``, ``unanswered`` (no word about the command),
+          ``other-record``, ``surrogate`` (half a character in SUBJECT), ``bad-bytes`` (SUBJECT is
+          not UTF-8);
+        - in place of the answer: ``html`` (a gateway's page), ``empty``, ``redirect``,
+          ``batch-timeout`` (a gateway's page, HTTP 504);
+        - on the answer: ``cut-json``, ``wrong-type``, ``gzip``, ``maps-as-list``;
+        - on the way it is sent: ``truncated``, ``reset``, ``close``, ``hang``, ``drip``.
+
+        An error code acts in place of the answer; with `ids`, or with a `method` other than
+        ``batch``, on every such command, by itself or in a batch.
+    times : int, optional
+        How often it happens; by default for ever.
+    probability : float, default 1.0
+        How likely it is to happen to what it matches.
+    method : str, optional
+        The only method that it happens to: of the command, or else of the HTTP request.
+    ids : collection of int, optional
+        The only activities that it happens to; to a request, when one of its commands is about
+        one of them.
+    more_than : int, optional
+        It happens only to requests with more commands than this.
+    status : int, optional
+        HTTP status of ``html`` (502 by default) and ``empty`` (200), or of an error code in
+        place of the documented one.
+    retry_after : int, optional
+        The header ``Retry-After`` of what stands in place of the answer [s].
+    location : str, optional
+        Scheme and host to which ``redirect`` points; the path stays.
+    seconds : float, optional
+        How long ``hang`` lasts before the right answer (by default until the client leaves), and
+        over how long ``drip`` spreads it (0.1 by default) [s].
+
+    Raises
+    ------
+    ValueError
+        There is no such kind.
+    """
+
+    kind: str
+    _: KW_ONLY
+    times: int | None = None
+    probability: float = 1.0
+    method: str | None = None
+    ids: Collection[int] | None = None
+    more_than: int | None = None
+    status: int | None = None
+    retry_after: int | None = None
+    location: str | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS and self.kind not in SYSTEM_ERRORS:
+            known = ", ".join([*KINDS, *SYSTEM_ERRORS])
+            raise ValueError(f"kind={self.kind!r} is not accepted; accepted are {known}")
+
+    @property
+    def place(self) -> Place:
+        """Where it acts."""
+        if self.kind in SYSTEM_ERRORS:
+            narrow = self.ids is not None or self.method not in (None, "batch")
+            return Place.COMMAND if narrow else Place.INSTEAD
+        return KINDS[self.kind]
+
+    def matches(self, target: Target) -> bool:
+        """Tell whether it may happen to a call or request."""
+        return (
+            self.method in (None, target.method)
+            and (self.ids is None or any(i in self.ids for i in target.ids))
+            and (self.more_than is None or len(target.commands) > self.more_than)
+        )
+
+
+class Faults:
+    """The faults of a server, in the order in which they are tried.
+
+    Parameters
+    ----------
+    seed : int
+        What their probabilities are drawn from.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._rng = Random(seed)
+        self._faults: list[tuple[Fault, list[int]]] = []
+        self._lock = threading.Lock()
+
+    def append(self, fault: Fault) -> None:
+        """Add a fault."""
+        with self._lock:
+            self._faults.append((fault, [0]))
+
+    def clear(self) -> None:
+        """Remove all faults."""
+        with self._lock:
+            self._faults.clear()
+
+    def __len__(self) -> int:
+        return len(self._faults)
+
+    def __iter__(self) -> Iterator[Fault]:
+        return iter([fault for fault, _ in self._faults])
+
+    def take(self, place: Place, target: Target) -> Fault | None:
+        """Return the first fault that happens now, and count it."""
+        with self._lock:
+            for fault, used in self._faults:
+                if (
+                    fault.place is place
+                    and (fault.times is None or used[0] < fault.times)
+                    and fault.matches(target)
+                    and self._rng.random() < fault.probability
+                ):
+                    used[0] += 1
+                    return fault
+            return None

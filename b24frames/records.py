@@ -1,0 +1,332 @@
+"""From ids to raw records: the cache first, the portal for the rest, the missing ones named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from io import SEEK_END
+from typing import BinaryIO, Literal
+
+from b24frames.cache import ActivityCache, Hits
+from b24frames.errors import (
+    ActivityNotFoundError,
+    ActivityRefusedError,
+    CacheError,
+    CacheWarning,
+    InvalidAnswerError,
+    PortalError,
+    StaleDataWarning,
+    name_some,
+    warn_caller,
+)
+from b24frames.limits import MAX_ATTEMPTS
+from b24frames.portal import Portal
+
+_GET = "crm.activity.get"
+_LIST = "crm.activity.list"
+_PAGE = 50
+_IDS_AT_ONCE = 2_500
+_NOT_CACHED = "not in the cache"
+_TOO_OLD = "in the cache, but older than max_age"
+
+Records = MutableMapping[int, bytes]
+"""The JSON text of records by activity id: a dict, or where they are too many, a file."""
+
+Via = Literal["get", "list"]
+
+Answered = tuple[dict[int, bytes], dict[int, str]]
+"""What one request brought: records by id, and the reasons for missing ones."""
+
+
+class SpooledRecords(Records):
+    """Records kept in a file, so that any number of them takes little memory.
+
+    Parameters
+    ----------
+    file : binary file
+        Open for reading and writing; the caller's to close.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._places: dict[int, tuple[int, int]] = {}
+
+    def __getitem__(self, key: int) -> bytes:
+        start, length = self._places[key]
+        self._file.seek(start)
+        return self._file.read(length)
+
+    def __setitem__(self, key: int, record: bytes) -> None:
+        self._places[key] = (self._file.seek(0, SEEK_END), len(record))
+        self._file.write(record)
+
+    def __delitem__(self, key: int) -> None:
+        del self._places[key]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+@dataclass
+class Reading:
+    """What a read did, and could not do.
+
+    Attributes
+    ----------
+    requested, from_cache, fetched : int
+        How many distinct ids were asked for, were in the cache, and came from the portal.
+    http_requests : int
+        How many HTTP requests were sent.
+    missing : dict of int to str
+        The ids without a record, in the order asked for, each with its reason.
+    stale : list of int
+        Ids whose record is older than asked for, because the portal was out of reach.
+    read_at : str
+        When, ISO 8601 in UTC.
+    """
+
+    requested: int = 0
+    from_cache: int = 0
+    fetched: int = 0
+    http_requests: int = 0
+    missing: dict[int, str] = field(default_factory=dict)
+    stale: list[int] = field(default_factory=list)
+    read_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """Which cache entries to accept.
+
+    Attributes
+    ----------
+    max_age : float or None
+        The oldest [s]; None: any age.
+    only_if_cached : bool
+        Never ask the portal.
+    stale_if_error : bool
+        Older ones too, when the portal is out of reach.
+    """
+
+    max_age: float | None = 3600.0
+    only_if_cached: bool = False
+    stale_if_error: bool = False
+
+
+def fetch_records(
+    ids: Sequence[int],
+    portal: Portal,
+    cache: ActivityCache | None,
+    records: Records,
+    freshness: Freshness,
+    via: Via = "get",
+    on_progress: Callable[[int], object] = lambda _: None,
+) -> Reading:
+    """Put the record of every id into `records` and tell of those that have none.
+
+    Parameters
+    ----------
+    ids : sequence of int
+        Distinct activity ids.
+    portal : Portal
+        Asked for what is not in the cache; every answer is cached before the next request.
+    cache : ActivityCache or None
+        Where entries are kept; None: nowhere.
+    records : mutable mapping of int to bytes
+        Filled with the JSON text of each record.
+    freshness : Freshness
+        Which cache entries to accept.
+    via : {"get", "list"}
+        The method that brings the rest: ``crm.activity.get``, 50 ids a request, or
+        ``crm.activity.list``, 2 500 ids a request; what the list leaves out is got.
+    on_progress : callable
+        Told how many more ids are settled.
+
+    Returns
+    -------
+    Reading
+
+    Raises
+    ------
+    PortalError
+        The portal refused or was out of reach; what had been received is in the cache.
+    """
+    reading = Reading(requested=len(ids))
+    entries = _Entries(cache, portal)
+    rest = _take_cached(ids, entries, freshness, records, reading, on_progress)
+    try:
+        for found, missing in _ask(portal, rest, via, reading):
+            entries.write(found, missing)
+            records.update(found)
+            reading.fetched += len(found)
+            reading.missing |= missing
+            on_progress(len(found) + len(missing))
+    except PortalError as error:
+        if not (freshness.stale_if_error and error.retryable):
+            raise
+        rest = [i for i in rest if i not in records and i not in reading.missing]
+        _take_stale(rest, entries, records, reading, error)
+    reading.missing = {i: reading.missing[i] for i in ids if i in reading.missing}
+    return reading
+
+
+class _Entries:
+    """The cache as seen from one read: when it fails, the read goes on without it."""
+
+    def __init__(self, cache: ActivityCache | None, portal: Portal) -> None:
+        self._cache = cache
+        self._portal = portal
+
+    def read(self, ids: Iterable[int], max_age: float | None) -> Hits:
+        """Return what the cache knows; nothing where there is none."""
+        if self._cache is not None:
+            try:
+                return self._cache.read(self._portal, ids, max_age)
+            except CacheError as error:
+                self._give_up(error)
+        return Hits()
+
+    def write(self, found: Mapping[int, bytes], missing: Mapping[int, str]) -> None:
+        """Keep what one request brought."""
+        if self._cache is not None:
+            try:
+                self._cache.write(self._portal, found, missing)
+            except CacheError as error:
+                self._give_up(error)
+
+    def _give_up(self, error: CacheError) -> None:
+        """Tell once, and use the cache no more."""
+        self._cache = None
+        warn_caller(f"{error}; this read goes on without it", CacheWarning)
+
+
+def _take_cached(
+    ids: Sequence[int],
+    entries: _Entries,
+    freshness: Freshness,
+    records: Records,
+    reading: Reading,
+    on_progress: Callable[[int], object],
+) -> list[int]:
+    """Take what is in the cache and fresh; return the ids to ask the portal for."""
+    rest: list[int] = []
+    for start in range(0, len(ids), _IDS_AT_ONCE):
+        block = ids[start : start + _IDS_AT_ONCE]
+        hits = entries.read(block, freshness.max_age) if freshness.max_age != 0 else Hits()
+        records.update(hits.records)
+        reading.from_cache += len(hits.records)
+        reading.missing |= hits.missing
+        misses = [i for i in block if i not in hits.records and i not in hits.missing]
+        if freshness.only_if_cached:
+            too_old = set(hits.too_old)
+            reading.missing |= {i: _TOO_OLD if i in too_old else _NOT_CACHED for i in misses}
+            misses = []
+        rest += misses
+        on_progress(len(block) - len(misses))
+    return rest
+
+
+def _ask(portal: Portal, ids: Sequence[int], via: Via, reading: Reading) -> Iterator[Answered]:
+    """Ask the portal; yield what each request brought."""
+
+    def count() -> None:
+        reading.http_requests += 1
+
+    if via == "list":
+        listed: set[int] = set()
+        for answered in _ask_list(portal, ids, count):
+            listed |= answered[0].keys()
+            yield answered
+        ids = [i for i in ids if i not in listed]
+    yield from _ask_get(portal, ids, count)
+
+
+def _ask_get(portal: Portal, ids: Sequence[int], count: Callable[[], None]) -> Iterator[Answered]:
+    """Get the activities one by one, 50 in a request; a record of another id is asked for again."""
+    for _ in range(MAX_ATTEMPTS):
+        commands = ((f"a{i}", (_GET, {"id": i})) for i in ids)
+        mismatched: list[int] = []
+        for answers in portal.iter_batches(commands, count):
+            found: dict[int, bytes] = {}
+            missing: dict[int, str] = {}
+            for name, answer in answers.items():
+                asked = int(name[1:])
+                if isinstance(answer, PortalError):
+                    missing[asked] = _reason(answer)
+                elif _id_of(answer) == asked:
+                    found[asked] = _encode(answer)
+                else:
+                    mismatched.append(asked)
+            yield found, missing
+        if not mismatched:
+            return
+        ids = mismatched
+    raise InvalidAnswerError(
+        f"the portal keeps answering with other records for the ids {name_some(ids)}", method=_GET
+    )
+
+
+def _ask_list(portal: Portal, ids: Sequence[int], count: Callable[[], None]) -> Iterator[Answered]:
+    """List the activities, a page of 50 in each command."""
+    pages = (ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE))
+    commands = (
+        (f"p{number}", (_LIST, {"filter": {"@ID": page}, "select": ["*"], "start": -1}))
+        for number, page in enumerate(pages)
+    )
+    asked = set(ids)
+    for answers in portal.iter_batches(commands, count):
+        found: dict[int, bytes] = {}
+        for answer in answers.values():
+            if isinstance(answer, PortalError):
+                raise answer
+            found |= {i: _encode(record) for record in answer if (i := _id_of(record)) in asked}
+        yield found, {}
+
+
+def _encode(record: object) -> bytes:
+    """Return the JSON text of a record, in ASCII: it survives lone surrogates too."""
+    return json.dumps(record, separators=(",", ":")).encode()
+
+
+def _take_stale(
+    ids: Sequence[int],
+    entries: _Entries,
+    records: Records,
+    reading: Reading,
+    error: PortalError,
+) -> None:
+    """Take entries of any age for all ids, or raise the error where one has none."""
+    hits = entries.read(ids, max_age=None)
+    if any(i not in hits.records and i not in hits.missing for i in ids):
+        raise error
+    records.update(hits.records)
+    reading.from_cache += len(hits.records)
+    reading.missing |= hits.missing
+    reading.stale = [i for i in ids if i in hits.records]
+    warn_caller(
+        f"the portal is out of reach ({error}); {len(reading.stale)} activities come from older "
+        f"cache entries: {name_some(reading.stale)}",
+        StaleDataWarning,
+    )
+
+
+def _reason(error: PortalError) -> str:
+    """Tell why there is no record, or raise where the error is not about this activity."""
+    if isinstance(error, ActivityNotFoundError):
+        return f"not found, or not visible to this user ({error.description})"
+    if isinstance(error, ActivityRefusedError):
+        return f"refused by the portal ({error.description or 'without a reason'})"
+    raise error
+
+
+def _id_of(record: object) -> int | None:
+    """Return the activity id that a record says it has."""
+    try:
+        return int(record["ID"])  # type: ignore[index]
+    except (TypeError, KeyError, ValueError):
+        return None

@@ -1,0 +1,214 @@
+"""The table of an activity's fields: wire form, dtype, enumeration, meaning. Data, no logic.
+
+Everything that depends on the fields derives from `ACTIVITY`: the columns of a frame and their
+dtypes, the empty frame, labels, and the documentation's table of columns.
+
+References
+----------
+.. [1] https://apidocs.bitrix24.com/api-reference/crm/timeline/activities/activity-base/crm-activity-get.html
+.. [2] https://apidocs.bitrix24.com/api-reference/crm/timeline/activities/activity-base/crm-activity-fields.html
+.. [3] https://apidocs.bitrix24.com/api-reference/crm/auxiliary/enum/index.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Wire(StrEnum):
+    """How JSON writes the value of a field."""
+
+    INTEGER = "integer in a string"
+    DOUBLE = "double in a string"
+    DATETIME = "ISO 8601 date and time with offset"
+    FLAG = "Y or N"
+    TEXT = "text"
+    OBJECT = "object"
+    LIST = "list of objects"
+    ANY = "not documented"
+
+
+# dtype per wire form and backend; {tz} stands for the zone.
+DTYPES: Mapping[str, Mapping[Wire, str]] = MappingProxyType(
+    {
+        "numpy_nullable": {
+            Wire.INTEGER: "Int64",
+            Wire.DOUBLE: "Float64",
+            Wire.DATETIME: "datetime64[us, {tz}]",
+            Wire.FLAG: "boolean",
+            Wire.TEXT: "string",
+            Wire.OBJECT: "object",
+            Wire.LIST: "object",
+            Wire.ANY: "object",
+        },
+        "pyarrow": {
+            Wire.INTEGER: "int64[pyarrow]",
+            Wire.DOUBLE: "double[pyarrow]",
+            Wire.DATETIME: "timestamp[us, tz={tz}][pyarrow]",
+            Wire.FLAG: "bool[pyarrow]",
+            Wire.TEXT: "string[pyarrow]",
+            Wire.OBJECT: "string[pyarrow]",
+            Wire.LIST: "string[pyarrow]",
+            Wire.ANY: "string[pyarrow]",
+        },
+    }
+)
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of an activity, and so one column of a frame.
+
+    Attributes
+    ----------
+    name : str
+        The portal's own name.
+    wire : Wire
+        How JSON writes the value.
+    meaning : str
+        One sentence.
+    labels : mapping of int or str to str
+        What the codes of an enumeration mean; empty for other fields. Enumerations are open:
+        codes that are not listed occur.
+    always : bool
+        Whether every frame has the column; otherwise only those whose data have it.
+    """
+
+    name: str
+    wire: Wire
+    meaning: str
+    labels: Mapping[int, str] | Mapping[str, str] = field(default_factory=dict)
+    always: bool = True
+
+
+TYPES = {
+    0: "undefined",
+    1: "meeting",
+    2: "call",
+    3: "task",
+    4: "e-mail",
+    5: "action",
+    6: "user action",
+}
+STATUSES = {0: "undefined", 1: "pending", 2: "completed", 3: "completed automatically"}
+PRIORITIES = {0: "unset", 1: "low", 2: "medium", 3: "high"}
+DIRECTIONS = {0: "undefined", 1: "incoming", 2: "outgoing"}
+NOTIFY_TYPES = {0: "none", 1: "minutes", 2: "hours", 3: "days"}
+CONTENT_TYPES = {0: "undefined", 1: "plain text", 2: "BB-code", 3: "HTML"}
+RESULT_STREAMS = {0: "undefined", 1: "incoming", 2: "outgoing", 3: "reversing", 4: "missed"}
+RESULT_MARKS = {0: "none", 1: "negative", 2: "positive", 3: "neutral"}
+RESULT_STATUSES = {0: "undefined", 1: "unanswered", 2: "answered"}
+OWNER_TYPES = {
+    1: "lead",
+    2: "deal",
+    3: "contact",
+    4: "company",
+    5: "invoice (old)",
+    7: "quote",
+    8: "requisite",
+    14: "order",
+    31: "invoice",
+    33: "store document",
+    36: "document",
+    39: "company document",
+    1024: "system",
+}
+PROVIDERS = {
+    "CRM_TODO": "to-do",
+    "CRM_MEETING": "meeting",
+    "CRM_TASKS_TASK": "task",
+    "TASKS": "task (old)",
+    "CRM_TASKS_TASK_COMMENT": "comments of a task",
+    "VOXIMPLANT_CALL": "call",
+    "CALL_LIST": "call list",
+    "CRM_CALL_TRACKER": "mobile call",
+    "CRM_EMAIL": "e-mail",
+    "CRM_SMS": "SMS",
+    "CRM_NOTIFICATION": "notification",
+    "CRM_WHATSAPP": "WhatsApp message",
+    "CRM_TELEGRAM": "Telegram message",
+    "IMOPENLINES_SESSION": "open-channel chat",
+    "CRM_WEBFORM": "form submission",
+    "CRM_LF_MESSAGE": "feed message",
+    "CRM_EXTERNAL_CHANNEL": "external channel",
+    "CRM_REQUEST": "request",
+    "REST_APP": "activity of an application",
+    "CONFIGURABLE_REST_APP": "configurable activity of an application",
+    "CRM_DELIVERY": "delivery",
+    "CRM_PAYMENT": "payment",
+    "STORE_DOCUMENT": "store document",
+    "CRM_DOCUMENT": "document",
+    "CRM_SIGN_DOCUMENT": "e-signature document",
+    "CRM_SIGN_B2E_DOCUMENT": "e-signature document of a company",
+    "CRM_CALENDAR_SHARING": "calendar slot",
+    "CRM_BOOKING": "booking",
+    "CRM_WAIT_LIST_ITEM": "waiting-list entry",
+    "CRM_BIZPROC_WORKFLOW": "workflow",
+    "CRM_BIZPROC_WORKFLOW_COMMENT": "comment of a workflow",
+    "CRM_BIZPROC_TASK": "workflow task",
+    "VISIT_TRACKER": "visit",
+    "ZOOM": "Zoom conference",
+    "CRM_REPEAT_SALE": "repeat sale",
+}
+
+_FIELDS = (
+    # In the order of the method's page [1].
+    Field("ID", Wire.INTEGER, "The activity."),
+    Field("OWNER_ID", Wire.INTEGER, "The CRM object that the activity belongs to."),
+    Field("OWNER_TYPE_ID", Wire.INTEGER, "The type of that CRM object.", OWNER_TYPES),
+    Field("TYPE_ID", Wire.INTEGER, "The type; 6 is told apart by PROVIDER_ID.", TYPES),
+    Field("PROVIDER_ID", Wire.TEXT, "Which provider made the activity.", PROVIDERS),
+    Field("PROVIDER_TYPE_ID", Wire.TEXT, "The provider's own type, such as CALL."),
+    Field("PROVIDER_GROUP_ID", Wire.TEXT, "The provider's own group."),
+    Field("ASSOCIATED_ENTITY_ID", Wire.INTEGER, "The provider's object, such as a task; 0: none."),
+    Field("SUBJECT", Wire.TEXT, "The title."),
+    Field("CREATED", Wire.DATETIME, "When it was created."),
+    Field("LAST_UPDATED", Wire.DATETIME, "When it was last changed."),
+    Field("START_TIME", Wire.DATETIME, "When it starts."),
+    Field("END_TIME", Wire.DATETIME, "When it ends."),
+    Field("DEADLINE", Wire.DATETIME, "When it is due; NaT: no deadline."),
+    Field("COMPLETED", Wire.FLAG, "Whether it is completed."),
+    Field("STATUS", Wire.INTEGER, "How it was completed.", STATUSES),
+    Field("RESPONSIBLE_ID", Wire.INTEGER, "The responsible user."),
+    Field("PRIORITY", Wire.INTEGER, "The priority.", PRIORITIES),
+    Field("NOTIFY_TYPE", Wire.INTEGER, "The unit of NOTIFY_VALUE.", NOTIFY_TYPES),
+    Field("NOTIFY_VALUE", Wire.INTEGER, "How many NOTIFY_TYPE units ahead to remind."),
+    Field("DESCRIPTION", Wire.TEXT, "The text, of the form DESCRIPTION_TYPE."),
+    Field("DESCRIPTION_TYPE", Wire.INTEGER, "The form of the description.", CONTENT_TYPES),
+    Field("DIRECTION", Wire.INTEGER, "Incoming or outgoing.", DIRECTIONS),
+    Field("LOCATION", Wire.TEXT, "The place."),
+    Field("SETTINGS", Wire.OBJECT, "Settings of the provider."),
+    Field("ORIGINATOR_ID", Wire.TEXT, "The external source."),
+    Field("ORIGIN_ID", Wire.TEXT, "The id in the external source; VI_…: made by telephony."),
+    Field("AUTHOR_ID", Wire.INTEGER, "The user who created it."),
+    Field("EDITOR_ID", Wire.INTEGER, "The user who last changed it."),
+    Field("PROVIDER_PARAMS", Wire.OBJECT, "Parameters of the provider."),
+    Field("PROVIDER_DATA", Wire.TEXT, "Data of the provider, often JSON."),
+    Field("RESULT_MARK", Wire.INTEGER, "The mark of the result.", RESULT_MARKS),
+    Field("RESULT_VALUE", Wire.DOUBLE, "The value of the result."),
+    Field("RESULT_SUM", Wire.DOUBLE, "The sum of the result, in RESULT_CURRENCY_ID."),
+    Field("RESULT_CURRENCY_ID", Wire.TEXT, "The currency of the sum."),
+    Field("RESULT_STATUS", Wire.INTEGER, "Whether it was answered.", RESULT_STATUSES),
+    Field("RESULT_STREAM", Wire.INTEGER, "The stream of the result.", RESULT_STREAMS),
+    Field("RESULT_SOURCE_ID", Wire.TEXT, "The source of the result."),
+    Field("AUTOCOMPLETE_RULE", Wire.INTEGER, "The rule by which it completes itself."),
+    # Not on the page, but known to occur.
+    Field("ORIGIN_VERSION", Wire.TEXT, "The version in the external source.", always=False),
+    Field("IS_INCOMING_CHANNEL", Wire.FLAG, "Whether it came in by a channel.", always=False),
+    Field("BINDINGS", Wire.LIST, "The CRM objects it is bound to.", always=False),
+    Field("COMMUNICATIONS", Wire.LIST, "Phones and e-mail addresses.", always=False),
+    Field("FILES", Wire.LIST, "The attached files.", always=False),
+    Field("WEBDAV_ELEMENTS", Wire.LIST, "The attached files of the drive.", always=False),
+)
+
+ACTIVITY: Mapping[str, Field] = MappingProxyType({f.name: f for f in _FIELDS})
+"""Every known field of an activity by its name, in the order of the columns."""
+
+COLUMNS: tuple[str, ...] = tuple(f.name for f in _FIELDS if f.always)
+"""The 39 columns that every frame has."""
+
+CUSTOM_FIELD_PREFIX = "UF_"
+"""How the names of a portal's own fields begin."""

@@ -1,0 +1,1 @@
+"""Tests of b24frames: see `conftest.py`."""

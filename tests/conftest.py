@@ -1,0 +1,76 @@
+"""What every test stands on.
+
+``portal``        a practice portal of 300 activities (seed 0), of which id 7 is deleted and id 9
+                  refused; no request rate, so nothing waits. Its server counts the requests
+                  (``portal.server.requests``) and makes faults on demand.
+``make_portal``   makes further ones: ``make_portal(activities=2500, deleted=())``.
+``counted``       sums up what a practice portal was asked: ``posts(portal)``, ``asked(portal)``.
+
+All tests share these rules, kept by the automatic fixtures below: no socket but to this machine,
+no environment variable of the user's, no cache of the user's, and no waiting: a test that needs
+time to pass gives a clock.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from b24frames.credentials import is_loopback
+from b24frames.practice import PracticePortal, practice_portal
+
+_connect = socket.socket.connect
+
+
+@pytest.fixture(autouse=True)
+def _only_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail a test that opens a connection to any other machine."""
+
+    def connect(self: socket.socket, address: Any) -> None:
+        if isinstance(address, tuple) and not is_loopback(str(address[0])):
+            raise AssertionError(f"a test must not connect to {address}")
+        _connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+
+
+@pytest.fixture(autouse=True)
+def _own_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Give each test a cache of its own, and no portal."""
+    monkeypatch.setenv("B24FRAMES_CACHE", str(tmp_path / "default-cache"))
+    monkeypatch.delenv("B24_WEBHOOK_URL", raising=False)
+
+
+@pytest.fixture
+def make_portal() -> Iterator[Callable[..., PracticePortal]]:
+    """Make practice portals that last as long as the test."""
+    with ExitStack() as stack:
+
+        def make(**options: Any) -> PracticePortal:
+            settings: dict[str, Any] = {"limits": "self-hosted", "speed": 1000.0, **options}
+            return stack.enter_context(practice_portal(**settings))
+
+        yield make
+
+
+@pytest.fixture
+def portal(make_portal: Callable[..., PracticePortal]) -> PracticePortal:
+    """Make the practice portal that most tests need."""
+    return make_portal(activities=300, deleted=[7], refused=[9])
+
+
+def posts(portal: PracticePortal) -> int:
+    """Count the HTTP requests that a practice portal received."""
+    return len(portal.server.requests)
+
+
+def asked(portal: PracticePortal) -> list[int]:
+    """Return the ids that a practice portal was asked for by ``crm.activity.get``, in order."""
+    commands = (c for request in portal.server.requests for c in request.commands)
+    return [int(m[1]) for c in commands if (m := re.fullmatch(r"crm\.activity\.get\?id=(\d+)", c))]

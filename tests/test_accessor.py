@@ -1,0 +1,125 @@
+"""`.b24` on frames, Series and Index."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import b24frames as b24
+from b24frames.errors import MissingActivitiesWarning
+from b24frames.practice import PracticePortal
+from tests.conftest import asked, posts
+
+
+def test_series__aligned(portal: PracticePortal) -> None:
+    """A Series of ids gives a frame of its own index: duplicates kept, NA where nothing is."""
+    ids = pd.Series([5, None, 3, 5, 7], index=list("abcde"), name="ACTIVITY_ID")
+    frame = ids.b24.read_activities(portal, missing="ignore")
+    assert frame.index.tolist() == list("abcde")
+    assert frame["ID"].tolist() == [5, pd.NA, 3, 5, pd.NA]
+    assert frame.loc["a"].equals(frame.loc["d"])
+    assert frame.loc[["b", "e"]].isna().all(axis=None)
+    direct = b24.read_activities([5, 3], portal, index_col=None)
+    assert list(frame.dtypes) == list(direct.dtypes)
+    assert asked(portal) == [5, 3, 7]
+    assert ids.name == "ACTIVITY_ID"
+    assert "b24" not in ids.attrs
+
+
+def test_series__join(portal: PracticePortal) -> None:
+    """The result joins the frame that the ids came from."""
+    deals = pd.DataFrame({"ID": [100, 200], "ACTIVITY_ID": ["5", "3"]})
+    activities = deals["ACTIVITY_ID"].b24.read_activities(portal).add_suffix("_ACTIVITY")
+    joined = deals.join(activities)
+    assert joined["ID"].tolist() == [100, 200]
+    assert joined["ID_ACTIVITY"].tolist() == [5, 3]
+    assert joined["SUBJECT_ACTIVITY"].notna().all()
+
+
+def test_series__refused(portal: PracticePortal) -> None:
+    """A bad id is named with its position in the Series."""
+    with pytest.raises(ValueError, match="'x' at position 2"):
+        pd.Series([5, None, "x"]).b24.read_activities(portal)
+    with pytest.raises(TypeError, match="index_col"):
+        pd.Series([5]).b24.read_activities(portal, index_col="ID")
+    assert posts(portal) == 0
+
+
+def test_series__empty(portal: PracticePortal) -> None:
+    """No ids give no rows, with the usual columns."""
+    frame = pd.Series([], dtype="Int64").b24.read_activities(portal)
+    assert frame.shape == (0, 39)
+
+
+def test_index__aligned(portal: PracticePortal) -> None:
+    """An Index of ids is aligned with itself."""
+    frame = pd.Index([5, 3, 5], name="x").b24.read_activities(portal)
+    assert frame.index.tolist() == frame["ID"].tolist() == [5, 3, 5]
+
+
+def test_frame__read_activities(portal: PracticePortal) -> None:
+    """A frame reads the activities of one of its columns, and is not changed."""
+    deals = pd.DataFrame({"ACTIVITY_ID": [5, 3]}, index=["a", "b"])
+    before = deals.copy()
+    frame = deals.b24.read_activities("ACTIVITY_ID", portal)
+    assert frame["ID"].to_dict() == {"a": 5, "b": 3}
+    pd.testing.assert_frame_equal(deals, before)
+    with pytest.raises(AttributeError, match="'OTHER'"):
+        deals.b24.read_activities("OTHER", portal)
+
+
+def test_frame__refresh(portal: PracticePortal) -> None:
+    """The same ids are read again, from the portal."""
+    old = b24.read_activities([5, 3], portal)
+    portal.server.touch(3, SUBJECT="changed")
+    new = old.b24.refresh(portal)
+    assert new.index.tolist() == [5, 3]
+    assert new.loc[3, "SUBJECT"] == "changed" != old.loc[3, "SUBJECT"]
+    with_column = b24.read_activities([5, 3], portal, index_col=None)
+    assert with_column.b24.refresh(portal).index.tolist() == [5, 3]
+    with pytest.raises(AttributeError, match="ID"):
+        pd.DataFrame({"A": [1]}).b24.refresh(portal)
+
+
+def test_report__tells(portal: PracticePortal) -> None:
+    """The report names counts, and each missing id with its reason, as text and as HTML."""
+    frame = b24.read_activities([5, 7, 9], portal, missing="ignore")
+    report = frame.b24.report
+    for text in (repr(report), report._repr_html_()):
+        assert portal.address in text
+        assert re.search(r"not found.*\b7\b", text)
+        assert "crm.activity.configurable.get" in text
+    assert "<table>" in report._repr_html_()
+    with pytest.raises(AttributeError, match="no report"):
+        _ = pd.DataFrame().b24.report
+
+
+def test_report__escaped() -> None:
+    """Text from a portal cannot become markup."""
+    frame = pd.DataFrame()
+    frame.attrs["b24"] = {
+        "portal": "https://acme.bitrix24.com",
+        "user_id": 1,
+        "requested": 30,
+        "from_cache": 0,
+        "fetched": 0,
+        "http_requests": 1,
+        "missing": list(range(30)),
+        "missing_reasons": {"<script>alert(1)</script>": list(range(30))},
+        "stale": [],
+        "read_at": "2026-01-01T00:00:00+00:00",
+    }
+    text = frame.b24.report._repr_html_()
+    assert "<script>" not in text
+    assert "&lt;script&gt;" in text
+    assert "10 more" in text
+
+
+def test_warnings__point_at_the_caller(portal: PracticePortal) -> None:
+    """A warning of a read by the accessor points at the line that called it."""
+    with pytest.warns(MissingActivitiesWarning) as caught:
+        pd.Series([7]).b24.read_activities(portal)
+    assert [Path(w.filename).name for w in caught] == ["test_accessor.py"]

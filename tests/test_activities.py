@@ -1,0 +1,490 @@
+"""`read_activities`: ids in, typed DataFrame out, over real HTTP."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import b24frames as b24
+from b24frames.errors import (
+    B24Error,
+    CacheWarning,
+    MissingActivitiesError,
+    MissingActivitiesWarning,
+    PortalUnavailableError,
+    StaleDataWarning,
+)
+from b24frames.practice import PracticePortal
+from b24frames.schema import COLUMNS
+from tests.conftest import asked, posts
+from tests.test_ids import REFUSED
+
+MakePortal = Callable[..., PracticePortal]
+
+
+@pytest.fixture
+def whole(make_portal: MakePortal) -> PracticePortal:
+    """Make a practice portal on which no id is missing and no record has extra fields."""
+    return make_portal(activities=2501, deleted=(), refused=())
+
+
+def read(ids: Any, portal: Any, **options: Any) -> pd.DataFrame:
+    """Read only the columns that every frame has, so that frames can be compared."""
+    return b24.read_activities(ids, portal, **{"columns": COLUMNS, **options})
+
+
+# --- the main job ------------------------------------------------------------------------------
+
+
+def test_read_activities__first_and_again(whole: PracticePortal) -> None:
+    """2 500 activities take 50 requests, and none the second time; the frames are equal."""
+    first = b24.read_activities(range(1, 2501), whole)
+    assert posts(whole) == 50
+    assert asked(whole) == list(range(1, 2501))
+    again = b24.read_activities(range(1, 2501), whole)
+    assert posts(whole) == 50
+    pd.testing.assert_frame_equal(first, again)
+    assert len(first) == 2500
+    facts = {name: first.attrs["b24"][name] for name in ("requested", "fetched", "from_cache")}
+    assert facts == {"requested": 2500, "fetched": 2500, "from_cache": 0}
+    assert first.attrs["b24"]["http_requests"] == 50
+    assert again.attrs["b24"]["http_requests"] == 0
+    assert again.attrs["b24"]["from_cache"] == 2500
+
+
+def test_read_activities__values(portal: PracticePortal) -> None:
+    """What the frame says is what the portal's records say."""
+    frame = b24.read_activities([1, 2, 3], portal)
+    for i, row in frame.iterrows():
+        record = portal.server.record(i)
+        assert record is not None
+        assert row["SUBJECT"] == record["SUBJECT"]
+        assert row["OWNER_ID"] == int(record["OWNER_ID"])
+        assert row["CREATED"] == pd.Timestamp(record["CREATED"])
+        assert row["COMPLETED"] == (record["COMPLETED"] == "Y")
+
+
+@pytest.mark.parametrize("count", [0, 1, 50, 51, 2501])
+def test_read_activities__counts(whole: PracticePortal, count: int) -> None:
+    """Any number of ids gives the same columns and dtypes, in as few requests as can be."""
+    frame = read(range(1, count + 1), whole)
+    assert posts(whole) == -(-count // 50)
+    assert frame.index.tolist() == list(range(1, count + 1))
+    assert list(frame.dtypes) == list(read([], whole).dtypes)
+    assert list(frame.columns) == list(COLUMNS[1:])
+    assert str(frame.index.dtype) == "Int64"
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [30, 10, 20],
+        [30, 10, 30, 20, 10],
+        ["30", "10", "20"],
+        [np.int64(30), np.int64(10), np.int64(20)],
+        np.array([30, 10, 20]),
+        pd.Series([30, 10, 20], index=[5, 5, 5], name="x"),
+        pd.Series([30.0, 10.0, 20.0]),
+        pd.Index([30, 10, 20]),
+        pd.Index(["30", "10", "20"]),
+        (i for i in (30, 10, 20)),
+        range(30, 9, -10),
+    ],
+    ids=lambda ids: type(ids).__name__,
+)
+def test_read_activities__kinds_of_ids(portal: PracticePortal, ids: Any) -> None:
+    """Rows come in the order of first appearance, whatever the ids come in."""
+    expected = [30, 20, 10] if isinstance(ids, range) else [30, 10, 20]
+    frame = read(ids, portal)
+    assert frame.index.tolist() == expected
+    assert list(frame.dtypes) == list(read([], portal).dtypes)
+
+
+def test_read_activities__any_order_from_the_cache(portal: PracticePortal) -> None:
+    """Part from the cache, part from the portal, in any order: the order asked for holds."""
+    read(range(20, 60, 3), portal)
+    ids = list(range(10, 100))
+    random.Random(1).shuffle(ids)
+    assert read(ids, portal).index.tolist() == ids
+    assert sorted(asked(portal)) == list(range(10, 100))
+
+
+def test_read_activities__no_ids(portal: PracticePortal) -> None:
+    """No ids need no request and give an empty frame."""
+    frame = b24.read_activities([], portal)
+    assert frame.shape == (0, 38)
+    assert posts(portal) == 0
+
+
+def test_read_activities__webhook_url(
+    portal: PracticePortal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A webhook URL, given or in the environment, is as good as a Portal."""
+    given = b24.read_activities(1, portal.url)
+    assert (tmp_path / "default-cache" / "activities.sqlite").exists()
+    monkeypatch.setenv("B24_WEBHOOK_URL", portal.url)
+    assert b24.read_activities(1).equals(given)
+    assert posts(portal) == 1
+
+
+def test_read_activities__by_list(make_portal: MakePortal) -> None:
+    """By list 2 500 activities take one request, and the frame is the one by get."""
+    portal = make_portal(activities=2600, deleted=[7], refused=[9])
+    by_list = read(range(1, 2501), portal, via="list", missing="ignore")
+    # The one id that the list does not return is asked for by get, to know its reason.
+    assert [r.method for r in portal.server.requests] == ["batch", "batch"]
+    assert asked(portal) == [7]
+    by_get = read(range(1, 2501), portal, cache=False, missing="ignore")
+    pd.testing.assert_frame_equal(by_list.drop(index=9), by_get)
+
+
+# --- missing ids -------------------------------------------------------------------------------
+
+
+def test_missing__warn(make_portal: MakePortal) -> None:
+    """One missing id among 2 500 is named in one warning, which points here, and in attrs."""
+    portal = make_portal(activities=2500, deleted=[1234], refused=())
+    with pytest.warns(MissingActivitiesWarning, match=r"1 of 2500 .* 1234 \(not found") as caught:
+        frame = b24.read_activities(range(1, 2501), portal)
+    assert [Path(w.filename).name for w in caught] == ["test_activities.py"]
+    assert len(frame) == 2499
+    assert frame.attrs["b24"]["missing"] == [1234]
+    assert 1234 not in frame.index
+
+
+def test_missing__reasons(portal: PracticePortal) -> None:
+    """An activity that is there but refused is told apart from one that is not there."""
+    frame = b24.read_activities([9, 7, 5], portal, missing="ignore")
+    assert frame.attrs["b24"]["missing"] == [9, 7]
+    reasons = {i: why for why, ids in frame.attrs["b24"]["missing_reasons"].items() for i in ids}
+    assert reasons[7].startswith("not found, or not visible")
+    assert "crm.activity.configurable.get" in reasons[9]
+
+
+def test_missing__raise(portal: PracticePortal) -> None:
+    """The error names the ids and carries the rows that were found, which are cached."""
+    with pytest.raises(MissingActivitiesError, match="7") as caught:
+        b24.read_activities([5, 6, 7, 8], portal, missing="raise")
+    assert caught.value.ids == [7]
+    assert caught.value.frame.index.tolist() == [5, 6, 8]
+    b24.read_activities([5, 6, 8], portal)
+    assert posts(portal) == 1
+
+
+def test_missing__ignore(portal: PracticePortal) -> None:
+    """Nothing is said, but for attrs."""
+    frame = b24.read_activities([5, 7], portal, missing="ignore")
+    assert frame.index.tolist() == [5]
+    assert frame.attrs["b24"]["missing"] == [7]
+
+
+@pytest.mark.parametrize("backend", ["numpy_nullable", "pyarrow"])
+def test_missing__keep(portal: PracticePortal, backend: Any) -> None:
+    """A missing id keeps its row, of NA, at its place; the dtypes stay."""
+    if backend == "pyarrow":
+        pytest.importorskip("pyarrow")
+    frame = read([5, 7, 6], portal, missing="keep", dtype_backend=backend)
+    assert frame.index.tolist() == [5, 7, 6]
+    assert frame.loc[7].isna().all()
+    assert frame.loc[[5, 6], "SUBJECT"].notna().all()
+    assert list(frame.dtypes) == list(read([], portal, dtype_backend=backend).dtypes)
+
+
+def test_missing__believed_briefly(portal: PracticePortal) -> None:
+    """A missing id is not asked for again and again, unless the caller wants to know."""
+    read([5, 7, 9], portal, missing="ignore")
+    frame = read([5, 7, 9], portal, missing="ignore")
+    assert posts(portal) == 1
+    assert frame.attrs["b24"]["missing"] == [7, 9]
+    portal.server.restore(7)
+    assert read([7], portal, max_age=0).index.tolist() == [7]
+
+
+# --- the cache ---------------------------------------------------------------------------------
+
+
+def test_cache__per_activity(portal: PracticePortal) -> None:
+    """Any later subset or superset asks only for what is not there."""
+    read(range(10, 60), portal)
+    read([59, 12, 11], portal)
+    read(range(50, 70), portal)
+    assert asked(portal) == list(range(10, 70))
+
+
+def test_cache__off(portal: PracticePortal) -> None:
+    """Without a cache every read asks."""
+    read([1, 2], portal, cache=False)
+    read([1, 2], portal, cache=False)
+    assert asked(portal) == [1, 2, 1, 2]
+
+
+def test_cache__place(portal: PracticePortal, tmp_path: Path) -> None:
+    """A cache may be at a path, or be given."""
+    read(1, portal, cache=tmp_path / "a")
+    read(1, portal, cache=str(tmp_path / "a" / "activities.sqlite"))
+    cache = b24.ActivityCache(tmp_path / "a")
+    read(1, portal, cache=cache)
+    assert posts(portal) == 1
+    assert cache.info()["entries"] == 1
+    cache.close()
+
+
+def test_cache__of_practice_portals(make_portal: MakePortal, tmp_path: Path) -> None:
+    """Two practice portals never see each other's entries, nor does the user's cache."""
+    one, other = make_portal(seed=1), make_portal(seed=2)
+    assert not read([1, 2, 3], one).equals(read([1, 2, 3], other))
+    assert (posts(one), posts(other)) == (1, 1)
+    assert not (tmp_path / "default-cache").exists()
+
+
+@pytest.mark.parametrize(("max_age", "requests"), [("1h", 1), (None, 1), (0, 2), ("1ms", 2)])
+def test_max_age__decides(portal: PracticePortal, max_age: Any, requests: int) -> None:
+    """Only entries that are young enough are taken."""
+    old = read(1, portal)
+    portal.server.touch(1, SUBJECT="changed")
+    subprocess.run([sys.executable, "-c", ""], check=True)  # takes longer than a millisecond
+    new = read(1, portal, max_age=max_age)
+    assert posts(portal) == requests
+    assert (new.loc[1, "SUBJECT"] == "changed") is (requests == 2)
+    assert (new.loc[1, "SUBJECT"] == old.loc[1, "SUBJECT"]) is (requests == 1)
+
+
+def test_only_if_cached__asks_nothing(portal: PracticePortal) -> None:
+    """Offline, what is not cached is missing, with that reason."""
+    read([1, 2], portal)
+    frame = read([1, 2, 3], portal, only_if_cached=True, missing="ignore")
+    assert frame.index.tolist() == [1, 2]
+    assert frame.attrs["b24"]["missing_reasons"] == {"not in the cache": [3]}
+    old = read([1, 2], portal, only_if_cached=True, missing="ignore", max_age="0s")
+    assert list(old.attrs["b24"]["missing"]) == [1, 2]
+    assert posts(portal) == 1
+
+
+def test_stale_if_error__takes_older_entries(portal: PracticePortal) -> None:
+    """With the portal down, entries of any age are taken, with a warning that names them."""
+    read([1, 2], portal)
+    portal.server.stop()
+    with pytest.raises(PortalUnavailableError):
+        read([1, 2], portal, max_age=0)
+    with pytest.warns(StaleDataWarning, match="2 activities .*: 1, 2"):
+        frame = read([1, 2], portal, max_age=0, stale_if_error=True)
+    assert frame.index.tolist() == frame.attrs["b24"]["stale"] == [1, 2]
+    with pytest.raises(PortalUnavailableError):
+        read([1, 2, 3], portal, max_age=0, stale_if_error=True)
+
+
+def test_cache__unusable(portal: PracticePortal, tmp_path: Path) -> None:
+    """A cache that cannot be used costs a warning, not the read."""
+    (tmp_path / "file").write_text("in the way of the folder")
+    with pytest.warns(CacheWarning, match="goes on without it") as caught:
+        frame = read([1, 2], portal, cache=tmp_path / "file" / "cache")
+    assert len(caught) == 1
+    assert frame.index.tolist() == [1, 2]
+
+
+def test_interrupted__goes_on(make_portal: MakePortal, tmp_path: Path) -> None:
+    """After a kill half way, only what had not been received is asked for."""
+    portal = make_portal(activities=2000, deleted=(), refused=(), latency=0.02)
+    script = (
+        "import sys, b24frames as b24\n"
+        "portal = b24.Portal(sys.argv[1], limits='self-hosted')\n"
+        "b24.read_activities(range(1, 2001), portal, cache=sys.argv[2])"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, portal.url, str(tmp_path / "c")])
+    while posts(portal) < 15:
+        assert process.poll() is None
+    process.kill()
+    process.wait()
+    before = asked(portal)
+    frame = read(range(1, 2001), portal, cache=tmp_path / "c")
+    after = asked(portal)[len(before) :]
+    assert len(frame) == 2000
+    # The request under way at the kill was sent, but its answer not received.
+    assert after == list(range(2001 - len(after), 2001))
+    assert set(before) | set(after) == set(range(1, 2001))
+    assert len(set(before) & set(after)) <= 100
+
+
+# --- chunks ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chunksize", [1, 7, 100, 1000, np.int64(50)])
+def test_chunksize__concat(portal: PracticePortal, chunksize: int) -> None:
+    """The chunks are the whole frame, in pieces of that many rows, columns and dtypes alike."""
+    ids = list(range(1, 120))
+    whole = b24.read_activities(ids, portal, missing="ignore")
+    chunks = list(b24.read_activities(ids, portal, missing="ignore", chunksize=chunksize))
+    assert [len(c) for c in chunks[:-1]] == [chunksize] * (len(chunks) - 1)
+    assert all(list(c.dtypes) == list(whole.dtypes) for c in chunks)
+    assert all(list(c.columns) == list(whole.columns) for c in chunks)
+    pd.testing.assert_frame_equal(pd.concat(chunks), whole)
+    assert posts(portal) == 3
+
+
+def test_chunksize__nothing(portal: PracticePortal) -> None:
+    """No rows give one empty frame, so that concat works."""
+    (chunk,) = b24.read_activities([7], portal, missing="ignore", chunksize=10)
+    assert chunk.shape == (0, 38)
+
+
+def test_chunksize__missing(portal: PracticePortal) -> None:
+    """A missing id is told of once, before the first chunk."""
+    chunks = b24.read_activities([5, 7, 6], portal, chunksize=1)
+    with pytest.warns(MissingActivitiesWarning, match="7"):
+        first = next(chunks)
+    assert first.index.tolist() == [5]
+    assert [c.index.tolist() for c in chunks] == [[6]]
+    with pytest.raises(MissingActivitiesError) as caught:
+        next(b24.read_activities([5, 7, 6], portal, missing="raise", chunksize=1))
+    assert caught.value.frame.index.tolist() == [5, 6]
+
+
+# --- what is said about the read ---------------------------------------------------------------
+
+
+def test_attrs__small_and_plain(portal: PracticePortal) -> None:
+    """`attrs` is JSON, holds what the documentation names, and no secret."""
+    frame = b24.read_activities([5, 7], portal, missing="ignore")
+    facts = frame.attrs["b24"]
+    assert json.loads(json.dumps(facts)) == facts
+    assert set(facts) >= {"portal", "user_id", "requested", "from_cache", "fetched"}
+    assert set(facts) >= {"http_requests", "missing", "stale", "read_at"}
+    assert facts["portal"] == portal.address
+    assert facts["user_id"] == 1
+    assert pd.Timestamp(facts["read_at"]).tz_convert("UTC") <= pd.Timestamp.now("UTC")
+    assert "practice" not in json.dumps(facts)
+
+
+def test_progress__bar(portal: PracticePortal, capsys: pytest.CaptureFixture[str]) -> None:
+    """A bar is shown when asked for, and never where nobody looks."""
+    read(range(10, 110), portal, progress=True)
+    assert "100/100" in capsys.readouterr().err
+    read(range(110, 120), portal)
+    read(range(120, 130), portal, progress=False)
+    assert capsys.readouterr() == ("", "")
+
+
+# --- arguments ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("ids", "named"), REFUSED, ids=[repr(ids)[:30] for ids, _ in REFUSED])
+def test_refused__ids(portal: PracticePortal, ids: Any, named: str) -> None:
+    """A bad id is named before any request."""
+    if hasattr(ids, "__next__"):
+        ids = [1, -2]  # the generator of the table has been used up
+    with pytest.raises((TypeError, ValueError), match=named):
+        b24.read_activities(ids, portal)
+    assert posts(portal) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "named"),
+    [
+        ({"columns": ["SUBJET"]}, ValueError, "'SUBJET' .*did you mean 'SUBJECT'"),
+        ({"columns": ["subject"]}, ValueError, "'subject' .*did you mean 'SUBJECT'"),
+        ({"columns": [5]}, ValueError, "5"),
+        ({"columns": "SUBJECT"}, TypeError, "'SUBJECT'"),
+        ({"columns": 5}, TypeError, "5"),
+        ({"columns": ["ID", "ID"]}, ValueError, "ID more than once"),
+        ({"index_col": "id"}, ValueError, "'id' .*did you mean 'ID'"),
+        ({"index_col": 0}, ValueError, "0"),
+        ({"dtype_backend": "numpy"}, ValueError, "'numpy' .*'numpy_nullable', 'pyarrow'"),
+        ({"tz": "Mars/Olympus"}, ValueError, "'Mars/Olympus'"),
+        ({"tz": None}, ValueError, "None"),
+        ({"tz": 3}, ValueError, "3"),
+        ({"missing": "drop"}, ValueError, "'drop' .*'raise', 'warn', 'ignore', 'keep'"),
+        ({"missing": None}, ValueError, "None"),
+        ({"on_bad_value": "ignore"}, ValueError, "'ignore'"),
+        ({"cache": None}, TypeError, "NoneType"),
+        ({"cache": 5}, TypeError, "int"),
+        ({"cache": ""}, ValueError, "''"),
+        ({"max_age": 3600}, ValueError, "3600"),
+        ({"max_age": "soon"}, ValueError, "'soon'"),
+        ({"max_age": "-1h"}, ValueError, "'-1h'"),
+        ({"max_age": True}, ValueError, "True"),
+        ({"only_if_cached": 1}, ValueError, "only_if_cached=1"),
+        ({"only_if_cached": True, "cache": False}, ValueError, "cache=False"),
+        ({"stale_if_error": "yes"}, ValueError, "'yes'"),
+        ({"stale_if_error": True, "cache": False}, ValueError, "cache=False"),
+        ({"via": "batch"}, ValueError, "'batch'"),
+        ({"chunksize": 0}, ValueError, "0"),
+        ({"chunksize": -1}, ValueError, "-1"),
+        ({"chunksize": 1.5}, ValueError, "1.5"),
+        ({"chunksize": True}, ValueError, "True"),
+        ({"chunksize": "5"}, ValueError, "'5'"),
+        ({"progress": "yes"}, ValueError, "'yes'"),
+        ({"unknown": 1}, TypeError, "unknown"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_refused__options(
+    portal: PracticePortal, options: dict[str, Any], error: type[Exception], named: str
+) -> None:
+    """A bad argument is named, with what is accepted, before any request."""
+    with pytest.raises(error, match=named):
+        b24.read_activities([1], portal, **options)
+    assert posts(portal) == 0
+
+
+@pytest.mark.parametrize(
+    ("portal", "error", "named"),
+    [
+        (None, ValueError, "B24_WEBHOOK_URL"),
+        (5, TypeError, "int"),
+        ("", ValueError, "webhook"),
+        ("https://acme.bitrix24.com/", ValueError, "acme"),
+        ("http://acme.bitrix24.com/rest/1/s3cr3t/", ValueError, "https"),
+    ],
+)
+def test_refused__portal(portal: Any, error: type[Exception], named: str) -> None:
+    """What is no portal is refused, and the message repeats no secret."""
+    with pytest.raises(error, match=named) as caught:
+        b24.read_activities([1], portal)
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_final_error__keeps_what_was_read(make_portal: MakePortal) -> None:
+    """An error that ends the read leaves what had been received in the cache."""
+    portal = make_portal(activities=500, deleted=(), refused=(), secret="first")
+    read(range(1, 101), portal)
+    portal.server.stop()
+    with pytest.raises(B24Error):
+        read(range(1, 201), portal)
+    assert len(read(range(1, 101), portal)) == 100
+
+
+def test_dtype_backend__without_pyarrow(
+    portal: PracticePortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without pyarrow the error says how to install it."""
+    monkeypatch.setattr("b24frames.options.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"b24frames\[arrow\]"):
+        b24.read_activities([1], portal, dtype_backend="pyarrow")
+    assert posts(portal) == 0
+
+
+def test_tz__instants_stay(portal: PracticePortal) -> None:
+    """The zone changes how instants are shown, not the instants."""
+    utc = b24.read_activities(range(10, 60), portal)
+    for tz in ("Europe/Berlin", "Asia/Kolkata"):
+        local = b24.read_activities(range(10, 60), portal, tz=tz)
+        assert str(local["CREATED"].dtype) == f"datetime64[us, {tz}]"
+        assert (local["CREATED"] == utc["CREATED"]).all()
+
+
+def test_read_activities__no_warning(make_portal: MakePortal) -> None:
+    """All the quirks of the generated data are understood: no value is bad."""
+    portal = make_portal(activities=2000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        b24.read_activities(range(1, 2001), portal, missing="ignore", on_bad_value="raise")

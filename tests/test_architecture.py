@@ -1,0 +1,58 @@
+"""The house: what an import costs, and who may know whom."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "b24frames"
+
+
+def run(code: str, cwd: Path) -> str:
+    """Run code in a fresh interpreter and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=cwd, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_import__loads_little(tmp_path: Path) -> None:
+    """An import loads neither Jupyter nor the network, writes no file and opens no socket."""
+    code = f"""
+import socket, sys
+sys.path.insert(0, {str(PACKAGE.parent)!r})
+sys.dont_write_bytecode = True
+def refuse(*args, **kwargs):
+    raise AssertionError("an import opened a socket")
+socket.socket.connect = socket.getaddrinfo = refuse
+import b24frames
+loaded = {{name.split(".")[0] for name in sys.modules}}
+print(sorted(loaded & {{"ipywidgets", "IPython", "jupyter", "requests", "requests_cache", "tqdm"}}))
+"""
+    assert run(code, tmp_path).strip() == "[]"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_import__star(tmp_path: Path) -> None:
+    """A star import brings the public names, and only them."""
+    code = f"""
+import sys
+sys.path.insert(0, {str(PACKAGE.parent)!r})
+before = set(dir())
+from b24frames import *
+print(sorted(set(dir()) - before - {{"before"}}))
+"""
+    import b24frames
+
+    assert run(code, tmp_path).strip() == str(b24frames.__all__)
+
+
+def test_layers__hold() -> None:
+    """Data flows one way, as `pyproject.toml` declares."""
+    pytest.importorskip("importlinter", reason="import-linter is part of the extra dev")
+    code = "from importlinter.cli import lint_imports; raise SystemExit(lint_imports())"
+    assert "0 broken" in run(code, PACKAGE.parent)

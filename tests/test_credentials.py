@@ -1,0 +1,102 @@
+"""Credentials: webhook URLs are read, refused, and never shown."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+
+from b24frames.credentials import Webhook, is_loopback
+
+SECRET = "s3cr3tw0rd"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"https://acme.bitrix24.com/rest/12/{SECRET}/",
+        f"https://acme.bitrix24.com/rest/12/{SECRET}",
+        f"  https://ACME.bitrix24.com:443/rest/12/{SECRET}/crm.activity.get  ",
+        f"https://acme.bitrix24.com/rest/12/{SECRET}/crm.activity.get.json",
+        f"https://acme.bitrix24.com/rest/12/{SECRET}/profile/",
+    ],
+)
+def test_webhook__accepted(url: str) -> None:
+    """A webhook URL may end in a slash or a method; its host has one spelling."""
+    webhook = Webhook(url)
+    assert (webhook.address, webhook.user_id) == ("https://acme.bitrix24.com", 12)
+    assert webhook.url("m") == f"https://acme.bitrix24.com/rest/12/{SECRET}/m"
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("http://127.0.0.1:8080/rest/1/s/", "http://127.0.0.1:8080"),
+        ("http://localhost/rest/1/s/", "http://localhost"),
+        ("http://[::1]:80/rest/1/s/", "http://[::1]"),
+        ("https://crm.example.org:8443/rest/1/s/", "https://crm.example.org:8443"),
+        ("https://пример.рф/rest/1/s/", "https://xn--e1afmkfd.xn--p1ai"),
+    ],
+)
+def test_webhook__address(url: str, address: str) -> None:
+    """Loopback may speak plain HTTP; ports and international names are kept."""
+    assert Webhook(url).address == address
+
+
+REFUSED_URLS: list[Any] = [
+    f"http://acme.bitrix24.com/rest/12/{SECRET}/",
+    f"https://acme.bitrix24.com/{SECRET}/",
+    f"https://acme.bitrix24.com/rest/{SECRET}/",
+    f"https://acme.bitrix24.com/rest/one/{SECRET}/",
+    f"https://acme.bitrix24.com/rest/1/{SECRET}/a/b",
+    f"https://user:{SECRET}@acme.bitrix24.com/rest/1/x/",
+    f"https://acme.bitrix24.com/rest/1/{SECRET}/?auth={SECRET}",
+    f"https://acme.bitrix24.com:{SECRET}/rest/1/x/",
+    f"ftp://acme.bitrix24.com/rest/12/{SECRET}/",
+    f"acme.bitrix24.com/rest/12/{SECRET}/",
+    f"https://{'a' * 70}.com/rest/12/{SECRET}/",
+    f"/rest/12/{SECRET}/",
+    "",
+    12,
+    None,
+    f"https://acme.bitrix24.com/rest/12/{SECRET}/".encode(),
+]
+
+
+@pytest.mark.parametrize("url", REFUSED_URLS)
+def test_webhook__refused(url: Any) -> None:
+    """What is no webhook URL is refused, and the message repeats no secret."""
+    with pytest.raises((TypeError, ValueError), match="webhook|https") as caught:
+        Webhook(url)
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert SECRET not in str(error)
+        error = error.__cause__ or error.__context__
+
+
+def test_webhook__shows_no_secret() -> None:
+    """Neither repr nor attributes show the secret, and pickling and copying are refused."""
+    webhook = Webhook(f"https://acme.bitrix24.com/rest/12/{SECRET}/")
+    assert SECRET not in f"{webhook!r} {webhook!s}"
+    assert not hasattr(webhook, "__dict__")
+    for copier in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="never pickled"):
+            copier(webhook)
+
+
+def test_redact__hides_every_occurrence() -> None:
+    """Text that repeats the address called is safe to show."""
+    webhook = Webhook("https://acme.bitrix24.com/rest/12/s3cr3t/")
+    assert webhook.redact("a s3cr3t b s3cr3t") == "a *** b ***"
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True)]
+    + [("10.0.0.1", False), ("127.0.0.1.example.org", False), ("localhost.example.org", False)],
+)
+def test_is_loopback(host: str, loopback: bool) -> None:
+    """Only this very machine is loopback."""
+    assert is_loopback(host) is loopback

@@ -1,0 +1,153 @@
+"""Errors: the right class for each answer, in plain words, and fit to travel between processes."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from b24frames import errors
+from b24frames.errors import (
+    ActivityNotFoundError,
+    ActivityRefusedError,
+    AuthenticationError,
+    B24Error,
+    BadValueWarning,
+    MissingActivitiesError,
+    OperatingTimeError,
+    PermissionDeniedError,
+    PortalBlockedError,
+    PortalError,
+    PortalUnavailableError,
+    RateLimitError,
+    error_from_answer,
+    name_some,
+    warn_caller,
+)
+
+# HTTP status, code, kind, retryable: the table of system errors of the REST documentation.
+SYSTEM_ERRORS: list[tuple[int, str, type[PortalError], bool]] = [
+    (500, "INTERNAL_SERVER_ERROR", PortalUnavailableError, True),
+    (500, "ERROR_UNEXPECTED_ANSWER", PortalUnavailableError, True),
+    (503, "QUERY_LIMIT_EXCEEDED", RateLimitError, True),
+    (429, "OPERATION_TIME_LIMIT", OperatingTimeError, True),
+    (405, "ERROR_BATCH_METHOD_NOT_ALLOWED", PortalError, False),
+    (400, "ERROR_BATCH_LENGTH_EXCEEDED", PortalError, False),
+    (401, "NO_AUTH_FOUND", AuthenticationError, False),
+    (400, "INVALID_REQUEST", PortalError, False),
+    (503, "OVERLOAD_LIMIT", PortalBlockedError, False),
+    (403, "ACCESS_DENIED", PermissionDeniedError, False),
+    (403, "INVALID_CREDENTIALS", PermissionDeniedError, False),
+    (404, "ERROR_MANIFEST_IS_NOT_AVAILABLE", PortalError, False),
+    (404, "ERROR_METHOD_NOT_FOUND", PortalError, False),
+    (403, "insufficient_scope", PermissionDeniedError, False),
+    (401, "expired_token", AuthenticationError, False),
+    (403, "user_access_error", PermissionDeniedError, False),
+    (500, "PORTAL_DELETED", PortalBlockedError, False),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "kind", "retryable"), SYSTEM_ERRORS)
+@pytest.mark.parametrize("in_batch", [False, True])
+def test_error_from_answer__system(
+    status: int, code: str, kind: type[PortalError], retryable: bool, in_batch: bool
+) -> None:
+    """The code decides, whatever the status, at the top level and for one command."""
+    error = error_from_answer(
+        {"error": code, "error_description": "words"},
+        method="crm.activity.get",
+        http_status=None if in_batch else status,
+    )
+    assert type(error) is kind
+    assert (error.code, error.retryable) == (code, retryable)
+    assert code in str(error)
+    assert "words" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("description", "kind"),
+    [
+        ("Not found", ActivityNotFoundError),
+        ("NOT FOUND.", ActivityNotFoundError),
+        ("Activity is not found.", ActivityNotFoundError),
+        ("Access denied.", ActivityNotFoundError),
+        ("Application context required", ActivityRefusedError),
+        ("Use crm.activity.configurable.get for this activity provider", ActivityRefusedError),
+        ("", ActivityRefusedError),
+        (None, ActivityRefusedError),
+    ],
+)
+@pytest.mark.parametrize("status", [None, 400])
+def test_error_from_answer__empty_code(
+    description: str | None, kind: type[PortalError], status: int | None
+) -> None:
+    """Where the code is empty the description tells what is the matter with the activity."""
+    answer = {"error": "", "error_description": description}
+    error = error_from_answer(answer, method="crm.activity.get", http_status=status)
+    assert type(error) is kind
+    assert not error.retryable
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (401, AuthenticationError),
+        (403, PermissionDeniedError),
+        (429, RateLimitError),
+        (500, PortalUnavailableError),
+        (503, PortalUnavailableError),
+        (400, PortalError),
+    ],
+)
+def test_error_from_answer__status_last(status: int, kind: type[PortalError]) -> None:
+    """Where neither code nor description is known, the status decides."""
+    error = error_from_answer({"error": "NEW"}, method="crm.activity.list", http_status=status)
+    assert type(error) is kind
+
+
+def _all_errors() -> list[type[B24Error]]:
+    """List every error class of the module."""
+    found = [v for v in vars(errors).values() if isinstance(v, type) and issubclass(v, B24Error)]
+    return sorted(found, key=lambda kind: kind.__name__)
+
+
+@pytest.mark.parametrize("kind", _all_errors())
+def test_errors__pickle(kind: type[B24Error]) -> None:
+    """Every error comes back from a pickle with all that it carries."""
+    facts: dict[str, Any] = {}
+    if issubclass(kind, PortalError):
+        facts = {"code": "C", "http_status": 503, "method": "m", "retry_after": 2.5}
+    error = kind("words", **facts)
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is kind
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)
+
+
+def test_missing_activities_error__carries_the_rest() -> None:
+    """The error for missing ids is a KeyError with the ids and the rows that were found."""
+    frame = pd.DataFrame({"ID": [1]})
+    error = MissingActivitiesError("2 is missing", [2], frame)
+    assert isinstance(error, KeyError)
+    assert str(error) == "2 is missing"
+    again = pickle.loads(pickle.dumps(error))
+    assert again.ids == [2]
+    assert again.frame.equals(frame)
+
+
+def test_name_some__bounded() -> None:
+    """A long list is cut, and the rest counted."""
+    assert name_some([1, 2]) == "1, 2"
+    assert name_some(range(100)) == "0, 1, 2, 3, 4 and 95 more"
+
+
+def test_warn_caller__points_here() -> None:
+    """A warning points at the line that called into the package, not into it."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_caller("words", BadValueWarning)
+    assert [Path(w.filename).name for w in caught] == ["test_errors.py"]

@@ -1,0 +1,132 @@
+"""Ids: what is accepted, and how the rest is refused."""
+
+from __future__ import annotations
+
+import decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from b24frames.ids import parse_column, parse_id_text, parse_ids
+
+REFUSED: list[tuple[Any, str]] = [
+    (True, "True"),
+    (False, "False"),
+    (0, "0"),
+    (-1, "-1"),
+    (1.5, "1.5"),
+    (float("nan"), "nan"),
+    (float("inf"), "inf"),
+    (2**63, str(2**63)),
+    ("abc", "'abc'"),
+    ("", "''"),
+    ("-5", "'-5'"),
+    ("1.0", "'1.0'"),
+    ("1_000", "'1_000'"),
+    ("٣", "'٣'"),
+    ("1-5", "'1-5'"),
+    (None, "NoneType"),
+    (b"12", "bytes"),
+    ({"ID": 1}, "dict"),
+    (object, "type"),
+    ([1, True], "True at position 1"),
+    ([1, 2, "x"], "'x' at position 2"),
+    ([None], "None at position 0"),
+    ([pd.NA], "<NA> at position 0"),
+    ([pd.NaT], "NaT at position 0"),
+    ([[1, 2]], r"\[1, 2\] at position 0"),
+    ([decimal.Decimal(1)], "Decimal"),
+    ([1j], "1j"),
+    (np.array([True]), "True"),
+    (np.array([1.5]), "1.5"),
+    (np.array([[1, 2]]), "2 dimensions"),
+    (pd.Series([1.0, None]), "nan at position 1"),
+    (pd.Series([1, None], dtype="Int64"), "<NA> at position 1"),
+    (pd.DataFrame({"ID": [1]}), "2 dimensions"),
+    ((i for i in [1, -2]), "-2 at position 1"),
+]
+"""Arguments that are no ids, and what the message must name."""
+
+
+@pytest.mark.parametrize(("ids", "named"), REFUSED, ids=[repr(ids)[:30] for ids, _ in REFUSED])
+def test_parse_ids__refused(ids: Any, named: str) -> None:
+    """What is no id is refused with its value and position."""
+    with pytest.raises((TypeError, ValueError), match=named):
+        parse_ids(ids)
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [3, 1, 2],
+        ("3", "1", "2"),
+        [" 3 ", 1, "2"],
+        [3.0, 1.0, 2.0],
+        [3, 1, 2, 3, "1"],
+        np.array([3, 1, 2]),
+        np.array(["3", "1", "2"]),
+        np.array([3, 1, 2], dtype="uint8"),
+        [np.int64(3), np.float64(1), 2],
+        pd.Series([3, 1, 2], index=list("abc")),
+        pd.Series([3.0, 1.0, 2.0]),
+        pd.Series(["3", "1", "2"], dtype="string"),
+        pd.Index([3, 1, 2], dtype="Int64"),
+        pd.Categorical(["3", "1", "2"]),
+        (i for i in (3, 1, 2)),
+        {3: 0, 1: 0, 2: 0}.keys(),
+    ],
+    ids=lambda ids: f"{type(ids).__name__}",
+)
+def test_parse_ids__accepted(ids: Any) -> None:
+    """Every usual container of ids gives the distinct ids in the order of first appearance."""
+    parsed = parse_ids(ids)
+    assert parsed == [3, 1, 2]
+    assert {type(i) for i in parsed} == {int}
+
+
+@pytest.mark.parametrize("single", [999, "999", 999.0, np.int64(999)])
+def test_parse_ids__single(single: Any) -> None:
+    """A single id needs no list."""
+    assert parse_ids(single) == [999]
+
+
+@given(st.lists(st.integers(1, 2**63 - 1)))
+def test_parse_ids__property(ids: list[int]) -> None:
+    """Any list of ids, as numbers or text, gives each once, in order."""
+    expected = list(dict.fromkeys(ids))
+    assert parse_ids(ids) == expected
+    assert parse_ids(map(str, ids)) == expected
+
+
+@given(st.one_of(st.text(), st.floats(), st.binary(), st.none(), st.booleans()))
+def test_parse_ids__any_value(value: Any) -> None:
+    """Any value is an id or is refused with one of two errors, nothing else."""
+    try:
+        (parsed,) = parse_ids([value])
+    except (TypeError, ValueError) as error:
+        assert "at position 0" in str(error)  # noqa: PT017 - most values are refused
+    else:
+        assert parsed == int(value) > 0
+
+
+def test_parse_id_text__ranges() -> None:
+    """Ids and ranges may be mixed; an id that is named twice is there once."""
+    assert parse_id_text("1-3, 999;2") == [1, 2, 3, 999]
+
+
+@pytest.mark.parametrize("text", ["", "a", "3-1", "1-", "-1", "0", "1--2", "1 2", "1-99999999999"])
+def test_parse_id_text__refused(text: str) -> None:
+    """What is neither an id nor a range is refused, and so is a range past all bounds."""
+    with pytest.raises(ValueError, match="ids"):
+        parse_id_text(text)
+
+
+def test_parse_column__keeps_positions() -> None:
+    """A column keeps its duplicates and its gaps."""
+    assert parse_column(["5", None, 5, 6.0]) == [5, None, 5, 6]
+    with pytest.raises(ValueError, match="'x' at position 2"):
+        parse_column([1, None, "x"])

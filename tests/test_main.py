@@ -1,0 +1,149 @@
+"""The command line: tables, files, exit statuses, and errors in one line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from b24frames.__main__ import main
+from b24frames.practice import PracticePortal
+from tests.conftest import posts
+
+
+def test_read__table(portal: PracticePortal, capsys: pytest.CaptureFixture[str]) -> None:
+    """A table of the main columns is printed."""
+    assert main(["read", "5-6,8", "--portal", portal.url]) == 0
+    out, err = capsys.readouterr()
+    assert "SUBJECT" in out
+    assert [line.split()[0] for line in out.splitlines()[-3:]] == ["5", "6", "8"]
+    assert err == ""
+
+
+def test_read__missing(portal: PracticePortal, capsys: pytest.CaptureFixture[str]) -> None:
+    """A missing id is an error in one line, after the rows that were found."""
+    assert main(["read", "5-8", "--portal", portal.url]) == 1
+    out, err = capsys.readouterr()
+    assert [line.split()[0] for line in out.splitlines()[-3:]] == ["5", "6", "8"]
+    assert err.startswith("error: 1 of 4 activities have no record: 7 (not found")
+    assert err.count("\n") == 1
+    assert main(["read", "5-8", "--portal", portal.url, "--missing", "warn"]) == 0
+    assert capsys.readouterr().err.startswith("warning: 1 of 4")
+    assert main(["read", "5-8", "--portal", portal.url, "--missing", "ignore"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".parquet"])
+def test_read__to_file(
+    portal: PracticePortal, tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    """The frame is written in the form that the file's name says."""
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    file = tmp_path / f"out{suffix}"
+    arguments = ["read", "10-109", "--portal", portal.url, "--missing", "ignore", "--to", str(file)]
+    assert main(arguments) == 0
+    assert "activities written to" in capsys.readouterr().out
+    reader = {".csv": pd.read_csv, ".json": pd.read_json, ".parquet": pd.read_parquet}[suffix]
+    frame = reader(file)  # type: ignore[operator]
+    assert len(frame) == 100
+    if suffix == ".parquet":
+        assert frame.index.name == "ID"
+        assert str(frame["OWNER_ID"].dtype) == "Int64"
+    else:
+        assert frame["ID"].tolist() == list(range(10, 110))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["read", "1-x", "--practice"], "'1-x'"),
+        (["read", "1", "--practice", "--portal", "x"], "not allowed with"),
+        (["read", "1"], "B24_WEBHOOK_URL"),
+        (["read", "1", "--portal", "https://acme.bitrix24.com/rest/x/s3cret/"], "no valid path"),
+        (["read", "1", "--practice", "--columns", "SUBJET"], "did you mean 'SUBJECT'"),
+        (["read", "1", "--practice", "--to", "file.doc"], ".parquet"),
+        (["read", "1", "--practice", "--tz", "Mars"], "'Mars'"),
+        (["read", "1", "--practice", "--max-age", "soon"], "'soon'"),
+        (["read", "1", "--practice", "--only-if-cached", "--no-cache"], "cache=False"),
+        (["read"], "ids"),
+        ([], "COMMAND"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_main__refused(
+    arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bad argument is named in one line, with a status that is not 0."""
+    try:
+        status = main(arguments)
+    except SystemExit as stop:
+        status = int(str(stop.code))
+    out, err = capsys.readouterr()
+    assert status != 0
+    assert named in err
+    assert "Traceback" not in err
+    assert "s3cret" not in err
+    assert out == ""
+
+
+def test_read__portal_down(portal: PracticePortal, capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrong secret is said in one line."""
+    assert main(["read", "5", "--portal", portal.url.replace("practice", "wrong")]) == 1
+    out, err = capsys.readouterr()
+    assert err.startswith("error: ")
+    assert "NO_AUTH_FOUND" in err
+    assert err.count("\n") == 1
+    assert "/rest/" not in out + err
+
+
+def test_read__options(
+    portal: PracticePortal, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Columns, zone, cache and age are those asked for."""
+    common = ["read", "5", "--portal", portal.url, "--cache", str(tmp_path / "c")]
+    assert main([*common, "--columns", "CREATED,SUBJECT", "--tz", "Asia/Kolkata"]) == 0
+    assert "+05:30" in capsys.readouterr().out
+    assert main([*common, "--only-if-cached", "--max-age", "any"]) == 0
+    assert posts(portal) == 1
+    assert main([*common, "--max-age", "0"]) == 0
+    assert posts(portal) == 2
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own, where every warning is an error."""
+    command = [sys.executable, "-W", "error", "-m", "b24frames", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=None)
+
+
+def test_process__practice() -> None:
+    """The practice portal needs nothing but the command."""
+    done = run("read", "1-20", "--practice", "--missing", "ignore")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "SUBJECT" in done.stdout
+
+
+def test_process__demo() -> None:
+    """The demonstration reads over HTTP, then from the cache, and shows frame and dtypes."""
+    done = run("demo", "--activities", "200")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "first read" in done.stdout
+    assert "second read" in done.stdout
+    assert "datetime64[us, UTC]" in done.stdout
+
+
+def test_process__pipe_closed() -> None:
+    """A reader that goes away early causes no traceback."""
+    command = [sys.executable, "-m", "b24frames", "demo", "--activities", "100"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    error = process.stderr.read()
+    process.stderr.close()
+    process.wait()
+    assert b"Traceback" not in error
+    assert b"Exception" not in error

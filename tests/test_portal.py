@@ -1,0 +1,293 @@
+"""The portal client: calls, batches, the right error for each answer, and no secret shown."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import requests
+
+import b24frames as b24
+from b24frames.errors import (
+    ActivityNotFoundError,
+    ActivityRefusedError,
+    AuthenticationError,
+    InvalidAnswerError,
+    PortalError,
+    PortalUnavailableError,
+    RateLimitError,
+)
+from b24frames.limits import MAX_ATTEMPTS, SystemClock
+from b24frames.practice import PracticePortal
+from b24frames.practice.faults import Fault
+from tests.conftest import asked, posts
+from tests.test_errors import SYSTEM_ERRORS
+
+MakePortal = Callable[..., PracticePortal]
+SECRET = "pl4ntedS3cret"
+
+
+def get(i: int) -> tuple[str, dict[str, int]]:
+    """Return the command for one activity."""
+    return ("crm.activity.get", {"id": i})
+
+
+# --- calls -------------------------------------------------------------------------------------
+
+
+def test_call__result(portal: PracticePortal) -> None:
+    """A call returns the value under `result`."""
+    assert portal.call("crm.activity.get", {"id": 5}) == portal.server.record(5)
+    fields = portal.call("crm.activity.fields")
+    assert fields["SUBJECT"]["type"] == "string"
+    statuses = portal.call("crm.enum.activitystatus")
+    assert {"ID", "NAME"} <= set(statuses[0])
+
+
+def test_call__manners(portal: PracticePortal) -> None:
+    """A request is a POST that says who sends it."""
+    portal.call("crm.activity.get", {"id": 5})
+    (request,) = portal.server.requests
+    assert request.http_method == "POST"
+    assert request.user_agent == f"b24frames/{b24.__version__}"
+    assert request.params == {"id": 5}
+
+
+def test_call__not_found(portal: PracticePortal) -> None:
+    """An activity that is not there, or not given, has an error of its own."""
+    with pytest.raises(ActivityNotFoundError) as caught:
+        portal.call("crm.activity.get", {"id": 7})
+    assert caught.value.http_status == 400
+    assert caught.value.method == "crm.activity.get"
+    assert not caught.value.retryable
+    with pytest.raises(ActivityRefusedError, match="configurable"):
+        portal.call("crm.activity.get", {"id": 9})
+    assert posts(portal) == 2
+
+
+@pytest.mark.parametrize(("status", "code", "kind", "retryable"), SYSTEM_ERRORS)
+def test_call__system_errors(
+    portal: PracticePortal, status: int, code: str, kind: type[PortalError], retryable: bool
+) -> None:
+    """Transient errors are repeated a bounded number of times, final ones not at all."""
+    portal.server.faults.append(Fault(code))
+    with pytest.raises(PortalError) as caught:
+        portal.call("crm.activity.get", {"id": 5})
+    assert type(caught.value) is kind
+    assert (caught.value.code, caught.value.retryable) == (code, retryable)
+    assert posts(portal) == (MAX_ATTEMPTS if retryable else 1)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("INTERNAL_SERVER_ERROR", times=2),
+        Fault("QUERY_LIMIT_EXCEEDED", times=2),
+        Fault("OPERATION_TIME_LIMIT", times=2),
+        Fault("html", times=2),
+        Fault("html", times=2, status=200),
+        Fault("empty", times=2),
+        Fault("cut-json", times=2),
+        Fault("truncated", times=2),
+        Fault("close", times=2),
+        Fault("reset", times=2),
+        Fault("wrong-type"),
+        Fault("gzip"),
+        Fault("drip"),
+    ],
+    ids=lambda fault: f"{fault.kind}-{fault.status}",
+)
+def test_call__survives(portal: PracticePortal, fault: Fault) -> None:
+    """What passes by itself is waited out, and odd but right answers are read."""
+    portal.server.faults.append(fault)
+    assert portal.call("crm.activity.get", {"id": 5}) == portal.server.record(5)
+    assert posts(portal) == 1 + (fault.times or 0)
+
+
+def test_call__redirect(portal: PracticePortal) -> None:
+    """A portal that has moved is not followed: the error names the new host and nothing else."""
+    fault = Fault("redirect", location="https://new.bitrix24.com")
+    portal.server.faults.append(fault)
+    with pytest.raises(PortalError, match=r"moved to new\.bitrix24\.com") as caught:
+        portal.call("crm.activity.get", {"id": 5})
+    assert "practice" not in str(caught.value)
+    assert posts(portal) == 1
+
+
+def test_call__no_connection() -> None:
+    """A portal that is not there is unavailable, after a bounded number of attempts."""
+    portal = b24.Portal("http://127.0.0.1:9/rest/1/x/", clock=SystemClock(1000.0))
+    with pytest.raises(PortalUnavailableError, match="no connection") as caught:
+        portal.call("crm.activity.get", {"id": 5})
+    assert caught.value.retryable
+    assert caught.value.http_status is None
+
+
+def test_call__timeout(make_portal: MakePortal) -> None:
+    """A portal that does not answer is given up after the time set."""
+    practice = make_portal()
+    practice.server.faults.append(Fault("hang"))
+    portal = b24.Portal(practice.url, timeout=(1, 0.05), clock=SystemClock(1000.0))
+    with pytest.raises(PortalUnavailableError, match="no answer"):
+        portal.call("crm.activity.get", {"id": 5})
+    portal.close()
+
+
+@pytest.mark.parametrize("timeout", [0, (1,), (1, 0), (-1, 1), "ab", (1, 2, 3), None, ("x", 1)])
+def test_portal__timeout_refused(timeout: Any) -> None:
+    """A timeout that is no pair of seconds is refused."""
+    with pytest.raises(ValueError, match="timeout="):
+        b24.Portal("https://acme.bitrix24.com/rest/1/x/", timeout=timeout)
+
+
+def test_portal__own_session(portal: PracticePortal) -> None:
+    """The caller's session is used, and stays open."""
+    with requests.Session() as session:
+        mine = b24.Portal(portal.url, session=session)
+        mine.call("crm.activity.get", {"id": 5})
+        mine.close()
+        mine.call("crm.activity.get", {"id": 5})
+    assert posts(portal) == 2
+
+
+def test_portal__no_proxy_to_itself(
+    portal: PracticePortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy of the environment does not come between this machine and itself."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    assert b24.Portal(portal.url).call("crm.activity.get", {"id": 5})["ID"]
+
+
+# --- batches -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [0, 1, 49, 50, 51, 120])
+def test_call_batch__any_number(portal: PracticePortal, count: int) -> None:
+    """Any number of commands, 50 in a request; answers in the order given."""
+    ids = range(10 + count, 10, -1)
+    answers = portal.call_batch({f"a{i}": get(i) for i in ids})
+    assert list(answers) == [f"a{i}" for i in ids]
+    assert all(answers[f"a{i}"] == portal.server.record(i) for i in ids)
+    assert [len(r.commands) for r in portal.server.requests] == [50] * (count // 50) + (
+        [count % 50] if count % 50 else []
+    )
+
+
+def test_call_batch__errors(portal: PracticePortal) -> None:
+    """Each command has its own answer or error."""
+    answers = portal.call_batch({"a": get(5), "b": get(7), "c": get(9), "d": get(6)})
+    assert answers["a"]["SUBJECT"] == portal.server.record(5)["SUBJECT"]  # type: ignore[index]
+    assert isinstance(answers["b"], ActivityNotFoundError)
+    assert isinstance(answers["c"], ActivityRefusedError)
+    assert answers["d"] == portal.server.record(6)
+
+
+@pytest.mark.parametrize("name", ["0", "a b", "a[1]", "ü", "a&b=c"])
+def test_call_batch__any_name(portal: PracticePortal, name: str) -> None:
+    """A command may have any name, also one that PHP turns into a place in a list."""
+    answers = portal.call_batch({name: get(5)})
+    assert answers == {name: portal.server.record(5)}
+
+
+def test_call_batch__falsy_results(portal: PracticePortal) -> None:
+    """An empty result is a result."""
+    answers = portal.call_batch({"a": ("crm.activity.list", {"filter": {"ID": 10**9}})})
+    assert answers == {"a": []}
+    assert posts(portal) == 1
+
+
+@pytest.mark.parametrize("kind", ["unanswered", "QUERY_LIMIT_EXCEEDED", "OPERATION_TIME_LIMIT"])
+def test_call_batch__repeats_what_failed(portal: PracticePortal, kind: str) -> None:
+    """Only the commands that failed are sent again."""
+    portal.server.faults.append(Fault(kind, ids=[11, 12], times=3))
+    answers = portal.call_batch({f"a{i}": get(i) for i in range(10, 40)})
+    assert all(answers[f"a{i}"] == portal.server.record(i) for i in range(10, 40))
+    assert asked(portal)[:30] == list(range(10, 40))
+    assert set(asked(portal)[30:]) == {11, 12}
+
+
+def test_call_batch__gives_up(portal: PracticePortal) -> None:
+    """A command that is never answered ends in an error, after a bounded number of attempts."""
+    portal.server.faults.append(Fault("unanswered", ids=[11]))
+    with pytest.raises(InvalidAnswerError, match="without this command"):
+        portal.call_batch({f"a{i}": get(i) for i in range(10, 40)})
+    assert posts(portal) == MAX_ATTEMPTS
+
+
+@pytest.mark.parametrize("kind", ["surrogate", "bad-bytes"])
+def test_call_batch__one_bad_text(portal: PracticePortal, kind: str) -> None:
+    """A text that is no valid Unicode costs none of its neighbours."""
+    portal.server.faults.append(Fault(kind, ids=[11]))
+    answers = portal.call_batch({f"a{i}": get(i) for i in range(10, 40)})
+    assert answers["a11"]["ID"] in ("11", 11)
+    assert all(answers[f"a{i}"] == portal.server.record(i) for i in range(12, 40))
+
+
+# --- pacing ------------------------------------------------------------------------------------
+
+
+def test_pacing__never_refused(make_portal: MakePortal) -> None:
+    """A read of more requests than the burst is paced: the portal refuses none."""
+    portal = make_portal(activities=100, limits=(10, 2), speed=100.0)
+    for i in range(25):
+        portal.call("crm.activity.get", {"id": i % 5 + 1}) if i % 5 else portal.call("profile")
+    assert posts(portal) == 25
+    assert portal.server.refusals == 0
+
+
+def test_pacing__others_use_the_bucket(make_portal: MakePortal) -> None:
+    """When the portal refuses since others fill its bucket, the call is repeated later."""
+    portal = make_portal(limits=(10, 2), speed=100.0)
+    for _ in range(10):
+        requests.post(portal.url + "profile", timeout=5)
+    assert portal.call("profile")
+
+
+# --- secrets -----------------------------------------------------------------------------------
+
+
+def test_secret__nowhere(
+    make_portal: MakePortal, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither repr, nor errors with all their context, nor our log lines show the secret."""
+    portal = make_portal(activities=50, secret=SECRET)
+    portal.server.faults.append(Fault("INTERNAL_SERVER_ERROR", times=1))
+    shown = [repr(portal), str(portal)]
+    with caplog.at_level(logging.DEBUG, logger="b24frames"):
+        portal.call("profile")
+        portal.server.stop()
+        with pytest.raises(PortalUnavailableError) as caught:
+            portal.call("profile")
+    shown += [record.getMessage() for record in caplog.records if record.name == "b24frames"]
+    assert len(shown) > 2
+    error: BaseException | None = caught.value
+    while error is not None:
+        shown += [repr(error), str(error), repr(vars(error))]
+        shown += traceback.TracebackException.from_exception(error, capture_locals=True).format()
+        error = error.__cause__ or error.__context__
+    shown += capsys.readouterr()
+    assert not [text for text in shown if SECRET in text]
+    with pytest.raises(TypeError, match="never pickled"):
+        pickle.dumps(portal._credential)
+
+
+def test_secret__wrong(portal: PracticePortal) -> None:
+    """A wrong secret is refused at once, and not repeated in the message."""
+    wrong = b24.Portal(portal.url.replace("practice", SECRET))
+    with pytest.raises(AuthenticationError) as caught:
+        wrong.call("profile")
+    assert SECRET not in str(caught.value)
+    assert posts(portal) == 1
+
+
+def test_rate_limit_error__retry_after(make_portal: MakePortal) -> None:
+    """The portal's own word about when to come back is passed on."""
+    portal = make_portal()
+    portal.server.faults.append(Fault("QUERY_LIMIT_EXCEEDED", retry_after=3))
+    with pytest.raises(RateLimitError) as caught:
+        portal.call("profile")
+    assert caught.value.retry_after == 3.0
