@@ -4,7 +4,8 @@
                   refused; no request rate, so nothing waits. Its server counts the requests
                   (``portal.server.requests``) and makes faults on demand.
 ``make_portal``   makes further ones: ``make_portal(activities=2500, deleted=())``.
-``counted``       sums up what a practice portal was asked: ``posts(portal)``, ``asked(portal)``.
+
+What a practice portal was asked is told by the functions `posts` and `asked`.
 
 All tests share these rules, kept by the automatic fixtures below: no socket but to this machine,
 no environment variable of the user's, no cache of the user's, and no waiting: a test that needs
@@ -21,11 +22,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from b24frames.credentials import is_loopback
 from b24frames.practice import PracticePortal, practice_portal
 
 _connect = socket.socket.connect
+
+# How fast a machine is says nothing about the code.
+settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any speed")
 
 
 @pytest.fixture(autouse=True)

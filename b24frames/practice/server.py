@@ -15,7 +15,7 @@ import time
 from collections.abc import Collection, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
@@ -50,7 +50,7 @@ class Request:
     http_method, path, user_agent : str
         As they came; `path` without the query.
     status : int or None
-        HTTP status of the answer; None while there is none.
+        HTTP status of the answer; None while there is none, and where the connection was lost.
     """
 
     method: str
@@ -221,11 +221,11 @@ class PracticeServer:
         with self._lock:
             place = len(self._requests)
             self._requests.append(request)
+        handler.on_status = partial(self._note_status, place)
         handler.stopping.wait(self._latency)
         reply = self._reply(request)
         fault = self.faults.take(Place.SENDING, request)
         if fault is None:
-            self._note_status(place, reply.status)
             handler.send(reply)
         else:
             send_badly(fault, handler, reply)

@@ -19,13 +19,22 @@ _LONGEST_STOP = 5.0
 
 
 class Handler(BaseHTTPRequestHandler):
-    """The server's end of one connection."""
+    """The server's end of one connection.
+
+    Attributes
+    ----------
+    stopping : threading.Event
+        That of the server.
+    on_status : callable
+        Told the status of an answer before it is sent.
+    """
 
     protocol_version = "HTTP/1.1"
     server_version = "practice"
     sys_version = ""
     disable_nagle_algorithm = True
     server: LoopbackServer
+    on_status: Callable[[int], None]
 
     def setup(self) -> None:
         """Let the server know of the connection."""
@@ -55,6 +64,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def send_head(self, reply: Reply) -> None:
         """Write status line and headers."""
+        self.on_status(reply.status)
         self.send_response(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)
