@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import tzinfo
 from tempfile import TemporaryFile
@@ -237,12 +237,19 @@ def _fetch(request: _Request, records: Records) -> Reading:
         if request.own_portal:
             stack.enter_context(closing(portal))
         if cache is True:
-            cache = stack.enter_context(closing(ActivityCache(portal.cache_path)))
+            cache = stack.enter_context(closing(ActivityCache(portal.folder)))
         elif isinstance(cache, (str, os.PathLike)):
             cache = stack.enter_context(closing(ActivityCache(cache)))
-        advance = stack.enter_context(_progress_bar(len(request.ids), request.progress))
+        bar = stack.enter_context(_progress_bar(len(request.ids), request.progress))
         return fetch_records(
-            request.ids, portal, cache or None, records, request.freshness, request.via, advance
+            request.ids,
+            portal,
+            cache or None,
+            records,
+            request.freshness,
+            request.via,
+            bar.update,
+            bar.set_postfix_str,
         )
 
 
@@ -300,25 +307,20 @@ def _report_missing(
     raise MissingActivitiesError(message, list(reading.missing), frame)
 
 
-@contextmanager
-def _progress_bar(total: int, progress: bool | None) -> Iterator[Callable[[int], object]]:
-    """Show a progress bar; by default in notebooks and terminals, when it takes a while."""
-    if progress is False or not total:
-        yield lambda _: None
-        return
+def _progress_bar(total: int, progress: bool | None) -> Any:
+    """Make a progress bar, shown by default in notebooks and terminals when it takes a while."""
     # Here, because in a notebook it imports ipywidgets.
     from tqdm.asyncio import tqdm_asyncio
     from tqdm.auto import tqdm
 
-    # None: tqdm shows nothing where stderr is no terminal; it does not know notebooks.
+    # tqdm hides itself where stderr is no terminal (None); it does not know notebooks.
     in_notebook = tqdm is not tqdm_asyncio
-    hidden = False if progress or in_notebook else None
-    with tqdm(
+    hidden = not progress if progress is not None else (False if in_notebook else None)
+    return tqdm(
         total=total,
         desc="activities",
         unit="",
-        disable=hidden,
+        disable=hidden or not total,
         delay=0 if progress else 1,
         leave=bool(progress),
-    ) as bar:
-        yield bar.update
+    )

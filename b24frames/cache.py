@@ -21,13 +21,11 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import pandas as pd
-from platformdirs import user_cache_path
 from requests_cache.backends.sqlite import SQLiteDict
 
 from b24frames.errors import CacheError
+from b24frames.places import cache_file
 
-_FILE_NAME = "activities.sqlite"
-_FILE_SUFFIXES = (".sqlite", ".sqlite3", ".db")
 _TABLE = "activities"
 _METHOD = "crm.activity.get"
 _HEAD = 16  # "R 1763900000000 "
@@ -100,10 +98,7 @@ class ActivityCache:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        given = path if path is not None else os.environ.get("B24FRAMES_CACHE")
-        place = Path(given) if given else user_cache_path("b24frames", appauthor=False)
-        is_file = place.suffix.lower() in _FILE_SUFFIXES and not place.is_dir()
-        self.path = (place if is_file else place / _FILE_NAME).expanduser().absolute()
+        self.path = cache_file(path)
         self._storage: SQLiteDict | None = None
         self._lock = threading.RLock()
 

@@ -1,34 +1,73 @@
-"""The one module that knows a secret: it holds it, uses it for an address, and hides it."""
+"""The one module that knows secrets: it holds them, uses them for a call, and hides them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 from urllib.parse import quote, urlsplit
 
 _REST_PATH = re.compile(r"/rest/([0-9]+)/([^/]+)(?:/[A-Za-z0-9_.]*)?/?", re.ASCII)
+AUTHORIZATION_SERVER = "https://oauth.bitrix.info"
 _HIDDEN = "***"
-_EXPECTED = "expected https://PORTAL/rest/USER_ID/SECRET/"
+_WEBHOOK = "expected https://PORTAL/rest/USER_ID/SECRET/"
+_ADDRESS = "expected https://PORTAL"
 
 
-class Webhook:
-    """An incoming webhook: where a portal is, which user asks, and the secret that proves it.
-
-    Parameters
-    ----------
-    url : str
-        ``https://PORTAL/rest/USER_ID/SECRET/``; a trailing method name is tolerated. Plain
-        ``http://`` is accepted for loopback addresses only.
+class Credential:
+    """Where a portal is, which user asks, and what proves it; never shown, never pickled.
 
     Attributes
     ----------
     address : str
         Scheme and host of the portal, without any secret.
     user_id : int
-        The user as whom the webhook acts.
+        The user as whom the portal is asked.
+    """
+
+    __slots__ = ("address", "user_id")
+
+    def __init__(self, address: str, user_id: int) -> None:
+        self.address = address
+        self.user_id = user_id
+
+    def path(self, method: str) -> str:
+        """Return the path of a call. It may hold a secret: never keep or show it."""
+        raise NotImplementedError
+
+    def body(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the body of a call. It may hold a secret: never keep or show it."""
+        raise NotImplementedError
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return what must never be shown."""
+        raise NotImplementedError
+
+    def redact(self, text: str) -> str:
+        """Return the text with every occurrence of a secret hidden."""
+        for secret in self.secrets():
+            for spelling in {secret, quote(secret, safe="")}:
+                text = text.replace(spelling, _HIDDEN)
+        return text
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.address!r}, user_id={self.user_id})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a credential is never pickled: make the Portal anew where it is needed")
+
+
+class Webhook(Credential):
+    """An incoming webhook: the secret is in the path of every call.
+
+    Parameters
+    ----------
+    url : str
+        ``https://PORTAL/rest/USER_ID/SECRET/``; a trailing method name is tolerated. Plain
+        ``http://`` is accepted for loopback addresses only.
 
     Raises
     ------
@@ -41,37 +80,133 @@ class Webhook:
     Webhook('https://acme.bitrix24.com', user_id=1)
     """
 
-    __slots__ = ("_secret", "address", "user_id")
+    __slots__ = ("_secret",)
 
     def __init__(self, url: str) -> None:
         if not isinstance(url, str):
-            raise TypeError(f"the webhook is a {type(url).__name__}; {_EXPECTED}")
-        self.address, path = _split_url(url.strip())
+            raise TypeError(f"the webhook is a {type(url).__name__}; {_WEBHOOK}")
+        address, path = split_address(url, "webhook", _WEBHOOK)
         match = _REST_PATH.fullmatch(path)
         if match is None:
-            raise ValueError(f"the webhook for {self.address} has no valid path; {_EXPECTED}")
-        self.user_id = int(match[1])
+            raise ValueError(f"the webhook for {address} has no valid path; {_WEBHOOK}")
+        super().__init__(address, int(match[1]))
         self._secret = match[2]
 
-    def url(self, method: str) -> str:
-        """Return the address of a call. It holds the secret: never keep or show it."""
-        return f"{self.address}/rest/{self.user_id}/{self._secret}/{method}"
+    def path(self, method: str) -> str:
+        """Return the path of a call, with the secret."""
+        return f"/rest/{self.user_id}/{self._secret}/{method}"
 
     def body(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return the body of a call; a webhook adds nothing to it."""
         return dict(params)
 
-    def redact(self, text: str) -> str:
-        """Return the text with every occurrence of the secret hidden."""
-        for secret in {self._secret, quote(self._secret, safe="")}:
-            text = text.replace(secret, _HIDDEN)
-        return text
+    def secrets(self) -> tuple[str, ...]:
+        """Return what must never be shown."""
+        return (self._secret,)
+
+
+class TokenPair(NamedTuple):
+    """The tokens that an OAuth refresh gave; its repr hides them.
+
+    Attributes
+    ----------
+    access_token, refresh_token : str
+        Both new; those before them are spent.
+    """
+
+    access_token: str
+    refresh_token: str
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.address!r}, user_id={self.user_id})"
+        return f"{type(self).__name__}({_HIDDEN}, {_HIDDEN})"
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a credential is never pickled: make the Portal anew from its webhook URL")
+
+class AccessToken(Credential):
+    """An OAuth access token, which goes into the body of every call, and what renews it.
+
+    Parameters
+    ----------
+    address : str
+        ``https://PORTAL``.
+    tokens : TokenPair
+        The access token, and the refresh token or "" where it cannot be renewed.
+    client_id, client_secret : str
+        Of the application.
+    user_id : int
+        The user who granted the token.
+    on_refresh : callable, optional
+        Given the new `TokenPair` before it is used.
+    authorization_server : str
+        Where tokens are renewed.
+    """
+
+    __slots__ = ("_client", "_lock", "_on_refresh", "_tokens", "authorization_server")
+
+    def __init__(
+        self,
+        address: str,
+        tokens: TokenPair,
+        *,
+        client_id: str = "",
+        client_secret: str = "",
+        user_id: int,
+        on_refresh: Callable[[TokenPair], object] | None = None,
+        authorization_server: str = AUTHORIZATION_SERVER,
+    ) -> None:
+        if not isinstance(address, str):
+            raise TypeError(f"the address is a {type(address).__name__}; {_ADDRESS}")
+        address, path = split_address(address, "address", _ADDRESS)
+        if path.strip("/") not in ("", "rest"):
+            raise ValueError(f"the address for {address} has a path; {_ADDRESS}")
+        super().__init__(address, user_id)
+        self._tokens = tokens
+        self._client = (client_id, client_secret)
+        self._on_refresh = on_refresh
+        self.authorization_server = split_address(authorization_server, "server", _ADDRESS)[0]
+        self._lock = threading.Lock()
+
+    def path(self, method: str) -> str:
+        """Return the path of a call."""
+        return f"/rest/{method}"
+
+    def body(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the body of a call, with the access token."""
+        return {**params, "auth": self._tokens.access_token}
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return what must never be shown."""
+        return tuple(secret for secret in (*self._tokens, self._client[1]) if secret)
+
+    @property
+    def renewable(self) -> bool:
+        """Whether there is all that a refresh needs."""
+        return bool(self._tokens.refresh_token and all(self._client))
+
+    def refresh_query(self) -> dict[str, str]:
+        """Return the query of a refresh. It holds secrets: never keep or show it."""
+        return {
+            "grant_type": "refresh_token",
+            "client_id": self._client[0],
+            "client_secret": self._client[1],
+            "refresh_token": self._tokens.refresh_token,
+        }
+
+    @contextmanager
+    def renewing(self, spent: Mapping[str, Any]) -> Iterator[bool]:
+        """Let one thread renew the token; tell whether the body's token is still the current one.
+
+        The threads that come later find that it has been renewed.
+        """
+        with self._lock:
+            yield spent.get("auth") == self._tokens.access_token
+
+    def renew(self, tokens: TokenPair) -> None:
+        """Take new tokens, once the caller has been given them."""
+        try:
+            if self._on_refresh is not None:
+                self._on_refresh(tokens)
+        finally:
+            self._tokens = tokens  # whatever the caller did: the old pair is spent
 
 
 def is_loopback(host: str) -> bool:
@@ -84,27 +219,34 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _split_url(url: str) -> tuple[str, str]:
-    """Return address and path of a portal's URL, or raise without repeating the path."""
+def split_address(url: str, what: str, expected: str) -> tuple[str, str]:
+    """Return address and path of a URL, or raise without repeating the path.
+
+    Raises
+    ------
+    ValueError
+        Not a URL of a portal; plain HTTP to another machine.
+    """
     scheme = host = ""
     # The error of a bad URL repeats parts of it: ours must be raised outside its handler.
     with suppress(ValueError):
-        parts = urlsplit(url)
+        parts = urlsplit(url.strip())
         port = parts.port
         scheme, host = parts.scheme, parts.hostname or ""
     if scheme not in ("http", "https") or not host:
-        raise ValueError(f"the webhook is not a URL; {_EXPECTED}")
+        raise ValueError(f"the {what} is not a URL; {expected}")
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError(f"the webhook for {host} has more than a path; {_EXPECTED}")
+        raise ValueError(f"the {what} for {host} has more than a path; {expected}")
     if scheme == "http" and not is_loopback(host):
         raise ValueError(
             f"plain http:// would show the secret of {host} to the network; use https://"
         )
-    try:
+    if ":" not in host:
         # One spelling per portal: this is also how cache entries name it.
-        host = host if ":" in host else host.encode("idna").decode("ascii")
-    except UnicodeError:
-        raise ValueError(f"the webhook has an invalid host name; {_EXPECTED}") from None
+        with suppress(UnicodeError):
+            host = host.encode("idna").decode("ascii")
+        if not host.isascii() or max(map(len, host.split("."))) > 63:
+            raise ValueError(f"the {what} has an invalid host name; {expected}")
     netloc = f"[{host}]" if ":" in host else host
     default_port = 443 if scheme == "https" else 80
     netloc += f":{port}" if port not in (None, default_port) else ""

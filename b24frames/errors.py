@@ -68,6 +68,8 @@ class PortalError(B24Error):
     ----------
     retryable : bool
         Whether the same call may succeed later (transient) or not (final).
+    ends_all : bool
+        Whether every other call would be refused alike.
 
     Examples
     --------
@@ -77,6 +79,7 @@ class PortalError(B24Error):
     """
 
     retryable: bool = False
+    ends_all: bool = False
     hint: str = ""
 
     def __init__(
@@ -107,12 +110,14 @@ class PortalError(B24Error):
 class AuthenticationError(PortalError):
     """The portal does not accept the webhook's secret or the access token."""
 
+    ends_all = True
     hint = "Check the webhook (it may have been deleted or changed) or the access token."
 
 
 class PermissionDeniedError(PortalError):
     """The credential is accepted but not allowed to do this."""
 
+    ends_all = True
     hint = "Check that the webhook has the scope 'crm' and that its user may read activities."
 
 
@@ -131,6 +136,7 @@ class OperatingTimeError(PortalError):
 class PortalBlockedError(PortalError):
     """REST is switched off for the whole portal (OVERLOAD_LIMIT, PORTAL_DELETED)."""
 
+    ends_all = True
     hint = "Waiting does not help: ask the portal's administrator or Bitrix24 support."
 
 

@@ -1,6 +1,6 @@
 """How often a portal may be asked, and when a refused call is worth repeating: pure arithmetic.
 
-Time is passed in, so that everything here can be tested without waiting.
+Time and state are passed in, so that everything here can be tested without waiting.
 
 References
 ----------
@@ -9,11 +9,11 @@ References
 
 from __future__ import annotations
 
+import math
 import random
-import threading
-import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 Limits = Literal["cloud", "enterprise", "self-hosted"] | tuple[float, float]
 
@@ -24,42 +24,39 @@ _PRESETS: dict[str, tuple[float, float] | None] = {
 }
 # Requests that are under way at once reach the portal in bunches.
 _MARGIN = 2
+# After a refusal others are known to ask the portal too: their share is given back slowly.
+_SMALLEST_SHARE = 0.25
+_SECONDS_TO_RECOVER = 60.0
+
+# Before the wall: calls under way at once still add to the sum.
+_OPERATING_SHARE = 0.9
+OPERATING_BASKET = 60.0  # [s]
+
 MAX_ATTEMPTS = 6
 _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
 
 
-class Clock(Protocol):
-    """What tells the time and waits."""
-
-    def now(self) -> float:
-        """Return seconds since any fixed moment [s]."""
-
-    def sleep(self, seconds: float) -> None:
-        """Wait for so many seconds [s]."""
-
-
 @dataclass(frozen=True)
-class SystemClock:
-    """The machine's own clock.
+class BucketState:
+    """How full a leaky bucket is.
 
     Attributes
     ----------
-    speed : float
-        How many of its seconds pass in one real second; other than 1 only for practice.
+    level : float
+        Requests in it.
+    updated : float
+        When that was so [s].
+    share : float
+        The part of the leak that is ours; less than 1 for a while after a refusal.
     """
 
-    speed: float = 1.0
-
-    def now(self) -> float:
-        """Return seconds since any fixed moment [s]."""
-        return time.monotonic() * self.speed
-
-    def sleep(self, seconds: float) -> None:
-        """Wait for so many seconds [s]."""
-        time.sleep(seconds / self.speed)
+    level: float = 0.0
+    updated: float = 0.0
+    share: float = 1.0
 
 
+@dataclass(frozen=True)
 class LeakyBucket:
     """The request rate that a portal grants: a burst, then so many requests a second.
 
@@ -67,88 +64,129 @@ class LeakyBucket:
     ----------
     capacity : float
         How many requests may be sent at once [requests].
-    leak_per_second : float
+    leak : float
         How many more are granted each second [1/s].
 
     Notes
     -----
-    The portal lowers its counter by ``leak_per_second`` once a second, not continuously, so a
-    client that fills the whole capacity is refused now and then. Of the capacity,
-    ``leak_per_second - 1`` and a small margin are therefore left unused.
+    The portal lowers its counter by `leak` once a second, not continuously, so a client that
+    fills the whole capacity is refused now and then. Of the capacity, ``leak - 1`` and a small
+    margin are therefore left unused.
 
     Examples
     --------
-    >>> bucket = LeakyBucket(5, 2)
-    >>> [bucket.reserve(now=0.0) for _ in range(4)]
-    [0.0, 0.0, 0.5, 1.0]
+    >>> bucket, state = LeakyBucket(5, 2), BucketState()
+    >>> state, first = bucket.reserve(state, now=0.0)
+    >>> state, second = bucket.reserve(state, now=0.0)
+    >>> state, third = bucket.reserve(state, now=0.0)
+    >>> first, second, third
+    (0.0, 0.0, 0.5)
     """
 
-    def __init__(self, capacity: float, leak_per_second: float) -> None:
-        self._capacity = max(1.0, capacity - (leak_per_second - 1) - _MARGIN)
-        self._leak = leak_per_second
-        self._level = 0.0
-        self._updated = 0.0
-        self._lock = threading.Lock()
+    capacity: float
+    leak: float
 
-    def reserve(self, now: float) -> float:
-        """Take a place in the queue; return how long to wait before sending [s]."""
-        with self._lock:
-            self._drain(now)
-            self._level += 1
-            return max(0.0, (self._level - self._capacity) / self._leak)
+    @property
+    def usable(self) -> float:
+        """How much of the capacity may be filled [requests]."""
+        return max(1.0, self.capacity - (self.leak - 1) - _MARGIN)
 
-    def fill(self, now: float) -> None:
-        """Take the bucket as full: the portal refused, so others on this address use it too."""
-        with self._lock:
-            self._drain(now)
-            self._level = max(self._level, self._capacity)
+    def reserve(self, state: BucketState, now: float) -> tuple[BucketState, float]:
+        """Take a place in the queue; return the new state and how long to wait [s]."""
+        state = self._drain(state, now)
+        level = state.level + 1
+        delay = max(0.0, (level - self.usable) / (self.leak * state.share))
+        return BucketState(level, state.updated, state.share), delay
 
-    def _drain(self, now: float) -> None:
-        """Lower the level by what has leaked since the last time."""
-        elapsed = max(0.0, now - self._updated)
-        self._level = max(0.0, self._level - elapsed * self._leak)
-        self._updated = max(now, self._updated)
+    def refuse(self, state: BucketState, now: float) -> BucketState:
+        """Take the bucket as full, and our share as smaller: others ask this portal too."""
+        state = self._drain(state, now)
+        share = max(_SMALLEST_SHARE, state.share / 2)
+        return BucketState(max(state.level, self.usable), state.updated, share)
 
-
-_shared: dict[tuple[str, float, float], LeakyBucket] = {}
-_shared_lock = threading.Lock()
+    def _drain(self, state: BucketState, now: float) -> BucketState:
+        """Lower the level by what has leaked; a clock that went back has leaked nothing."""
+        elapsed = max(0.0, now - state.updated)
+        level = max(0.0, state.level - elapsed * self.leak * state.share)
+        return BucketState(level, now, min(1.0, state.share + elapsed / _SECONDS_TO_RECOVER))
 
 
-def bucket_for(address: str, limits: Limits) -> LeakyBucket | None:
-    """Return the bucket that all calls to a portal share, or None where there is no limit."""
-    rate = parse_limits(limits)
-    if rate is None:
-        return None
-    with _shared_lock:
-        return _shared.setdefault((address, *rate), LeakyBucket(*rate))
-
-
-def parse_limits(limits: Limits) -> tuple[float, float] | None:
-    """Return the pair (capacity [requests], leak [1/s]) of a plan; None: no limit.
+def parse_limits(limits: Limits) -> LeakyBucket | None:
+    """Return the leaky bucket of a plan; None: no limit.
 
     Raises
     ------
     ValueError
         Neither a preset's name nor a pair of positive numbers.
     """
-    if isinstance(limits, str) and limits in _PRESETS:
-        return _PRESETS[limits]
-    try:
-        capacity, leak = (float(part) for part in limits)
-    except (TypeError, ValueError):
-        capacity = leak = 0.0
-    if not (capacity >= 1 and leak > 0):
+    rate: tuple[float, float] | None = (0.0, 0.0)
+    if isinstance(limits, str):
+        rate = _PRESETS.get(limits, rate)
+    elif isinstance(limits, (tuple, list)) and len(limits) == 2:
+        rate = _numbers(*limits)
+    if rate is None:
+        return None
+    if not (rate[0] >= 1 and rate[1] > 0):
         raise ValueError(
             f"limits={limits!r} is not accepted; accepted are {', '.join(map(repr, _PRESETS))} "
             "or a pair (capacity, leak_per_second) of positive numbers"
         )
-    return capacity, leak
+    return LeakyBucket(*rate)
+
+
+def _numbers(capacity: object, leak: object) -> tuple[float, float]:
+    """Return two numbers, or zeros where they are none."""
+    if isinstance(capacity, (int, float)) and isinstance(leak, (int, float)):
+        return float(capacity), float(leak)
+    return 0.0, 0.0
+
+
+class OperatingTime:
+    """The operating time that the portal's methods have used, as its answers tell [1]_.
+
+    Parameters
+    ----------
+    limit : float or None
+        What a method may use in ten minutes [s]; None: no limit.
+
+    Notes
+    -----
+    The documentation bills the commands of a batch; an SDK has seen the batch itself billed. Both
+    are kept apart by their method, and the later moment counts.
+
+    Examples
+    --------
+    >>> operating = OperatingTime(480)
+    >>> operating.note("crm.activity.get", {"operating": 460.0, "operating_reset_at": 1700000000})
+    >>> operating.blocked_until(["crm.activity.get", "batch"])
+    1700000000.0
+    """
+
+    def __init__(self, limit: float | None) -> None:
+        self._wall = math.inf if limit is None else limit * _OPERATING_SHARE
+        self._until: dict[str, float] = {}
+
+    def note(self, method: str, time: object) -> None:
+        """Take note of the ``time`` of an answer; of anything else nothing."""
+        if isinstance(time, Mapping):
+            used, reset_at = time.get("operating"), time.get("operating_reset_at")
+            if isinstance(used, (int, float)) and isinstance(reset_at, (int, float)):
+                self._until[method.lower()] = reset_at if used >= self._wall else 0.0
+
+    def block(self, method: str, now: float, later: float) -> None:
+        """Take note that a method was refused: until the reset, if known, else until `later`."""
+        if self._until.get(method.lower(), 0.0) <= now:
+            self._until[method.lower()] = later
+
+    def blocked_until(self, methods: Iterable[str]) -> float:
+        """Return when all methods may be called again, as Unix time [s]; 0: now."""
+        return max((float(self._until.get(method.lower(), 0.0)) for method in methods), default=0.0)
 
 
 def retry_delay(attempt: int, retry_after: float | None) -> float:
     """Return how long to wait before an attempt is repeated [s].
 
-    Exponential backoff with full jitter, capped; never shorter than the portal asked for.
+    Exponential backoff with jitter, capped; never shorter than the portal asked for.
     """
     longest = min(_LONGEST_DELAY, _FIRST_DELAY * 2**attempt)
     return max(random.uniform(longest / 2, longest), retry_after or 0.0)  # noqa: S311 - jitter

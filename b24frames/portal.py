@@ -1,4 +1,4 @@
-"""Calls and batches to one portal: POST, envelope, pacing, repetition.
+"""`Portal`: calls and batches to one Bitrix24 portal, several at once.
 
 References
 ----------
@@ -8,38 +8,29 @@ References
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Self, TypeVar
 
 import requests
+from requests.adapters import HTTPAdapter
 
-from b24frames._version import __version__
-from b24frames.credentials import Webhook, is_loopback
-from b24frames.errors import (
-    InvalidAnswerError,
-    PortalError,
-    PortalUnavailableError,
-    RateLimitError,
-    error_from_answer,
+from b24frames.calls import Calls, Command, Watch
+from b24frames.credentials import (
+    AUTHORIZATION_SERVER,
+    AccessToken,
+    Credential,
+    TokenPair,
+    Webhook,
 )
-from b24frames.limits import MAX_ATTEMPTS, Clock, Limits, SystemClock, bucket_for, retry_delay
-from b24frames.wire import encode_params, named_answers
+from b24frames.errors import PortalError
+from b24frames.limits import Limits, OperatingTime, parse_limits
+from b24frames.pacing import Clock, RequestRate, SystemClock
+from b24frames.transport import Transport
+from b24frames.workers import run_in_threads
 
-MAX_COMMANDS = 50
-_HEADERS = {
-    "Accept": "application/json",
-    "Content-Type": "application/json",
-    "User-Agent": f"b24frames/{__version__}",
-}
-_log = logging.getLogger("b24frames")
-
-Command = tuple[str, Mapping[str, Any]]
-"""A REST method and its parameters: one call, alone or in a batch."""
+T = TypeVar("T")
 
 
 class Portal:
@@ -53,11 +44,19 @@ class Portal:
     limits : {"cloud", "enterprise", "self-hosted"} or (float, float)
         Request rate of the portal's plan [2]_: a burst of 50 then 2 requests a second
         (``"cloud"``), 250 then 5 (``"enterprise"``), none (``"self-hosted"``), or the pair
-        (capacity [requests], leak [1/s]). All objects for one address share it.
+        (capacity [requests], leak [1/s]). All threads and processes of the machine share it.
     timeout : (float, float)
         Longest wait for a connection, and for an answer [s].
     session : requests.Session, optional
         For proxies, own certificates and the like; it stays the caller's to close.
+    concurrency : int, default 8
+        How many requests are under way at once, at most.
+    max_wait : float, default 900
+        How long to go on without any success before a transient error is raised [s].
+    operating_limit : float or None, default 480
+        Operating time that a method may use in ten minutes [s]; None: no limit.
+    trusted_hosts : iterable of str
+        Hosts to which a renamed portal may send this client, besides those of the cloud.
     clock : Clock, optional
         What tells the time and waits; for tests.
 
@@ -67,13 +66,14 @@ class Portal:
         Scheme and host, without any secret.
     user_id : int
         The user as whom the portal is asked.
-    cache_path : pathlib.Path or None
-        Where reads from this portal keep their entries by default; None: the user's cache.
+    folder : pathlib.Path or None
+        Where cache entries and the request rate are kept by default; None: the user's cache
+        folder.
 
     Raises
     ------
     TypeError, ValueError
-        A URL that is no webhook, unknown limits, or a bad timeout.
+        A URL that is no webhook, or another argument that is not accepted.
 
     Notes
     -----
@@ -91,26 +91,89 @@ class Portal:
     Portal('https://acme.bitrix24.com', user_id=1)
     """
 
-    cache_path: Path | None = None
+    folder: Path | None = None
 
     def __init__(
         self,
-        webhook: str,
+        webhook: str | Credential,
         *,
         limits: Limits = "cloud",
         timeout: tuple[float, float] = (10.0, 65.0),
         session: requests.Session | None = None,
+        concurrency: int = 8,
+        max_wait: float = 900.0,
+        operating_limit: float | None = 480.0,
+        trusted_hosts: Iterable[str] = (),
         clock: Clock | None = None,
     ) -> None:
-        self._credential = Webhook(webhook)
-        self._timeout = _check_timeout(timeout)
-        self._bucket = bucket_for(self.address, limits)
-        self._clock = clock or SystemClock()
+        self._credential = webhook if isinstance(webhook, Credential) else Webhook(webhook)
+        bucket = parse_limits(limits)
+        self._concurrency = _check_positive("concurrency", concurrency)
         self._own_session = session is None
-        self._session = session or requests.Session()
-        host = urlsplit(self.address).hostname or ""
-        # A proxy of the environment must not come between this machine and itself.
-        self._proxies = {"no_proxy": host} if is_loopback(host) else None
+        self._session = session or _make_session(self._concurrency)
+        self._calls = Calls(
+            Transport(self._credential, _check_timeout(timeout), self._session, trusted_hosts),
+            # The folder is known only when it is needed: a subclass may choose it.
+            None if bucket is None else RequestRate(bucket, self.address, lambda: self.folder),
+            OperatingTime(operating_limit),
+            clock or SystemClock(),
+            _check_positive("max_wait", max_wait),
+        )
+
+    @classmethod
+    def from_oauth(
+        cls,
+        address: str,
+        *,
+        access_token: str,
+        user_id: int,
+        refresh_token: str = "",
+        client_id: str = "",
+        client_secret: str = "",
+        on_refresh: Callable[[TokenPair], object] | None = None,
+        authorization_server: str = AUTHORIZATION_SERVER,
+        **options: Any,
+    ) -> Self:
+        """Make a portal that is asked with an OAuth access token.
+
+        Parameters
+        ----------
+        address : str
+            ``https://PORTAL``.
+        access_token, refresh_token : str
+            What the application was given. Without a refresh token an expired access token is an
+            `AuthenticationError`.
+        client_id, client_secret : str
+            Of the application; needed for a refresh.
+        user_id : int
+            The user who granted the token: cache entries are kept by portal and user.
+        on_refresh : callable, optional
+            Given the new pair (access token, refresh token) before it is used: keep it, since the
+            old pair is spent.
+        authorization_server : str
+            Where tokens are renewed.
+        **options
+            The keywords of `Portal`.
+
+        Returns
+        -------
+        Portal
+
+        Examples
+        --------
+        >>> Portal.from_oauth("https://acme.bitrix24.com", access_token="abc", user_id=5)
+        Portal('https://acme.bitrix24.com', user_id=5)
+        """
+        credential = AccessToken(
+            address,
+            TokenPair(access_token, refresh_token),
+            client_id=client_id,
+            client_secret=client_secret,
+            user_id=user_id,
+            on_refresh=on_refresh,
+            authorization_server=authorization_server,
+        )
+        return cls(credential, **options)
 
     @property
     def address(self) -> str:
@@ -155,7 +218,7 @@ class Portal:
         >>> portal.call("crm.activity.get", {"id": 1})["ID"]
         '1'
         """
-        return self._post(method, params or {})["result"]
+        return self._calls.call(method, params or {}, self._calls.begin(Watch()))
 
     def call_batch(self, commands: Mapping[str, Command]) -> dict[str, Any]:
         """Call any number of methods, 50 in a request.
@@ -183,168 +246,70 @@ class Portal:
         '1'
         """
         answers: dict[str, Any] = {}
-        for part in self.iter_batches(commands.items()):
+        for part in self.iter_batches(commands.items(), lambda part: part):
             answers.update(part)
         return {name: answers[name] for name in commands}
 
     def iter_batches(
         self,
         commands: Iterable[tuple[str, Command]],
-        on_request: Callable[[], None] = lambda: None,
-    ) -> Iterator[dict[str, Any]]:
-        """Call any number of methods and yield the settled answers of each request.
+        handle: Callable[[dict[str, Any]], T],
+        watch: Watch | None = None,
+    ) -> Iterator[T]:
+        """Call any number of methods, several requests at once.
 
-        Like `call_batch`, but what one request brought can be kept before the next is sent.
-        `on_request` is called at each HTTP request that is sent.
+        Parameters
+        ----------
+        commands : iterable of (str, (str, mapping))
+            As of `call_batch`; taken as needed.
+        handle : callable
+            Given the settled answers of each request as soon as they are there, in the thread
+            that received them.
+        watch : Watch, optional
+            What the caller wants to be told.
+
+        Yields
+        ------
+        object
+            What `handle` returned, in the order in which answers arrived.
+
+        Raises
+        ------
+        PortalError
+            As of `call_batch`, after the other requests have been answered.
         """
-        attempts: dict[str, int] = {}
-        again: dict[str, Command] = {}
+        run = self._calls.begin(watch or Watch())
         source = iter(commands)
-        while group := again | dict(islice(source, MAX_COMMANDS - len(again))):
-            answers = self._batch(group, on_request)
-            again = {
-                name: command
-                for name, command in group.items()
-                if isinstance(answers[name], PortalError) and answers[name].retryable
-            }
-            yield {name: answers[name] for name in group if name not in again}
-            if not again:
-                attempts.clear()
-                continue
-            for name in again:
-                attempts[name] = attempts.get(name, 0) + 1
-                if attempts[name] == MAX_ATTEMPTS:
-                    raise answers[name]
-            self._clock.sleep(
-                max(retry_delay(attempts[name] - 1, answers[name].retry_after) for name in again)
-            )
 
-    def _batch(
-        self, commands: Mapping[str, Command], on_request: Callable[[], None]
-    ) -> dict[str, Any]:
-        """Send up to 50 commands in one request; return the answer or error of each."""
-        cmd = {
-            name: f"{method}?{encode_params(params)}" for name, (method, params) in commands.items()
-        }
-        result = self._post("batch", {"halt": 0, "cmd": cmd}, on_request)["result"]
-        if not isinstance(result, dict):
-            raise InvalidAnswerError("the answer to a batch has no result", method="batch")
-        answers: dict[str, Any] = {name: _unanswered(commands[name][0]) for name in commands}
-        answers |= named_answers(result.get("result"), commands)
-        for name, error in named_answers(result.get("result_error"), commands).items():
-            answers[name] = self._error(error, method=commands[name][0])
-        return answers
+        def groups() -> Iterator[dict[str, Command]]:
+            while group := dict(islice(source, self._calls.batch_size)):
+                yield group
 
-    def _post(
-        self,
-        method: str,
-        params: Mapping[str, Any],
-        on_request: Callable[[], None] = lambda: None,
-    ) -> dict[str, Any]:
-        """POST a call until it is answered, or refused for good; return the whole answer."""
-        attempt = 0
-        while True:
-            if self._bucket is not None:
-                self._clock.sleep(self._bucket.reserve(self._clock.now()))
-            on_request()
-            answer = self._send(method, params)
-            if isinstance(answer, dict):
-                return answer
-            if isinstance(answer, RateLimitError) and self._bucket is not None:
-                self._bucket.fill(self._clock.now())
-            delay = retry_delay(attempt, answer.retry_after)
-            attempt += 1
-            if not answer.retryable or attempt == MAX_ATTEMPTS:
-                raise answer
-            _log.info("%s; again in %.1f s", answer, delay)
-            self._clock.sleep(delay)
+        def work(group: dict[str, Command]) -> Iterator[T]:
+            try:
+                for answers in self._calls.settle(group, run):
+                    yield handle(answers)
+            except PortalError as error:
+                if not error.retryable:
+                    run.stop.set()
+                raise
 
-    def _send(self, method: str, params: Mapping[str, Any]) -> dict[str, Any] | PortalError:
-        """Send one HTTP request; return its answer, or the error it is.
-
-        Errors are returned, not raised: those of requests hold the URL, and so the secret, and
-        would stay reachable as the context of any error raised while handling them.
-        """
-        body = json.dumps(self._credential.body(params), allow_nan=False)
-        try:
-            response = self._session.post(
-                self._credential.url(method),
-                data=body,
-                headers=_HEADERS,
-                timeout=self._timeout,
-                allow_redirects=False,
-                proxies=self._proxies,
-            )
-            content = response.content
-        except requests.RequestException as error:
-            return self._connection_error(error, method)
-        _log.debug("%s %s: HTTP %d", self.address, method, response.status_code)
-        return self._parse_answer(response, content, method)
-
-    def _connection_error(self, error: requests.RequestException, method: str) -> PortalError:
-        """Describe a failed connection without the words of requests, which hold the URL."""
-        if isinstance(error, requests.exceptions.SSLError):
-            refused = PortalUnavailableError(
-                f"the TLS certificate of {self.address} cannot be verified", method=method
-            )
-            refused.retryable = False
-            return refused
-        if isinstance(error, requests.Timeout):
-            connect, read = self._timeout
-            words = f"no answer from {self.address} within {connect:g} s + {read:g} s"
-        elif isinstance(error, requests.ConnectionError):
-            words = f"no connection to {self.address}"
-        else:
-            words = f"the answer of {self.address} could not be read ({type(error).__name__})"
-        return PortalUnavailableError(words, method=method)
-
-    def _parse_answer(
-        self, response: requests.Response, content: bytes, method: str
-    ) -> dict[str, Any] | PortalError:
-        """Read the envelope of an answer: ``result``, or the error it tells of."""
-        status = response.status_code
-        if 300 <= status < 400:
-            host = urlsplit(response.headers.get("Location", "")).hostname or "an unknown address"
-            words = (
-                f"the portal has moved to {host}: make the Portal with a webhook of that address"
-            )
-            return PortalError(words, http_status=status, method=method)
-        try:
-            # surrogateescape keeps bytes that are no UTF-8, so one text cannot cost the answer.
-            answer = json.loads(content.decode("utf-8", "surrogateescape"))
-        except ValueError:
-            answer = None
-        if isinstance(answer, dict) and "error" in answer:
-            return self._error(
-                answer,
-                method=method,
-                http_status=status,
-                retry_after=_seconds(response.headers.get("Retry-After")),
-            )
-        if isinstance(answer, dict) and "result" in answer and status < 400:
-            return answer
-        kind = PortalUnavailableError if status >= 500 else InvalidAnswerError
-        return kind("the answer is not of the REST API's form", http_status=status, method=method)
-
-    def _error(self, answer: object, **facts: Any) -> PortalError:
-        """Make the error that an answer is; the portal's words may repeat the address called."""
-        if not isinstance(answer, dict):
-            return InvalidAnswerError("an error without a description", **facts)
-        words = {key: self._credential.redact(str(answer.get(key) or "")) for key in _ERROR_KEYS}
-        return error_from_answer(words, **facts)
+        return run_in_threads(work, groups(), self._concurrency, run.stop)
 
 
-_ERROR_KEYS = ("error", "error_description")
+def _make_session(connections: int) -> requests.Session:
+    """Make a session that keeps so many connections open."""
+    session = requests.Session()
+    session.mount("https://", HTTPAdapter(pool_maxsize=connections))
+    session.mount("http://", HTTPAdapter(pool_maxsize=connections))
+    return session
 
 
-def _unanswered(method: str) -> PortalError:
-    """Return the error of a command of which a batch's answer says nothing."""
-    return InvalidAnswerError("the batch was answered without this command", method=method)
-
-
-def _seconds(header: str | None) -> float | None:
-    """Read a Retry-After header that is given in seconds."""
-    return float(header) if header is not None and header.isdigit() else None
+def _check_positive(name: str, value: float) -> Any:
+    """Return a positive number, or raise."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise ValueError(f"{name}={value!r} is not a positive number")
+    return value
 
 
 def _check_timeout(timeout: tuple[float, float]) -> tuple[float, float]:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import SEEK_END
-from typing import BinaryIO, Literal
+from queue import SimpleQueue
+from typing import Any, BinaryIO, Literal
 
 from b24frames.cache import ActivityCache, Hits
+from b24frames.calls import Watch
 from b24frames.errors import (
     ActivityNotFoundError,
     ActivityRefusedError,
@@ -126,6 +128,7 @@ def fetch_records(
     freshness: Freshness,
     via: Via = "get",
     on_progress: Callable[[int], object] = lambda _: None,
+    on_wait: Callable[[str], object] = lambda _: None,
 ) -> Reading:
     """Put the record of every id into `records` and tell of those that have none.
 
@@ -146,6 +149,8 @@ def fetch_records(
         ``crm.activity.list``, 2 500 ids a request; what the list leaves out is got.
     on_progress : callable
         Told how many more ids are settled.
+    on_wait : callable
+        Told, by any thread, why and how long the portal is not asked.
 
     Returns
     -------
@@ -159,9 +164,10 @@ def fetch_records(
     reading = Reading(requested=len(ids))
     entries = _Entries(cache, portal)
     rest = _take_cached(ids, entries, freshness, records, reading, on_progress)
+    requests: SimpleQueue[None] = SimpleQueue()
+    watch = Watch(lambda: requests.put(None), on_wait)
     try:
-        for found, missing in _ask(portal, rest, via, reading):
-            entries.write(found, missing)
+        for found, missing in _ask(portal, rest, via, entries, watch):
             records.update(found)
             reading.fetched += len(found)
             reading.missing |= missing
@@ -171,6 +177,9 @@ def fetch_records(
             raise
         rest = [i for i in rest if i not in records and i not in reading.missing]
         _take_stale(rest, entries, records, reading, error)
+    finally:
+        entries.warn()
+    reading.http_requests = requests.qsize()
     reading.missing = {i: reading.missing[i] for i in ids if i in reading.missing}
     return reading
 
@@ -181,6 +190,7 @@ class _Entries:
     def __init__(self, cache: ActivityCache | None, portal: Portal) -> None:
         self._cache = cache
         self._portal = portal
+        self._error: CacheError | None = None
 
     def read(self, ids: Iterable[int], max_age: float | None) -> Hits:
         """Return what the cache knows; nothing where there is none."""
@@ -188,21 +198,21 @@ class _Entries:
             try:
                 return self._cache.read(self._portal, ids, max_age)
             except CacheError as error:
-                self._give_up(error)
+                self._cache, self._error = None, error
         return Hits()
 
     def write(self, found: Mapping[int, bytes], missing: Mapping[int, str]) -> None:
-        """Keep what one request brought."""
+        """Keep what one request brought; called by the threads that received it."""
         if self._cache is not None:
             try:
                 self._cache.write(self._portal, found, missing)
             except CacheError as error:
-                self._give_up(error)
+                self._cache, self._error = None, error
 
-    def _give_up(self, error: CacheError) -> None:
-        """Tell once, and use the cache no more."""
-        self._cache = None
-        warn_caller(f"{error}; this read goes on without it", CacheWarning)
+    def warn(self) -> None:
+        """Tell the caller when the cache has failed."""
+        if self._error is not None:
+            warn_caller(f"{self._error}; this read goes on without it", CacheWarning)
 
 
 def _take_cached(
@@ -231,47 +241,58 @@ def _take_cached(
     return rest
 
 
-def _ask(portal: Portal, ids: Sequence[int], via: Via, reading: Reading) -> Iterator[Answered]:
-    """Ask the portal; yield what each request brought."""
-
-    def count() -> None:
-        reading.http_requests += 1
-
+def _ask(
+    portal: Portal, ids: Sequence[int], via: Via, entries: _Entries, watch: Watch
+) -> Iterator[Answered]:
+    """Ask the portal, and keep each answer; yield what each request brought."""
     if via == "list":
         listed: set[int] = set()
-        for answered in _ask_list(portal, ids, count):
+        for answered in _ask_list(portal, ids, entries, watch):
             listed |= answered[0].keys()
             yield answered
         ids = [i for i in ids if i not in listed]
-    yield from _ask_get(portal, ids, count)
+    yield from _ask_get(portal, ids, entries, watch)
 
 
-def _ask_get(portal: Portal, ids: Sequence[int], count: Callable[[], None]) -> Iterator[Answered]:
+def _ask_get(
+    portal: Portal, ids: Sequence[int], entries: _Entries, watch: Watch
+) -> Iterator[Answered]:
     """Get the activities one by one, 50 in a request; a record of another id is asked for again."""
+
+    def keep(answers: dict[str, Any]) -> Answered:
+        found: dict[int, bytes] = {}
+        missing: dict[int, str] = {}
+        errors: list[PortalError] = []
+        for name, answer in answers.items():
+            asked = int(name[1:])
+            if isinstance(answer, (ActivityNotFoundError, ActivityRefusedError)):
+                missing[asked] = _reason(answer)
+            elif isinstance(answer, PortalError):
+                errors.append(answer)
+            elif _id_of(answer) == asked:
+                found[asked] = _encode(answer)
+        entries.write(found, missing)
+        if errors:
+            raise errors[0]
+        return found, missing
+
     for _ in range(MAX_ATTEMPTS):
-        commands = ((f"a{i}", (_GET, {"id": i})) for i in ids)
-        mismatched: list[int] = []
-        for answers in portal.iter_batches(commands, count):
-            found: dict[int, bytes] = {}
-            missing: dict[int, str] = {}
-            for name, answer in answers.items():
-                asked = int(name[1:])
-                if isinstance(answer, PortalError):
-                    missing[asked] = _reason(answer)
-                elif _id_of(answer) == asked:
-                    found[asked] = _encode(answer)
-                else:
-                    mismatched.append(asked)
-            yield found, missing
-        if not mismatched:
+        if not ids:
             return
-        ids = mismatched
+        settled: set[int] = set()
+        commands = ((f"a{i}", (_GET, {"id": i})) for i in ids)
+        for found, missing in portal.iter_batches(commands, keep, watch):
+            settled |= found.keys() | missing.keys()
+            yield found, missing
+        ids = [i for i in ids if i not in settled]
     raise InvalidAnswerError(
         f"the portal keeps answering with other records for the ids {name_some(ids)}", method=_GET
     )
 
 
-def _ask_list(portal: Portal, ids: Sequence[int], count: Callable[[], None]) -> Iterator[Answered]:
+def _ask_list(
+    portal: Portal, ids: Sequence[int], entries: _Entries, watch: Watch
+) -> Iterator[Answered]:
     """List the activities, a page of 50 in each command."""
     pages = (ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE))
     commands = (
@@ -279,13 +300,17 @@ def _ask_list(portal: Portal, ids: Sequence[int], count: Callable[[], None]) -> 
         for number, page in enumerate(pages)
     )
     asked = set(ids)
-    for answers in portal.iter_batches(commands, count):
+
+    def keep(answers: dict[str, Any]) -> Answered:
         found: dict[int, bytes] = {}
         for answer in answers.values():
             if isinstance(answer, PortalError):
                 raise answer
             found |= {i: _encode(record) for record in answer if (i := _id_of(record)) in asked}
-        yield found, {}
+        entries.write(found, {})
+        return found, {}
+
+    yield from portal.iter_batches(commands, keep, watch)
 
 
 def _encode(record: object) -> bytes:
@@ -316,12 +341,10 @@ def _take_stale(
 
 
 def _reason(error: PortalError) -> str:
-    """Tell why there is no record, or raise where the error is not about this activity."""
+    """Tell why there is no record."""
     if isinstance(error, ActivityNotFoundError):
         return f"not found, or not visible to this user ({error.description})"
-    if isinstance(error, ActivityRefusedError):
-        return f"refused by the portal ({error.description or 'without a reason'})"
-    raise error
+    return f"refused by the portal ({error.description or 'without a reason'})"
 
 
 def _id_of(record: object) -> int | None:

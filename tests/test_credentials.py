@@ -27,7 +27,8 @@ def test_webhook__accepted(url: str) -> None:
     """A webhook URL may end in a slash or a method; its host has one spelling."""
     webhook = Webhook(url)
     assert (webhook.address, webhook.user_id) == ("https://acme.bitrix24.com", 12)
-    assert webhook.url("m") == f"https://acme.bitrix24.com/rest/12/{SECRET}/m"
+    assert webhook.path("m") == f"/rest/12/{SECRET}/m"
+    assert webhook.body({"id": 5}) == {"id": 5}
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-from b24frames.limits import Limits, SystemClock, parse_limits
+from b24frames.limits import Limits, parse_limits
+from b24frames.pacing import SystemClock
 from b24frames.portal import Portal
 from b24frames.practice.server import PracticeServer
 
@@ -24,12 +26,12 @@ class PracticePortal(Portal):
     """
 
     def __init__(
-        self, server: PracticeServer, cache_path: Path, limits: Limits, speed: float
+        self, server: PracticeServer, folder: Path, limits: Limits, speed: float, **options: Any
     ) -> None:
-        super().__init__(server.url, limits=limits, clock=SystemClock(speed))
+        super().__init__(server.url, limits=limits, clock=SystemClock(speed), **options)
         self.server = server
         self.url = server.url
-        self.cache_path = cache_path
+        self.folder = folder
 
 
 @contextmanager
@@ -91,12 +93,13 @@ def practice_portal(
         ...
     b24frames.errors.ActivityNotFoundError: crm.activity.get: Not found (HTTP 400)
     """
+    bucket = parse_limits(limits)
     server = PracticeServer(
         activities=activities,
         seed=seed,
         deleted=deleted,
         refused=refused,
-        limits=parse_limits(limits),
+        limits=None if bucket is None else (bucket.capacity, bucket.leak),
         speed=speed,
         latency=latency,
         command_seconds=command_seconds,
@@ -106,7 +109,9 @@ def practice_portal(
         user_id=user_id,
     )
     with server, TemporaryDirectory(prefix="b24frames-") as folder:
-        portal = PracticePortal(server, Path(folder), limits, speed)
+        portal = PracticePortal(
+            server, Path(folder), limits, speed, operating_limit=operating_limit
+        )
         try:
             yield portal
         finally:

@@ -1,0 +1,283 @@
+"""The calls of one portal: paced, repeated where that helps, and only what failed.
+
+References
+----------
+.. [1] https://apidocs.bitrix24.com/limits.html
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from b24frames.errors import (
+    InvalidAnswerError,
+    OperatingTimeError,
+    PortalError,
+    PortalUnavailableError,
+    RateLimitError,
+)
+from b24frames.limits import MAX_ATTEMPTS, OPERATING_BASKET, OperatingTime, retry_delay
+from b24frames.pacing import Clock, RequestRate
+from b24frames.transport import Transport
+from b24frames.wire import encode_params, named_answers
+
+MAX_COMMANDS = 50
+_NOT_IN_BATCH = "ERROR_BATCH_METHOD_NOT_ALLOWED"
+_WORTH_TELLING = 5.0  # [s]
+_log = logging.getLogger("b24frames")
+
+Command = tuple[str, Mapping[str, Any]]
+"""A REST method and its parameters: one call, alone or in a batch."""
+
+
+@dataclass
+class Watch:
+    """What a caller is told while its calls are under way, from any of the threads.
+
+    Attributes
+    ----------
+    on_request : callable
+        At each HTTP request that is sent.
+    on_wait : callable
+        Why and how long nothing is sent, in words, when it is long.
+    """
+
+    on_request: Callable[[], object] = lambda: None
+    on_wait: Callable[[str], object] = lambda _: None
+
+
+@dataclass
+class Run:
+    """The state of the calls that belong together: one batch call, or one call."""
+
+    watch: Watch
+    last_success: float
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+class Calls:
+    """Calls to one portal, from any number of threads.
+
+    Parameters
+    ----------
+    transport : Transport
+        Sends a request.
+    rate : RequestRate or None
+        How often; None: no limit.
+    operating : OperatingTime
+        How much operating time is left.
+    clock : Clock
+        What tells the time and waits.
+    max_wait : float
+        How long to go on without any success [s].
+
+    Attributes
+    ----------
+    batch_size : int
+        How many commands a batch may have; less than 50 after one that took too long.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        rate: RequestRate | None,
+        operating: OperatingTime,
+        clock: Clock,
+        max_wait: float,
+    ) -> None:
+        self.batch_size = MAX_COMMANDS
+        self._transport = transport
+        self._rate = rate
+        self._operating = operating
+        self._clock = clock
+        self._max_wait = max_wait
+
+    def begin(self, watch: Watch) -> Run:
+        """Begin calls that belong together."""
+        return Run(watch, self._clock.now())
+
+    def settle(self, group: dict[str, Command], run: Run) -> Iterator[dict[str, Any]]:
+        """Send a batch until each of its commands is answered or refused for good."""
+        started, attempt, parts = self._clock.now(), 0, [group]
+        while parts:
+            part = parts.pop()
+            answers = self._batch(part, run)
+            if isinstance(answers, PortalError):
+                if answers.code == _NOT_IN_BATCH:
+                    yield self._call_one_by_one(part, run)
+                elif len(part) > 1 and _was_too_much(answers, attempt, run.last_success > started):
+                    self.batch_size = min(self.batch_size, (len(part) + 1) // 2)
+                    parts += _halves(part)
+                    attempt = 0
+                else:
+                    if attempt + 1 == MAX_ATTEMPTS and run.last_success <= started:
+                        run.stop.set()  # nothing is answered any more: not this batch's fault
+                    self._wait(answers, attempt, run)
+                    parts.append(part)
+                    attempt += 1
+                continue
+            again = {name: c for name, c in part.items() if _is_transient(answers[name])}
+            single = {name: c for name, c in part.items() if _is_not_in_batch(answers[name])}
+            yield {n: a for n, a in answers.items() if n not in again and n not in single}
+            if single:
+                yield self._call_one_by_one(single, run)
+            if again:
+                error = max((answers[name] for name in again), key=_delay_of)
+                self._wait(error, attempt, run)
+                parts.append(again)
+                attempt += 1
+
+    def _call_one_by_one(self, commands: dict[str, Command], run: Run) -> dict[str, Any]:
+        """Call each command by itself; what refuses one of them is its answer."""
+        answers: dict[str, Any] = {}
+        for name, (method, params) in commands.items():
+            try:
+                answers[name] = self.call(method, params, run)
+            except PortalError as error:
+                if error.retryable or error.ends_all:
+                    raise
+                answers[name] = error
+        return answers
+
+    def call(self, method: str, params: Mapping[str, Any], run: Run) -> Any:
+        """Call one method until it is answered, or refused for good."""
+        attempt = 0
+        while True:
+            answer = self._exchange(method, params, [method], run)
+            if not isinstance(answer, PortalError):
+                return answer["result"]
+            self._wait(answer, attempt, run)
+            attempt += 1
+
+    def _batch(self, commands: dict[str, Command], run: Run) -> dict[str, Any] | PortalError:
+        """Send up to 50 commands in one request; return the answer or error of each."""
+        cmd = {n: f"{method}?{encode_params(params)}" for n, (method, params) in commands.items()}
+        methods = ["batch", *_methods(commands)]
+        answer = self._exchange("batch", {"halt": 0, "cmd": cmd}, methods, run)
+        if isinstance(answer, PortalError):
+            return answer
+        result = answer["result"]
+        if not isinstance(result, dict):
+            return InvalidAnswerError("the answer to a batch has no result", method="batch")
+        answers: dict[str, Any] = {name: _unanswered(commands[name][0]) for name in commands}
+        answers |= named_answers(result.get("result"), commands)
+        for name, time in named_answers(result.get("result_time"), commands).items():
+            self._operating.note(commands[name][0], time)
+        for name, error in named_answers(result.get("result_error"), commands).items():
+            answers[name] = self._transport.error(error, method=commands[name][0])
+            self._take_note(answers[name])
+        return answers
+
+    def _exchange(
+        self, method: str, params: Mapping[str, Any], methods: Collection[str], run: Run
+    ) -> dict[str, Any] | PortalError:
+        """Send one request when its turn has come; return the answer, or the error it is."""
+        self._wait_for_operating_time(methods, run)
+        level = 0.0
+        if self._rate is not None:
+            delay, level = self._rate.reserve(self._clock.now())
+            self._clock.sleep(delay, run.stop)
+        if run.stop.is_set():
+            return _interrupted(method)
+        run.watch.on_request()
+        sent = self._clock.now()
+        answer = self._transport.post(method, params)
+        seconds = self._clock.now() - sent
+        failed = isinstance(answer, PortalError)
+        _log.debug(
+            "%s %s: %d commands, %s, %.3f s, bucket level %.1f",
+            self._transport.address,
+            method,
+            len(params.get("cmd", ())),
+            answer if failed else "HTTP 200",
+            seconds,
+            level,
+        )
+        if isinstance(answer, PortalError):
+            self._take_note(answer)
+        else:
+            run.last_success = self._clock.now()
+            self._operating.note(method, answer.get("time"))
+        return answer
+
+    def _take_note(self, error: PortalError) -> None:
+        """Let a refusal by one of the limits hold back what comes next."""
+        if isinstance(error, RateLimitError) and self._rate is not None:
+            self._rate.refuse(self._clock.now())
+        if isinstance(error, OperatingTimeError):
+            now, later = self._clock.unix_after(0), self._clock.unix_after(OPERATING_BASKET)
+            self._operating.block(error.method, now, later)
+
+    def _wait_for_operating_time(self, methods: Collection[str], run: Run) -> None:
+        """Send nothing before the portal grants operating time again."""
+        delay = self._clock.until(self._operating.blocked_until(methods))
+        if delay > 0:
+            self._pause(delay, "the operating time of the portal is used up", run)
+
+    def _wait(self, error: PortalError, attempt: int, run: Run) -> None:
+        """Wait until a refused call is worth repeating, or raise where it never is."""
+        delay = retry_delay(attempt, error.retry_after)
+        is_limit = isinstance(error, (RateLimitError, OperatingTimeError))
+        given_up = not is_limit and attempt + 1 >= MAX_ATTEMPTS
+        too_long = self._clock.now() + delay - run.last_success > self._max_wait
+        if not error.retryable or given_up or too_long or run.stop.is_set():
+            raise error
+        if isinstance(error, OperatingTimeError):
+            return  # the next request waits until the portal grants time again
+        self._pause(delay, str(error), run)
+
+    def _pause(self, seconds: float, reason: str, run: Run) -> None:
+        """Wait, and say why where it is long."""
+        words = f"waiting {seconds:.0f} s: {reason}"
+        if seconds >= _WORTH_TELLING:
+            run.watch.on_wait(words)
+        _log.info("%s", words)
+        self._clock.sleep(seconds, run.stop)
+
+
+def _methods(commands: Mapping[str, Command]) -> set[str]:
+    """Return the methods of some commands."""
+    return {method for method, _ in commands.values()}
+
+
+def _unanswered(method: str) -> PortalError:
+    """Return the error of a command of which a batch's answer says nothing."""
+    return InvalidAnswerError("the batch was answered without this command", method=method)
+
+
+def _interrupted(method: str) -> PortalError:
+    """Return the error of a call that was not sent, since the caller has left."""
+    return PortalUnavailableError("not sent: the read was stopped", method=method)
+
+
+def _is_transient(answer: object) -> bool:
+    """Tell whether an answer is an error that may pass."""
+    return isinstance(answer, PortalError) and answer.retryable
+
+
+def _is_not_in_batch(answer: object) -> bool:
+    """Tell whether an answer refuses the method in a batch only."""
+    return isinstance(answer, PortalError) and answer.code == _NOT_IN_BATCH
+
+
+def _was_too_much(error: PortalError, attempt: int, others_succeed: bool) -> bool:
+    """Tell whether a batch failed for what is in it: it took too long, or it alone fails."""
+    if not isinstance(error, PortalUnavailableError):
+        return False
+    took_too_long = error.http_status == 504 or error.code == "TIMEOUT"
+    return took_too_long or (others_succeed and attempt + 1 >= MAX_ATTEMPTS)
+
+
+def _halves(commands: dict[str, Command]) -> list[dict[str, Command]]:
+    """Cut commands into two halves."""
+    items, middle = list(commands.items()), (len(commands) + 1) // 2
+    return [dict(items[middle:]), dict(items[:middle])]
+
+
+def _delay_of(error: PortalError) -> float:
+    """Return how long an error asks to wait [s]."""
+    return error.retry_after or 0.0

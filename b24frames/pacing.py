@@ -1,0 +1,150 @@
+"""The request rate of a portal, shared by all threads and processes of this machine.
+
+The portal counts by source address, so two notebooks that read the same portal use one bucket.
+Its level is a row in a small SQLite file: the standard library locks it alike on Linux, macOS and
+Windows, and it outlives any of the processes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Protocol
+
+from b24frames.limits import BucketState, LeakyBucket
+from b24frames.places import cache_file
+
+_FILE_NAME = "request-rate.sqlite"
+_BUSY_TIMEOUT = 5.0  # [s]
+_log = logging.getLogger("b24frames")
+
+
+class Clock(Protocol):
+    """What tells the time and waits."""
+
+    def now(self) -> float:
+        """Return seconds since a moment that all processes of the machine share [s]."""
+
+    def until(self, unix_time: float) -> float:
+        """Return how long it is until a moment given as Unix time [s]."""
+
+    def unix_after(self, seconds: float) -> float:
+        """Return the Unix time when so many seconds will have passed [s]."""
+
+    def sleep(self, seconds: float, stop: threading.Event | None = None) -> None:
+        """Wait for so many seconds, or until `stop` is set [s]."""
+
+
+@dataclass(frozen=True)
+class SystemClock:
+    """The machine's own clock.
+
+    Attributes
+    ----------
+    speed : float
+        How many of its seconds pass in one real second; other than 1 only for practice.
+    """
+
+    speed: float = 1.0
+
+    def now(self) -> float:
+        """Return seconds since the machine was started [s]."""
+        return time.monotonic() * self.speed
+
+    def unix_after(self, seconds: float) -> float:
+        """Return the Unix time when so many seconds will have passed [s]."""
+        return time.time() + seconds / self.speed
+
+    def until(self, unix_time: float) -> float:
+        """Return how long it is until a moment given as Unix time [s]."""
+        return max(0.0, unix_time - time.time()) * self.speed
+
+    def sleep(self, seconds: float, stop: threading.Event | None = None) -> None:
+        """Wait for so many seconds, or until `stop` is set [s]."""
+        if stop is None:
+            time.sleep(seconds / self.speed)
+        else:
+            stop.wait(seconds / self.speed)
+
+
+class RequestRate:
+    """The level of one portal's bucket, in a file that all processes share.
+
+    Parameters
+    ----------
+    bucket : LeakyBucket
+        What the portal grants.
+    address : str
+        Which portal.
+    folder : callable
+        Returns where the file is; None: beside the default cache.
+    """
+
+    def __init__(
+        self, bucket: LeakyBucket, address: str, folder: Callable[[], Path | None]
+    ) -> None:
+        self._bucket = bucket
+        self._address = address
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._own_state: BucketState | None = None
+
+    def reserve(self, now: float) -> tuple[float, float]:
+        """Take a place in the queue; return how long to wait before sending [s], and the level."""
+        taken: list[tuple[float, float]] = []
+
+        def take(state: BucketState) -> BucketState:
+            state, delay = self._bucket.reserve(state, now)
+            taken.append((delay, state.level))
+            return state
+
+        self._change(take)
+        return taken[-1]
+
+    def refuse(self, now: float) -> None:
+        """Take the bucket as full, since the portal has refused."""
+        self._change(lambda state: self._bucket.refuse(state, now))
+
+    def _change(self, change: Callable[[BucketState], BucketState]) -> None:
+        """Change the shared state; where there is no file, the state of this process alone."""
+        with self._lock:
+            if self._own_state is None:
+                try:
+                    self._change_shared(change)
+                except (OSError, sqlite3.Error) as error:
+                    _log.info("the request rate is not shared between processes: %s", error)
+                    self._own_state = BucketState()
+            if self._own_state is not None:
+                self._own_state = change(self._own_state)
+
+    def _change_shared(self, change: Callable[[BucketState], BucketState]) -> None:
+        """Read, change and write the row of this portal, alone among all processes."""
+        folder = self._folder() or cache_file().parent
+        path = folder / _FILE_NAME
+        if not path.exists():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT, isolation_level=None)
+        with closing(connection), connection:
+            connection.execute("PRAGMA synchronous = OFF")  # worth nothing after a power loss
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS request_rate"
+                " (address TEXT PRIMARY KEY, level REAL, updated REAL, share REAL)"
+            )
+            row = connection.execute(
+                "SELECT level, updated, share FROM request_rate WHERE address = ?",
+                (self._address,),
+            ).fetchone()
+            state = change(BucketState(*row) if row else BucketState())
+            connection.execute(
+                "INSERT OR REPLACE INTO request_rate VALUES (?, ?, ?, ?)",
+                (self._address, *astuple(state)),
+            )

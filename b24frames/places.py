@@ -1,0 +1,32 @@
+"""Where b24frames keeps what it keeps."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+CACHE_VARIABLE = "B24FRAMES_CACHE"
+_FILE_NAME = "activities.sqlite"
+_FILE_SUFFIXES = (".sqlite", ".sqlite3", ".db")
+
+
+def cache_file(path: str | os.PathLike[str] | None = None) -> Path:
+    """Return the file of a cache.
+
+    Parameters
+    ----------
+    path : path-like, optional
+        A folder, or a file with the suffix ``.sqlite``, ``.sqlite3`` or ``.db``; by default the
+        environment variable ``B24FRAMES_CACHE``, or else the user's cache folder.
+
+    Examples
+    --------
+    >>> cache_file("somewhere").name, cache_file("some.sqlite").name
+    ('activities.sqlite', 'some.sqlite')
+    """
+    given = path if path is not None else os.environ.get(CACHE_VARIABLE)
+    place = Path(given).expanduser() if given else user_cache_path("b24frames", appauthor=False)
+    is_file = place.suffix.lower() in _FILE_SUFFIXES and not place.is_dir()
+    return (place if is_file else place / _FILE_NAME).absolute()

@@ -1,0 +1,268 @@
+"""One HTTP request to a portal and its answer: POST, redirect, token refresh, envelope.
+
+Errors are returned, not raised, up to the end of this module: those of requests hold the URL, and
+so the secret, and would stay reachable as the context of any error raised while handling them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+from b24frames._version import __version__
+from b24frames.credentials import AccessToken, Credential, TokenPair, is_loopback
+from b24frames.errors import (
+    AuthenticationError,
+    InvalidAnswerError,
+    PortalError,
+    PortalUnavailableError,
+    error_from_answer,
+)
+
+_HEADERS = {
+    "Accept": "application/json",
+    "Content-Type": "application/json",
+    "User-Agent": f"b24frames/{__version__}",
+}
+_ERROR_KEYS = ("error", "error_description")
+# Where Bitrix24 hosts portals: NAME.bitrix24.ZONE.
+_CLOUD_ZONES = frozenset(
+    "com ru eu de fr es it pl in id ua by kz cn jp vn mx co uk ca us com.br com.tr com.tw".split()
+)
+_log = logging.getLogger("b24frames")
+
+
+class Transport:
+    """The way to one portal.
+
+    Parameters
+    ----------
+    credential : Credential
+        Address and secret.
+    timeout : (float, float)
+        Longest wait for a connection, and for an answer [s].
+    session : requests.Session
+        What sends; shared by all threads.
+    trusted_hosts : iterable of str
+        Hosts to which a renamed portal may point, besides those of the cloud.
+    """
+
+    def __init__(
+        self,
+        credential: Credential,
+        timeout: tuple[float, float],
+        session: requests.Session,
+        trusted_hosts: Iterable[str] = (),
+    ) -> None:
+        self._credential = credential
+        self._timeout = timeout
+        self._session = session
+        self._trusted_hosts = {host.lower() for host in trusted_hosts}
+        self._address = credential.address
+
+    @property
+    def address(self) -> str:
+        """Where the portal is now: another address than the one given, once it has moved."""
+        return self._address
+
+    def post(self, method: str, params: Mapping[str, Any]) -> dict[str, Any] | PortalError:
+        """Call a method once; return the whole answer, or the error it is."""
+        body = self._credential.body(params)
+        answer = self._post_once(method, body)
+        if isinstance(answer, AuthenticationError) and answer.code.lower() == "expired_token":
+            refused = self._renew(body, method)
+            if refused is not None:
+                return refused
+            answer = self._post_once(method, self._credential.body(params))
+        return answer
+
+    def _post_once(self, method: str, body: dict[str, Any]) -> dict[str, Any] | PortalError:
+        """POST, and once more where a renamed portal points to an address that is trusted."""
+        response = self._send("POST", self._address + self._credential.path(method), method, body)
+        if isinstance(response, requests.Response) and 300 <= response.status_code < 400:
+            refused = self._follow(response, method)
+            if refused is not None:
+                return refused
+            url = self._address + self._credential.path(method)
+            response = self._send("POST", url, method, body)
+        if isinstance(response, PortalError):
+            return response
+        return self._parse_answer(response, method)
+
+    def _send(
+        self,
+        verb: str,
+        url: str,
+        method: str,
+        body: dict[str, Any] | None = None,
+        query: dict[str, str] | None = None,
+    ) -> requests.Response | PortalError:
+        """Send one HTTP request; return the response, read to its end, or what prevented it."""
+        host = urlsplit(url).hostname or ""
+        data = None if body is None else json.dumps(body, allow_nan=False)
+        try:
+            return self._session.request(
+                verb,
+                url,
+                params=query,
+                data=data,
+                headers=_HEADERS,
+                timeout=self._timeout,
+                allow_redirects=False,
+                # A proxy of the environment must not come between this machine and itself.
+                proxies={"no_proxy": host} if is_loopback(host) else None,
+            )
+        except requests.RequestException as error:
+            return self._connection_error(error, host, method)
+
+    def _connection_error(
+        self, error: requests.RequestException, host: str, method: str
+    ) -> PortalError:
+        """Describe a failed connection without the words of requests, which hold the URL."""
+        if isinstance(error, requests.exceptions.SSLError):
+            refused = PortalUnavailableError(
+                f"the TLS certificate of {host} cannot be verified", method=method
+            )
+            refused.retryable = False
+            return refused
+        if isinstance(error, requests.Timeout):
+            connect, read = self._timeout
+            words = f"no answer from {host} within {connect:g} s + {read:g} s"
+            return PortalUnavailableError(words, code="TIMEOUT", method=method)
+        if isinstance(error, requests.exceptions.ChunkedEncodingError):
+            return PortalUnavailableError(f"the answer of {host} was cut short", method=method)
+        if isinstance(error, requests.ConnectionError):
+            return PortalUnavailableError(f"no connection to {host}", method=method)
+        return InvalidAnswerError(f"the answer of {host} could not be read", method=method)
+
+    def _follow(self, response: requests.Response, method: str) -> PortalError | None:
+        """Go on at the address that a renamed portal names, or return why not."""
+        target = urlsplit(response.headers.get("Location", ""))
+        status = response.status_code
+        address = f"{target.scheme}://{target.netloc}"
+        same_path = target.path.rstrip("/") == self._credential.path(method).rstrip("/")
+        if same_path and self._is_trusted(address):
+            _log.info("%s has moved to %s", self._address, address)
+            self._address = address
+            return None
+        host = target.hostname or "an address that it does not name"
+        return PortalError(
+            f"the portal has moved to {host}, which is not followed: make the Portal with a "
+            "webhook of the new address, or name the host in trusted_hosts",
+            http_status=status,
+            method=method,
+        )
+
+    def _is_trusted(self, address: str) -> bool:
+        """Tell whether secret and data may go to another address than the one given."""
+        old, new = urlsplit(self._credential.address), urlsplit(address)
+        old_host, new_host = old.hostname or "", new.hostname or ""
+        if is_loopback(old_host) and is_loopback(new_host):
+            return (old.scheme, old.port) == (new.scheme, new.port)
+        if new.scheme != "https" or new.username or new.port not in (None, 443):
+            return False
+        return new_host in self._trusted_hosts or (_is_cloud(old_host) and _is_cloud(new_host))
+
+    def _renew(self, spent: Mapping[str, Any], method: str) -> PortalError | None:
+        """Renew the access token, unless another thread has; return why it cannot be."""
+        credential = self._credential
+        if not isinstance(credential, AccessToken) or not credential.renewable:
+            return AuthenticationError(
+                "the access token has expired, and there is nothing to renew it with",
+                code="expired_token",
+                http_status=401,
+                method=method,
+            )
+        with credential.renewing(spent) as current:
+            if not current:
+                return None
+            url = f"{credential.authorization_server}/oauth/token/"
+            response = self._send("GET", url, "oauth/token", query=credential.refresh_query())
+            if isinstance(response, PortalError):
+                return response
+            answer = _read_json(response.content)
+            if isinstance(answer, dict) and answer.get("access_token"):
+                pair = TokenPair(str(answer["access_token"]), str(answer.get("refresh_token", "")))
+                credential.renew(pair)
+                _log.info("%s: the access token has been renewed", self._credential.address)
+                return None
+            return self._refresh_error(answer, response.status_code)
+
+    def _refresh_error(self, answer: object, status: int) -> PortalError:
+        """Explain why the authorization server gave no new token."""
+        if status >= 500:
+            return PortalUnavailableError(
+                "the authorization server is out of order", http_status=status, method="oauth/token"
+            )
+        words = answer if isinstance(answer, dict) else {}
+        code = self._credential.redact(str(words.get("error") or ""))
+        reason = _REFRESH_ERRORS.get(code.lower(), "the authorization server gave no new token")
+        return AuthenticationError(
+            f"the access token has expired and was not renewed: {reason}",
+            code=code,
+            http_status=status,
+            method="oauth/token",
+        )
+
+    def _parse_answer(
+        self, response: requests.Response, method: str
+    ) -> dict[str, Any] | PortalError:
+        """Read the envelope of an answer: ``result``, or the error it tells of."""
+        status = response.status_code
+        answer = _read_json(response.content)
+        if isinstance(answer, dict) and "error" in answer:
+            return self.error(
+                answer,
+                method=method,
+                http_status=status,
+                retry_after=_retry_after(response),
+            )
+        if isinstance(answer, dict) and "result" in answer and status < 400:
+            return answer
+        kind = PortalUnavailableError if status >= 500 else InvalidAnswerError
+        return kind("the answer is not of the REST API's form", http_status=status, method=method)
+
+    def error(self, answer: object, **facts: Any) -> PortalError:
+        """Make the error that an answer is; the portal's words may repeat the address called."""
+        if not isinstance(answer, dict):
+            return InvalidAnswerError("an error without a description", **facts)
+        words = {key: self._credential.redact(str(answer.get(key) or "")) for key in _ERROR_KEYS}
+        return error_from_answer(words, **facts)
+
+
+_REFRESH_ERRORS = {
+    "invalid_grant": "the refresh token is spent, expired or not this application's",
+    "invalid_client": "client_id or client_secret is wrong",
+    "invalid_request": "the request was not understood",
+    "invalid_scope": "the application has not the rights that the token had",
+    "insufficient_scope": "the application has not the rights that the token had",
+    "payment_required": "the portal's plan has expired",
+}
+
+
+def _is_cloud(host: str) -> bool:
+    """Tell whether a host is a portal in the cloud of Bitrix24."""
+    name, _, zone = host.partition(".bitrix24.")
+    return bool(name) and "." not in name and zone in _CLOUD_ZONES
+
+
+def _read_json(content: bytes) -> Any:
+    """Decode JSON, or return None where it is none.
+
+    surrogateescape keeps bytes that are no UTF-8, so that one text cannot cost the whole answer.
+    """
+    try:
+        return json.loads(content.decode("utf-8", "surrogateescape"))
+    except ValueError:
+        return None
+
+
+def _retry_after(response: requests.Response) -> float | None:
+    """Read a Retry-After header that is given in seconds."""
+    header = response.headers.get("Retry-After", "")
+    return float(header) if header.isascii() and header.isdigit() else None

@@ -1,0 +1,108 @@
+"""Several tasks at once, in threads that an interruption does not wait for."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+_LONGEST_JOIN = 0.5  # [s]
+_POLL = 0.1  # [s]; Windows cannot interrupt a wait without an end
+
+
+def run_in_threads(
+    work: Callable[[Task], Iterable[Result]],
+    tasks: Iterable[Task],
+    threads: int,
+    stop: threading.Event,
+) -> Iterator[Result]:
+    """Yield the results of all tasks, in the order in which they are there.
+
+    The threads are daemons: those of the standard library's pool would keep an interrupted
+    program waiting for answers that may never come.
+
+    Parameters
+    ----------
+    work : callable
+        Gives the results of a task, in one of the threads.
+    tasks : iterable
+        Taken one by one, as threads become free.
+    threads : int
+        How many tasks are under way at once, at most.
+    stop : threading.Event
+        Once set, no further task is begun. Set here when the caller stops reading.
+
+    Raises
+    ------
+    BaseException
+        The first error of a task, after the others have been done.
+
+    Examples
+    --------
+    >>> sorted(run_in_threads(range, [1, 3], threads=2, stop=threading.Event()))
+    [0, 0, 1, 2]
+    """
+    done: queue.SimpleQueue[tuple[str, object]] = queue.SimpleQueue()
+    source = iter(tasks)
+    lock = threading.Lock()
+    nothing = object()
+
+    def run() -> None:
+        try:
+            while not stop.is_set():
+                with lock:
+                    task = next(source, nothing)
+                if task is nothing:
+                    break
+                _do(work, task, done)  # type: ignore[arg-type]
+        except BaseException as error:  # noqa: BLE001 - of the tasks' iterator: told to the caller
+            done.put(("error", error))
+        finally:
+            done.put(("end", None))
+
+    crew = [threading.Thread(target=run, name="b24frames", daemon=True) for _ in range(threads)]
+    try:
+        for thread in crew:
+            thread.start()
+        yield from _results(done, len(crew))
+    finally:
+        stop.set()
+        deadline = time.monotonic() + _LONGEST_JOIN
+        for thread in crew:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def _do(
+    work: Callable[[Task], Iterable[Result]],
+    task: Task,
+    done: queue.SimpleQueue[tuple[str, object]],
+) -> None:
+    """Do one task; hand over its results, and its error."""
+    try:
+        for result in work(task):
+            done.put(("result", result))
+    except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+        done.put(("error", error))
+
+
+def _results(done: queue.SimpleQueue[tuple[str, object]], threads: int) -> Iterator[Result]:
+    """Yield results until all threads have ended, then raise the first error."""
+    errors: list[BaseException] = []
+    while threads:
+        try:
+            kind, value = done.get(timeout=_POLL)
+        except queue.Empty:
+            continue
+        if kind == "result":
+            yield value  # type: ignore[misc]
+        elif kind == "error":
+            errors.append(value)  # type: ignore[arg-type]
+        else:
+            threads -= 1
+    if errors:
+        raise errors[0]
