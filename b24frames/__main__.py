@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from time import perf_counter
-from typing import Any, get_args
+from typing import Any, NoReturn, get_args
 
 import pandas as pd
 
@@ -23,21 +25,26 @@ from b24frames.practice import practice_portal
 from b24frames.records import Via
 
 _SHOWN_COLUMNS = ["TYPE_ID", "PROVIDER_ID", "SUBJECT", "START_TIME", "COMPLETED", "RESPONSIBLE_ID"]
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 _SUFFIXES = (".parquet", ".csv", ".json")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal may not know all letters of a subject
+            stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
         with _one_line_warnings():
             status: int = options.run(options)
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone, and Python would say so again
         return 1
     except KeyboardInterrupt:
-        return _fail("interrupted; what was received is in the cache", 130)
+        return _fail("interrupted", 130)
     except (B24Error, ValueError, TypeError, ImportError, OSError) as error:
         return _fail(str(error), 1)
     return status
@@ -45,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _read(options: argparse.Namespace) -> int:
     """Read activities, and print them or write them to a file."""
-    if options.to is not None and options.to.suffix not in _SUFFIXES:
+    if options.to is not None and options.to.suffix.lower() not in _SUFFIXES:
         raise ValueError(f"--to {options.to}: accepted are files of {', '.join(_SUFFIXES)}")
     with ExitStack() as stack:
         portal: Any = options.portal
@@ -53,6 +60,8 @@ def _read(options: argparse.Namespace) -> int:
             portal = stack.enter_context(practice_portal())
         try:
             frame, status = read_activities(options.ids, portal, **_keywords(options)), 0
+            if options.missing == "keep" and frame.attrs["b24"]["missing"]:
+                status = _fail(f"{len(frame.attrs['b24']['missing'])} rows have no record", 1)
         except MissingActivitiesError as error:
             frame, status = error.frame, _fail(str(error), 1)
     if options.to is None:
@@ -82,7 +91,7 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
     """Return the keywords of `read_activities` that the options are."""
     cache = options.cache if options.cache is not None else not options.no_cache
     return {
-        "columns": options.columns.split(",") if options.columns else None,
+        "columns": [c.strip() for c in options.columns.split(",")] if options.columns else None,
         "tz": options.tz,
         "missing": options.missing,
         "on_bad_value": options.on_bad_value,
@@ -100,14 +109,19 @@ def _print(frame: pd.DataFrame) -> None:
     with pd.option_context(
         "display.width", None, "display.max_columns", None, "display.max_colwidth", 40
     ):
-        print(frame)
+        print(_visible(str(frame)))
+
+
+def _visible(text: str) -> str:
+    """Write control characters visibly: those in a subject must not command the terminal."""
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 def _write(frame: pd.DataFrame, path: Path) -> None:
     """Write a frame to a file, of the form that its suffix names."""
-    if path.suffix == ".csv":
-        nested_to_json(frame).to_csv(path)
-    elif path.suffix == ".json":
+    if path.suffix.lower() == ".csv":
+        nested_to_json(frame).to_csv(path, errors="backslashreplace")
+    elif path.suffix.lower() == ".json":
         frame.reset_index().to_json(path, orient="records", date_format="iso", date_unit="us")
     else:
         nested_to_json(frame).to_parquet(path)
@@ -119,21 +133,32 @@ def _one_line_warnings() -> Iterator[None]:
     """Show our warnings as one line each, without the place in the code."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", B24Warning)
-        warnings.showwarning = lambda message, *_, **__: print(
-            f"warning: {message}", file=sys.stderr
-        )
+        warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
         yield
 
 
 def _fail(message: str, status: int) -> int:
     """Print an error in one line; return the exit status."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    _say(f"error: {message}")
     return status
+
+
+def _say(message: str) -> None:
+    """Print one line on stderr."""
+    print(_visible(" ".join(message.split())), file=sys.stderr)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong, and end."""
+        sys.exit(_fail(f"{message} (see {self.prog} --help)", 2))
 
 
 def _parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m b24frames", description="Activities of a Bitrix24 CRM as a table."
     )
     parser.add_argument("--version", action="version", version=f"b24frames {__version__}")
@@ -165,8 +190,15 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser("demo", help="read from a practice portal twice, and show how fast")
     demo.set_defaults(run=_demo)
-    demo.add_argument("--activities", type=int, default=2000)
+    demo.add_argument("--activities", type=_count, metavar="N", default=2000)
     return parser
+
+
+def _count(text: str) -> int:
+    """Read the option --activities."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
+    return int(text)
 
 
 def _ids(text: str) -> list[int]:

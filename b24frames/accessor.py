@@ -182,18 +182,22 @@ def _read_aligned(
     """Read the distinct ids once, and give each position its row."""
     from b24frames.activities import read_activities
 
-    if "index_col" in options:
-        raise TypeError("index_col is not accepted here: the frame has the index of the ids")
+    for name in ("index_col", "chunksize"):
+        if name in options:
+            raise TypeError(f"{name} is not accepted here: the frame has the index of the ids")
     wanted = parse_column(None if na else value for value, na in zip(ids, ids.isna(), strict=True))
     distinct = [i for i in dict.fromkeys(wanted) if i is not None]
     frame = read_activities(distinct, portal, **options)
     rows = {i: row for row, i in enumerate(frame.index)}
-    aligned = frame.reset_index().reindex([rows.get(i, -1) for i in wanted])
-    return aligned.set_axis(ids.index, axis=0)
+    if options.get("columns") is None:
+        frame = frame.reset_index()
+    aligned = frame.set_axis(range(len(frame))).reindex([rows.get(i, -1) for i in wanted])
+    return aligned.set_axis(ids.index)
 
 
 def register() -> None:
     """Register ``.b24`` on DataFrame, Series and Index."""
-    pd.api.extensions.register_dataframe_accessor("b24")(FrameAccessor)
-    pd.api.extensions.register_series_accessor("b24")(IdsAccessor)
-    pd.api.extensions.register_index_accessor("b24")(IdsAccessor)
+    if getattr(pd.DataFrame, "b24", None) is not FrameAccessor:  # a reload would warn
+        pd.api.extensions.register_dataframe_accessor("b24")(FrameAccessor)
+        pd.api.extensions.register_series_accessor("b24")(IdsAccessor)
+        pd.api.extensions.register_index_accessor("b24")(IdsAccessor)

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import tzinfo
 from tempfile import TemporaryFile
@@ -16,6 +17,8 @@ import pandas as pd
 from b24frames import options
 from b24frames.cache import ActivityCache, parse_age
 from b24frames.errors import (
+    CacheError,
+    CacheWarning,
     MissingActivitiesError,
     MissingActivitiesWarning,
     name_some,
@@ -108,7 +111,8 @@ def read_activities(
         The portal, or the URL of an incoming webhook; by default the URL in the environment
         variable ``B24_WEBHOOK_URL``.
     columns : iterable of str, optional
-        The fields to keep, in that order; by default all.
+        The fields to keep, in that order; by default all. The one that becomes the index is no
+        column.
     index_col : str or None, default "ID"
         The field that becomes the index; None: a RangeIndex, and ID stays a column.
     dtype_backend : {"numpy_nullable", "pyarrow"}, default "numpy_nullable"
@@ -127,7 +131,8 @@ def read_activities(
     only_if_cached : bool, default False
         Never ask the portal; ids that are not in the cache are missing.
     stale_if_error : bool, default False
-        When the portal is out of reach, take older entries, with a warning.
+        When the portal is out of reach, take older entries, with a warning; an id without any
+        entry is then an error.
     via : {"get", "list"}, default "get"
         The REST method: ``crm.activity.get`` [1]_, 50 ids a request, or ``crm.activity.list``
         [2]_, 2 500 ids a request.
@@ -224,7 +229,8 @@ def _read(request: _Request) -> Iterator[pd.DataFrame]:
             yield _frame(request, records, ids, attrs)
             return
         # All chunks have the columns of the whole, so the extra ones are looked for first.
-        extras = sort_extras({name for i in ids for name in _record(records, i)})
+        decoded = ids if request.layout.columns is None else []
+        extras = sort_extras({name for i in decoded for name in _record(records, i)})
         for start in range(0, len(ids) or 1, request.chunksize):
             chunk = ids[start : start + request.chunksize]
             yield _frame(request, records, chunk, attrs, extras)
@@ -232,25 +238,35 @@ def _read(request: _Request) -> Iterator[pd.DataFrame]:
 
 def _fetch(request: _Request, records: Records) -> Reading:
     """Fetch the records of a request, with a progress bar, and close what was opened for it."""
-    portal, cache = request.portal, request.cache
+    portal = request.portal
     with ExitStack() as stack:
         if request.own_portal:
             stack.enter_context(closing(portal))
-        if cache is True:
-            cache = stack.enter_context(closing(ActivityCache(portal.folder)))
-        elif isinstance(cache, (str, os.PathLike)):
-            cache = stack.enter_context(closing(ActivityCache(cache)))
+        cache = _open_cache(request, stack)
         bar = stack.enter_context(_progress_bar(len(request.ids), request.progress))
         return fetch_records(
             request.ids,
             portal,
-            cache or None,
+            cache,
             records,
             request.freshness,
             request.via,
             bar.update,
             bar.set_postfix_str,
         )
+
+
+def _open_cache(request: _Request, stack: ExitStack) -> ActivityCache | None:
+    """Return the cache of a request; one that is opened here is closed at the end."""
+    cache = request.cache
+    if isinstance(cache, ActivityCache) or cache is False:
+        return cache or None
+    try:
+        opened = ActivityCache(request.portal.folder if cache is True else cache)
+    except CacheError as error:
+        warn_caller(f"{error}; this read goes on without it", CacheWarning)
+        return None
+    return stack.enter_context(closing(opened))
 
 
 def _frame(
@@ -262,7 +278,7 @@ def _frame(
 ) -> pd.DataFrame:
     """Return the frame of some of the records."""
     frame = build_frame((_record(records, i) for i in ids), request.layout, extras)
-    frame.attrs["b24"] = dict(attrs)
+    frame.attrs["b24"] = deepcopy(attrs)
     return frame
 
 

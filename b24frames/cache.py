@@ -7,6 +7,7 @@ portal was asked.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sqlite3
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
+from numbers import Number
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -24,12 +26,13 @@ import pandas as pd
 from requests_cache.backends.sqlite import SQLiteDict
 
 from b24frames.errors import CacheError
+from b24frames.ids import parse_ids
 from b24frames.places import cache_file
 
 _TABLE = "activities"
 _METHOD = "crm.activity.get"
 _HEAD = 16  # "R 1763900000000 "
-_MISSING_KEPT = 600.0  # an id may come into being: its absence is believed for a short time only
+MISSING_AGE = 600.0  # [s] an id may come into being: its absence is believed for a short time
 _BUSY_TIMEOUT_MS = 30_000
 _KEYS_IN_A_QUERY = 500
 
@@ -110,6 +113,7 @@ class ActivityCache:
         portal: PortalUser,
         ids: Iterable[int],
         max_age: float | None,
+        missing_age: float | None = MISSING_AGE,
         now: float | None = None,
     ) -> Hits:
         """Return what is known of the ids.
@@ -121,8 +125,10 @@ class ActivityCache:
         ids : iterable of int
             The activities.
         max_age : float or None
-            The oldest record to accept [s]; None: any age. An entry of the future (the clock was
-            moved) is too old.
+            The age to which a record is accepted [s]; None: any age. An entry of the future (the
+            clock was moved) is too old.
+        missing_age : float or None
+            The same for what is known of missing ones, if it is less; None: any age.
         now : float, optional
             The time to count from, as Unix time [s].
 
@@ -131,6 +137,8 @@ class ActivityCache:
         Hits
         """
         hits = Hits()
+        record_limit = math.inf if max_age is None else max_age
+        missing_limit = min(record_limit, math.inf if missing_age is None else missing_age)
         now = time.time() if now is None else now
         prefix = _prefix(portal)
         for chunk in _chunks(ids, _KEYS_IN_A_QUERY):
@@ -139,8 +147,7 @@ class ActivityCache:
             for key, value in self._query(query, list(keys)):
                 age = now - int(value[2 : _HEAD - 1]) / 1000
                 is_record = value[:1] == b"R"
-                oldest = max_age if is_record else min(_MISSING_KEPT, max_age or _MISSING_KEPT)
-                if oldest is not None and not 0 <= age <= oldest:
+                if not 0 <= age < (record_limit if is_record else missing_limit):
                     if is_record:
                         hits.too_old.append(keys[key])
                 elif is_record:
@@ -174,7 +181,7 @@ class ActivityCache:
         -------
         dict
             ``path``, ``entries``, ``size`` [bytes], ``oldest`` and ``newest`` (ISO 8601, UTC, or
-            None), ``portals``: entries by ``"address user"``.
+            None), ``portals``: entries by ``"host user"``.
 
         Examples
         --------
@@ -188,7 +195,7 @@ class ActivityCache:
             f" FROM {_TABLE} GROUP BY prefix"
         )
         for prefix, entries, oldest, newest in self._query(query):
-            portals[" ".join(prefix.split("~")[:2])] = entries
+            portals[" ".join(prefix.replace("_", ":").split("~")[:2])] = entries
             stamps += [oldest, newest]
         return {
             "path": str(self.path),
@@ -199,7 +206,7 @@ class ActivityCache:
             "portals": portals,
         }
 
-    def clear(self, ids: Iterable[int] | None = None, portal: PortalUser | None = None) -> int:
+    def clear(self, ids: object = None, portal: PortalUser | None = None) -> int:
         """Forget entries: all, or those of some ids, of a portal and user, or of both.
 
         Returns
@@ -212,13 +219,15 @@ class ActivityCache:
         >>> ActivityCache(folder).clear(ids=[1, 2])
         0
         """
+        if portal is not None and not hasattr(portal, "address"):
+            raise TypeError(f"portal is a {type(portal).__name__}; a Portal is needed")
         if portal is not None:
             prefixes = [_prefix(portal)]
         else:
             prefixes = [row[0] for row in self._query(f"SELECT DISTINCT {_PREFIX} FROM {_TABLE}")]
         if ids is None:
             return sum(self._delete(f"{_PREFIX} = ?", [prefix]) for prefix in prefixes)
-        keys = [f"{prefix}{i}" for i in ids for prefix in prefixes]
+        keys = [f"{prefix}{i}" for i in parse_ids(ids) for prefix in prefixes]
         return sum(
             self._delete(f"key IN ({_marks(chunk)})", chunk)
             for chunk in _chunks(keys, _KEYS_IN_A_QUERY)
@@ -256,14 +265,14 @@ class ActivityCache:
 
     def _query(self, query: str, values: Iterable[object] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a SELECT; none where there is no file yet."""
-        if not self.path.exists():
+        if not self._exists():
             return []
         with self._connection() as connection:
             return connection.execute(query, tuple(values)).fetchall()
 
     def _delete(self, condition: str, values: Iterable[object]) -> int:
         """Delete the entries of which a condition holds; return how many."""
-        if not self.path.exists():
+        if not self._exists():
             return 0
         with self._transaction() as connection:
             query = f"DELETE FROM {_TABLE} WHERE {condition}"
@@ -304,6 +313,16 @@ class ActivityCache:
             except (OSError, sqlite3.Error) as error:
                 raise CacheError(f"the cache {self.path} cannot be used: {error}") from error
 
+    def _exists(self) -> bool:
+        """Tell whether there is a file; looking at a cache makes none."""
+        try:
+            self.path.stat()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise CacheError(f"the cache {self.path} cannot be used: {error}") from error
+        return True
+
     def _make_private_file(self) -> None:
         """Make folder and file for the user alone; SQLite gives its side files the same mode."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -333,14 +352,14 @@ def parse_age(age: Any, name: str) -> float | None:
     """
     if age is None:
         return None
-    is_number = isinstance(age, (int, float))
+    is_number = isinstance(age, Number) or (isinstance(age, str) and age.strip().isdigit())
     if isinstance(age, str):
         age = re.sub(r"(?<=[0-9 ])d\b", "D", age)  # pandas 3 wants days written with a capital
     try:
-        seconds = 0.0 if is_number and age == 0 else pd.Timedelta(age).total_seconds()
+        seconds = 0.0 if age in (0, "0") else pd.Timedelta(age).total_seconds()
     except (ValueError, TypeError):
         seconds = -1.0
-    if isinstance(age, bool) or (is_number and age != 0) or not seconds >= 0:
+    if isinstance(age, bool) or (is_number and seconds != 0) or not seconds >= 0:
         raise ValueError(
             f"{name}={age!r} is not a time span; accepted are '1h', '30d', "
             "a timedelta, 0 or None (bare numbers have no unit)"

@@ -127,7 +127,11 @@ class Calls:
                 yield self._call_one_by_one(single, run)
             if again:
                 error = max((answers[name] for name in again), key=_delay_of)
-                self._wait(error, attempt, run)
+                try:
+                    self._wait(error, attempt, run)
+                except PortalError:
+                    yield {name: answers[name] for name in again}
+                    continue
                 parts.append(again)
                 attempt += 1
 

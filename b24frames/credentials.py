@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +14,10 @@ from urllib.parse import quote, urlsplit
 _REST_PATH = re.compile(r"/rest/([0-9]+)/([^/]+)(?:/[A-Za-z0-9_.]*)?/?", re.ASCII)
 AUTHORIZATION_SERVER = "https://oauth.bitrix.info"
 _HIDDEN = "***"
+# The secret of a webhook in the path of a call, and tokens in the query of a refresh.
+_LOGGED_SECRET = re.compile(
+    r"(/rest/[0-9]+/|(?:client_secret|refresh_token|auth|access_token)=)[^/&\s\"']+"
+)
 _WEBHOOK = "expected https://PORTAL/rest/USER_ID/SECRET/"
 _ADDRESS = "expected https://PORTAL"
 
@@ -207,6 +212,24 @@ class AccessToken(Credential):
                 self._on_refresh(tokens)
         finally:
             self._tokens = tokens  # whatever the caller did: the old pair is spent
+
+
+class _RedactingFilter(logging.Filter):
+    """Hides the secret in log lines that show the path of a call."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg = _LOGGED_SECRET.sub(rf"\1{_HIDDEN}", record.getMessage())
+        record.args = ()
+        return True
+
+
+_redacting = _RedactingFilter()
+
+
+def hide_in_logs() -> None:
+    """Keep secrets out of the log lines of the HTTP library, which show the address called."""
+    for name in ("urllib3.connectionpool", "urllib3.util.retry"):
+        logging.getLogger(name).addFilter(_redacting)
 
 
 def is_loopback(host: str) -> bool:

@@ -30,13 +30,15 @@ References
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-_PACKAGE_DIR = str(Path(__file__).parent)
+_LONGEST_SHOWN = 42
+_PACKAGE_DIR = f"{Path(__file__).parent}{os.sep}"
 
 
 class B24Error(Exception):
@@ -245,7 +247,7 @@ def error_from_answer(
     description = str(answer.get("error_description") or "")
     kind = (
         _KINDS.get(code.upper())
-        or _activity_error(method, description, http_status)
+        or _activity_error(method, code, description, http_status)
         or _error_of_status(http_status)
     )
     return kind(
@@ -258,15 +260,17 @@ def error_from_answer(
 
 
 def _activity_error(
-    method: str, description: str, http_status: int | None
+    method: str, code: str, description: str, http_status: int | None
 ) -> type[PortalError] | None:
-    """Tell what an error without a system code says about the one activity asked for."""
-    if method.lower() != "crm.activity.get" or http_status not in (None, 400, 403, 404):
+    """Tell what an error without a code says about the one activity asked for."""
+    if code or method.lower() != "crm.activity.get" or http_status not in (None, 400, 403, 404):
         return None
     words = description.lower()
     if "not found" in words or "access denied" in words:
         return ActivityNotFoundError
-    return ActivityRefusedError
+    if not words or "application context" in words or "crm.activity.configurable" in words:
+        return ActivityRefusedError
+    return None
 
 
 def _error_of_status(http_status: int | None) -> type[PortalError]:
@@ -292,6 +296,18 @@ def name_some(items: Sequence[object], most: int = 5) -> str:
     """
     text = ", ".join(str(item) for item in items[:most])
     return f"{text} and {len(items) - most} more" if len(items) > most else text
+
+
+def short_repr(value: object) -> str:
+    """Return the repr of a value, cut where it is long.
+
+    Examples
+    --------
+    >>> short_repr("x" * 100)
+    "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"
+    """
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
 
 
 def warn_caller(message: str, category: type[B24Warning]) -> None:

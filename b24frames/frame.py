@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from b24frames.errors import BadValueError, BadValueWarning, name_some, warn_caller
+from b24frames.errors import BadValueError, BadValueWarning, name_some, short_repr, warn_caller
 from b24frames.schema import ACTIVITY, COLUMNS, CUSTOM_FIELD_PREFIX, DTYPES, Wire
 
 Backend = Literal["numpy_nullable", "pyarrow"]
@@ -19,7 +19,6 @@ OnBadValue = Literal["warn", "raise"]
 _EPOCH = datetime(1970, 1, 1)
 _MICROSECOND = timedelta(microseconds=1)
 _NO_DEADLINE = "9999-12-31"
-_LONGEST_SHOWN = 40
 
 
 @dataclass(frozen=True)
@@ -48,10 +47,9 @@ class Layout:
 
     def names(self, extras: Iterable[str]) -> list[str]:
         """Return the names of all columns, index included, given the extra fields of the data."""
-        if self.columns is None:
-            return [*COLUMNS, *extras]
         index = () if self.index_col is None else (self.index_col,)
-        return list(dict.fromkeys((*index, *self.columns)))
+        columns = (*COLUMNS, *extras) if self.columns is None else self.columns
+        return list(dict.fromkeys((*index, *columns)))
 
 
 @dataclass
@@ -170,7 +168,7 @@ def _type_column(name: str, columns: Mapping[str, list[Any]], layout: Layout) ->
     for position, value in enumerate(columns[name]):
         try:
             parsed.append(parse(value))
-        except (ValueError, OverflowError):
+        except (ValueError, OverflowError, RecursionError):
             parsed.append(None)
             bad.append(position)
     if bad:
@@ -181,18 +179,12 @@ def _type_column(name: str, columns: Mapping[str, list[Any]], layout: Layout) ->
 
 def _report(name: str, wire: Wire, bad: list[tuple[Any, Any]], layout: Layout) -> None:
     """Warn of, or raise for, the values of one field that cannot be understood."""
-    shown = [f"{_short(value)} (id {_short(i).strip(chr(39))})" for i, value in bad]
+    shown = [f"{short_repr(value)} (id {short_repr(i).strip(chr(39))})" for i, value in bad]
     values = "value" if len(bad) == 1 else "values"
     message = f"{name}: {len(bad)} {values} not understood as {wire}: {name_some(shown)}"
     if layout.on_bad_value == "raise":
         raise BadValueError(message)
     warn_caller(f"{message}; NA in place of each", BadValueWarning)
-
-
-def _short(value: object) -> str:
-    """Return the repr of a value, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
 
 
 def _parse_integer(value: Any) -> int | None:

@@ -6,7 +6,10 @@ import re
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 
+from b24frames.errors import short_repr
+
 _MOST = 2**63 - 1
+_MOST_DIGITS = 30
 _ACCEPTED = "accepted are positive whole numbers, as int, str of digits or whole float"
 _RANGE = re.compile(r"\s*([0-9]{1,19})\s*(?:-\s*([0-9]{1,19})\s*)?", re.ASCII)
 _MOST_IN_TEXT = 10_000_000
@@ -87,7 +90,8 @@ def _parse_id(value: object, where: str) -> int:
     if isinstance(value, bool):
         raise TypeError(f"ids: {value!r}{where} is no activity id; {_ACCEPTED}")
     if isinstance(value, str):
-        number = int(value) if value.isascii() and value.strip().isdigit() else 0
+        digits = value.strip() if value.isascii() else ""
+        number = int(digits) if digits.isdigit() and len(digits) < _MOST_DIGITS else 0
     elif isinstance(value, Integral):
         number = int(value)
     elif isinstance(value, Real):
@@ -96,7 +100,7 @@ def _parse_id(value: object, where: str) -> int:
         kind = type(value).__name__
         raise TypeError(f"ids: {value!r}{where} (a {kind}) is no activity id; {_ACCEPTED}")
     if not 0 < number <= _MOST:
-        raise ValueError(f"ids: {value!r}{where} is no activity id; {_ACCEPTED}")
+        raise ValueError(f"ids: {short_repr(value)}{where} is no activity id; {_ACCEPTED}")
     return number
 
 

@@ -96,8 +96,8 @@ def check_cache(
     if not isinstance(cache, (ActivityCache, str, os.PathLike, bool)):
         kind = type(cache).__name__
         raise TypeError(f"cache is a {kind}; accepted are True, False, a path or an ActivityCache")
-    if cache == "":
-        raise ValueError("cache='' is not a path; accepted are True, False or a path")
+    if cache == "" or (isinstance(cache, str) and "\0" in cache):
+        raise ValueError(f"cache={cache!r} is not a path; accepted are True, False or a path")
     if cache is False and needed:
         raise ValueError("cache=False leaves only_if_cached and stale_if_error nothing to read")
     return cache

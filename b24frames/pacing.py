@@ -18,6 +18,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Protocol
 
+from b24frames.errors import CacheError
 from b24frames.limits import BucketState, LeakyBucket
 from b24frames.places import cache_file
 
@@ -118,7 +119,7 @@ class RequestRate:
             if self._own_state is None:
                 try:
                     self._change_shared(change)
-                except (OSError, sqlite3.Error) as error:
+                except (OSError, sqlite3.Error, CacheError) as error:
                     _log.info("the request rate is not shared between processes: %s", error)
                     self._own_state = BucketState()
             if self._own_state is not None:

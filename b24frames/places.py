@@ -7,6 +7,8 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from b24frames.errors import CacheError
+
 CACHE_VARIABLE = "B24FRAMES_CACHE"
 _FILE_NAME = "activities.sqlite"
 _FILE_SUFFIXES = (".sqlite", ".sqlite3", ".db")
@@ -21,12 +23,21 @@ def cache_file(path: str | os.PathLike[str] | None = None) -> Path:
         A folder, or a file with the suffix ``.sqlite``, ``.sqlite3`` or ``.db``; by default the
         environment variable ``B24FRAMES_CACHE``, or else the user's cache folder.
 
+    Raises
+    ------
+    CacheError
+        There is no such place.
+
     Examples
     --------
     >>> cache_file("somewhere").name, cache_file("some.sqlite").name
     ('activities.sqlite', 'some.sqlite')
     """
-    given = path if path is not None else os.environ.get(CACHE_VARIABLE)
-    place = Path(given).expanduser() if given else user_cache_path("b24frames", appauthor=False)
-    is_file = place.suffix.lower() in _FILE_SUFFIXES and not place.is_dir()
-    return (place if is_file else place / _FILE_NAME).absolute()
+    given = os.environ.get(CACHE_VARIABLE) or None if path is None else path
+    try:
+        place = user_cache_path("b24frames", appauthor=False) if given is None else Path(given)
+        place = place.expanduser().absolute()
+        is_file = place.suffix.lower() in _FILE_SUFFIXES and not place.is_dir()
+    except (OSError, RuntimeError, ValueError) as error:  # no home, no access, no valid name
+        raise CacheError(f"there is no place for a cache at {given!r}: {error}") from error
+    return place if is_file else place / _FILE_NAME

@@ -186,6 +186,8 @@ class Portal:
         return self._credential.user_id
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_credential"):  # a debugger looks at one whose webhook was refused
+            return f"{type(self).__name__}()"
         return f"{type(self).__name__}({self.address!r}, user_id={self.user_id})"
 
     def close(self) -> None:
@@ -232,7 +234,7 @@ class Portal:
         -------
         dict of str to object
             Under each name, in the order given, the decoded result, or the `PortalError` that
-            refused this command.
+            refused this command, a transient one after several attempts.
 
         Raises
         ------
@@ -245,6 +247,9 @@ class Portal:
         >>> answers["a"]["ID"]
         '1'
         """
+        for name in commands:
+            if not isinstance(name, str):
+                raise TypeError(f"the name {name!r} of a command is no str")
         answers: dict[str, Any] = {}
         for part in self.iter_batches(commands.items(), lambda part: part):
             answers.update(part)
@@ -314,10 +319,9 @@ def _check_positive(name: str, value: float) -> Any:
 
 def _check_timeout(timeout: tuple[float, float]) -> tuple[float, float]:
     """Return (connect, read) seconds, or raise."""
-    try:
-        connect, read = (float(seconds) for seconds in timeout)
-    except (TypeError, ValueError):
-        connect = read = 0.0
+    connect = read = 0.0
+    if isinstance(timeout, (tuple, list)) and len(timeout) == 2:
+        connect, read = (part if isinstance(part, (int, float)) else 0.0 for part in timeout)
     if not (connect > 0 and read > 0):
         raise ValueError(f"timeout={timeout!r} is not a pair (connect, read) of positive seconds")
     return connect, read

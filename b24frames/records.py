@@ -10,7 +10,7 @@ from io import SEEK_END
 from queue import SimpleQueue
 from typing import Any, BinaryIO, Literal
 
-from b24frames.cache import ActivityCache, Hits
+from b24frames.cache import MISSING_AGE, ActivityCache, Hits
 from b24frames.calls import Watch
 from b24frames.errors import (
     ActivityNotFoundError,
@@ -29,6 +29,8 @@ from b24frames.portal import Portal
 _GET = "crm.activity.get"
 _LIST = "crm.activity.list"
 _PAGE = 50
+# What the list returns and get does not: both routes are to give the same frame.
+_REFUSED_BY_GET = ("CONFIGURABLE_REST_APP",)
 _IDS_AT_ONCE = 2_500
 _NOT_CACHED = "not in the cache"
 _TOO_OLD = "in the cache, but older than max_age"
@@ -192,11 +194,13 @@ class _Entries:
         self._portal = portal
         self._error: CacheError | None = None
 
-    def read(self, ids: Iterable[int], max_age: float | None) -> Hits:
+    def read(
+        self, ids: Iterable[int], max_age: float | None, missing_age: float | None = MISSING_AGE
+    ) -> Hits:
         """Return what the cache knows; nothing where there is none."""
         if self._cache is not None:
             try:
-                return self._cache.read(self._portal, ids, max_age)
+                return self._cache.read(self._portal, ids, max_age, missing_age)
             except CacheError as error:
                 self._cache, self._error = None, error
         return Hits()
@@ -227,7 +231,7 @@ def _take_cached(
     rest: list[int] = []
     for start in range(0, len(ids), _IDS_AT_ONCE):
         block = ids[start : start + _IDS_AT_ONCE]
-        hits = entries.read(block, freshness.max_age) if freshness.max_age != 0 else Hits()
+        hits = entries.read(block, freshness.max_age)
         records.update(hits.records)
         reading.from_cache += len(hits.records)
         reading.missing |= hits.missing
@@ -268,9 +272,10 @@ def _ask_get(
             if isinstance(answer, (ActivityNotFoundError, ActivityRefusedError)):
                 missing[asked] = _reason(answer)
             elif isinstance(answer, PortalError):
+                answer.description = f"{answer.description} (activity {asked})"
                 errors.append(answer)
-            elif _id_of(answer) == asked:
-                found[asked] = _encode(answer)
+            elif isinstance(answer, dict) and _id_of(answer) in (asked, None):
+                found[asked] = _encode({**answer, "ID": answer.get("ID") or str(asked)})
         entries.write(found, missing)
         if errors:
             raise errors[0]
@@ -286,7 +291,8 @@ def _ask_get(
             yield found, missing
         ids = [i for i in ids if i not in settled]
     raise InvalidAnswerError(
-        f"the portal keeps answering with other records for the ids {name_some(ids)}", method=_GET
+        f"the portal keeps answering with no record, or another, for the ids {name_some(ids)}",
+        method=_GET,
     )
 
 
@@ -296,7 +302,7 @@ def _ask_list(
     """List the activities, a page of 50 in each command."""
     pages = (ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE))
     commands = (
-        (f"p{number}", (_LIST, {"filter": {"@ID": page}, "select": ["*"], "start": -1}))
+        (f"p{number}", (_LIST, {"filter": {"@ID": page}, "select": ["*", "FILES"], "start": -1}))
         for number, page in enumerate(pages)
     )
     asked = set(ids)
@@ -306,11 +312,20 @@ def _ask_list(
         for answer in answers.values():
             if isinstance(answer, PortalError):
                 raise answer
-            found |= {i: _encode(record) for record in answer if (i := _id_of(record)) in asked}
+            page = answer.values() if isinstance(answer, dict) else answer
+            for record in page if isinstance(page, Iterable) else ():
+                i = _id_of(record)
+                if i in asked and record.get("PROVIDER_ID") not in _REFUSED_BY_GET:
+                    found[i] = _encode(_as_got(record))
         entries.write(found, {})
         return found, {}
 
     yield from portal.iter_batches(commands, keep, watch)
+
+
+def _as_got(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record of a list as `crm.activity.get` gives it: FILES only where there are any."""
+    return {name: value for name, value in record.items() if value or name != "FILES"}
 
 
 def _encode(record: object) -> bytes:
@@ -326,7 +341,7 @@ def _take_stale(
     error: PortalError,
 ) -> None:
     """Take entries of any age for all ids, or raise the error where one has none."""
-    hits = entries.read(ids, max_age=None)
+    hits = entries.read(ids, max_age=None, missing_age=None)
     if any(i not in hits.records and i not in hits.missing for i in ids):
         raise error
     records.update(hits.records)
@@ -348,8 +363,10 @@ def _reason(error: PortalError) -> str:
 
 
 def _id_of(record: object) -> int | None:
-    """Return the activity id that a record says it has."""
-    try:
-        return int(record["ID"])  # type: ignore[index]
-    except (TypeError, KeyError, ValueError):
+    """Return the activity id that a record says it has; None where it does not say."""
+    if not isinstance(record, dict) or record.get("ID") in (None, ""):
         return None
+    try:
+        return int(record["ID"])
+    except (TypeError, ValueError):
+        return 0

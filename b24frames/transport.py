@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from requests.exceptions import ChunkedEncodingError, ContentDecodingError
+from urllib3.exceptions import HTTPError
 
 from b24frames._version import __version__
-from b24frames.credentials import AccessToken, Credential, TokenPair, is_loopback
+from b24frames.credentials import AccessToken, Credential, TokenPair, hide_in_logs, is_loopback
 from b24frames.errors import (
     AuthenticationError,
     InvalidAnswerError,
@@ -64,6 +67,7 @@ class Transport:
         self._session = session
         self._trusted_hosts = {host.lower() for host in trusted_hosts}
         self._address = credential.address
+        hide_in_logs()
 
     @property
     def address(self) -> str:
@@ -117,40 +121,37 @@ class Transport:
                 # A proxy of the environment must not come between this machine and itself.
                 proxies={"no_proxy": host} if is_loopback(host) else None,
             )
-        except requests.RequestException as error:
+        except (OSError, ValueError, HTTPError) as error:  # those of requests are OSErrors
             return self._connection_error(error, host, method)
 
-    def _connection_error(
-        self, error: requests.RequestException, host: str, method: str
-    ) -> PortalError:
+    def _connection_error(self, error: Exception, host: str, method: str) -> PortalError:
         """Describe a failed connection without the words of requests, which hold the URL."""
-        if isinstance(error, requests.exceptions.SSLError):
-            refused = PortalUnavailableError(
-                f"the TLS certificate of {host} cannot be verified", method=method
-            )
-            refused.retryable = False
-            return refused
         if isinstance(error, requests.Timeout):
             connect, read = self._timeout
             words = f"no answer from {host} within {connect:g} s + {read:g} s"
             return PortalUnavailableError(words, code="TIMEOUT", method=method)
-        if isinstance(error, requests.exceptions.ChunkedEncodingError):
-            return PortalUnavailableError(f"the answer of {host} was cut short", method=method)
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return _final(f"the TLS certificate of {host} cannot be verified", method)
         if isinstance(error, requests.ConnectionError):
             return PortalUnavailableError(f"no connection to {host}", method=method)
-        return InvalidAnswerError(f"the answer of {host} could not be read", method=method)
+        if isinstance(error, (ChunkedEncodingError, ContentDecodingError, HTTPError)):
+            return PortalUnavailableError(f"the answer of {host} was damaged", method=method)
+        # Nothing was sent: a proxy or a certificate file that cannot be used, for example.
+        kind = type(error).__name__
+        return _final(f"{host} cannot be asked with these connection settings ({kind})", method)
 
     def _follow(self, response: requests.Response, method: str) -> PortalError | None:
         """Go on at the address that a renamed portal names, or return why not."""
-        target = urlsplit(response.headers.get("Location", ""))
-        status = response.status_code
-        address = f"{target.scheme}://{target.netloc}"
-        same_path = target.path.rstrip("/") == self._credential.path(method).rstrip("/")
-        if same_path and self._is_trusted(address):
-            _log.info("%s has moved to %s", self._address, address)
-            self._address = address
-            return None
-        host = target.hostname or "an address that it does not name"
+        host, status = "", response.status_code
+        with suppress(ValueError):  # the Location is no URL
+            target = urlsplit(response.headers.get("Location", ""))
+            host, address = target.hostname or "", f"{target.scheme}://{target.netloc}"
+            same_path = target.path.rstrip("/") == self._credential.path(method).rstrip("/")
+            if same_path and self._is_trusted(address):
+                _log.info("%s has moved to %s", self._address, address)
+                self._address = address
+                return None
+        host = host or "an address that it does not name"
         return PortalError(
             f"the portal has moved to {host}, which is not followed: make the Portal with a "
             "webhook of the new address, or name the host in trusted_hosts",
@@ -245,6 +246,13 @@ _REFRESH_ERRORS = {
 }
 
 
+def _final(description: str, method: str) -> PortalError:
+    """Return the error of a way to the portal that is closed for good."""
+    error = PortalUnavailableError(description, method=method)
+    error.retryable = False
+    return error
+
+
 def _is_cloud(host: str) -> bool:
     """Tell whether a host is a portal in the cloud of Bitrix24."""
     name, _, zone = host.partition(".bitrix24.")
@@ -258,7 +266,7 @@ def _read_json(content: bytes) -> Any:
     """
     try:
         return json.loads(content.decode("utf-8", "surrogateescape"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

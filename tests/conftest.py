@@ -16,14 +16,16 @@ from __future__ import annotations
 
 import re
 import socket
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from b24frames.cache import ActivityCache
 from b24frames.credentials import is_loopback
 from b24frames.practice import PracticePortal, practice_portal
 
@@ -69,6 +71,18 @@ def make_portal() -> Iterator[Callable[..., PracticePortal]]:
 def portal(make_portal: Callable[..., PracticePortal]) -> PracticePortal:
     """Make the practice portal that most tests need."""
     return make_portal(activities=300, deleted=[7], refused=[9])
+
+
+def make_older(cache: ActivityCache, seconds: int) -> None:
+    """Shift the time of all entries of a cache into the past."""
+    cache.close()
+    with closing(sqlite3.connect(cache.path)) as connection, connection:
+        connection.execute(
+            "UPDATE activities SET value = CAST(substr(value, 1, 2)"
+            " || (CAST(substr(value, 3, 13) AS INTEGER) - ?)"
+            " || CAST(substr(value, 16) AS TEXT) AS BLOB)",
+            (seconds * 1000,),
+        )
 
 
 def posts(portal: PracticePortal) -> int:

@@ -45,7 +45,16 @@ def test_series__refused(portal: PracticePortal) -> None:
         pd.Series([5, None, "x"]).b24.read_activities(portal)
     with pytest.raises(TypeError, match="index_col"):
         pd.Series([5]).b24.read_activities(portal, index_col="ID")
+    with pytest.raises(TypeError, match="chunksize"):
+        pd.Series([5]).b24.read_activities(portal, chunksize=2)
     assert posts(portal) == 0
+
+
+def test_series__columns(portal: PracticePortal) -> None:
+    """Only the columns asked for are there."""
+    frame = pd.Series([5, 7]).b24.read_activities(portal, columns=["SUBJECT"], missing="ignore")
+    assert list(frame.columns) == ["SUBJECT"]
+    assert frame["SUBJECT"].isna().tolist() == [False, True]
 
 
 def test_series__empty(portal: PracticePortal) -> None:

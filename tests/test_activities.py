@@ -21,12 +21,15 @@ from b24frames.errors import (
     CacheWarning,
     MissingActivitiesError,
     MissingActivitiesWarning,
+    PortalError,
     PortalUnavailableError,
     StaleDataWarning,
+    error_from_answer,
 )
 from b24frames.practice import PracticePortal
+from b24frames.practice.faults import Fault
 from b24frames.schema import COLUMNS
-from tests.conftest import asked, posts
+from tests.conftest import asked, make_older, posts
 from tests.test_ids import REFUSED
 
 MakePortal = Callable[..., PracticePortal]
@@ -141,11 +144,25 @@ def test_read_activities__by_list(make_portal: MakePortal) -> None:
     """By list 2 500 activities take one request, and the frame is the one by get."""
     portal = make_portal(activities=2600, deleted=[7], refused=[9])
     by_list = read(range(1, 2501), portal, via="list", missing="ignore")
-    # The one id that the list does not return is asked for by get, to know its reason.
+    # What the list does not return, or get would refuse, is asked for by get: it has a reason.
     assert [r.method for r in portal.server.requests] == ["batch", "batch"]
-    assert asked(portal) == [7]
+    assert asked(portal) == [7, 9]
     by_get = read(range(1, 2501), portal, cache=False, missing="ignore")
-    pd.testing.assert_frame_equal(by_list.drop(index=9), by_get)
+    pd.testing.assert_frame_equal(by_list, by_get)
+    assert by_list.attrs["b24"]["missing_reasons"] == by_get.attrs["b24"]["missing_reasons"]
+
+
+def test_read_activities__list_fills_the_cache_of_get(make_portal: MakePortal) -> None:
+    """What came by list is what get would have given, extra fields too."""
+    portal = make_portal(activities=500)
+    by_list = b24.read_activities(range(1, 501), portal, via="list", missing="ignore")
+    sent = posts(portal)
+    cached = b24.read_activities(range(1, 501), portal, missing="ignore")
+    assert posts(portal) == sent
+    by_get = b24.read_activities(range(1, 501), portal, missing="ignore", cache=False)
+    pd.testing.assert_frame_equal(by_list, by_get)
+    pd.testing.assert_frame_equal(cached, by_get)
+    assert "FILES" in by_get.columns
 
 
 # --- missing ids -------------------------------------------------------------------------------
@@ -265,8 +282,9 @@ def test_only_if_cached__asks_nothing(portal: PracticePortal) -> None:
     frame = read([1, 2, 3], portal, only_if_cached=True, missing="ignore")
     assert frame.index.tolist() == [1, 2]
     assert frame.attrs["b24"]["missing_reasons"] == {"not in the cache": [3]}
-    old = read([1, 2], portal, only_if_cached=True, missing="ignore", max_age="0s")
-    assert list(old.attrs["b24"]["missing"]) == [1, 2]
+    old = read([1, 2], portal, only_if_cached=True, missing="ignore", max_age=0)
+    reasons = {"in the cache, but older than max_age": [1, 2]}
+    assert old.attrs["b24"]["missing_reasons"] == reasons
     assert posts(portal) == 1
 
 
@@ -283,13 +301,59 @@ def test_stale_if_error__takes_older_entries(portal: PracticePortal) -> None:
         read([1, 2, 3], portal, max_age=0, stale_if_error=True)
 
 
-def test_cache__unusable(portal: PracticePortal, tmp_path: Path) -> None:
+def test_stale_if_error__known_missing(portal: PracticePortal, tmp_path: Path) -> None:
+    """An id that was missing long ago does not keep the older entries of the others away."""
+    cache = b24.ActivityCache(tmp_path / "c")
+    read([1, 7], portal, cache=cache, missing="ignore")
+    make_older(cache, seconds=7200)
+    portal.server.stop()
+    with pytest.warns(StaleDataWarning, match="1 activities .*: 1$"):
+        frame = read([1, 7], portal, cache=cache, missing="ignore", stale_if_error=True)
+    cache.close()
+    assert frame.index.tolist() == [1]
+    assert frame.attrs["b24"]["missing"] == [7]
+
+
+@pytest.mark.parametrize("place", ["file/cache", "x" * 300, "~nobody-of-this-name/cache"])
+def test_cache__unusable(portal: PracticePortal, tmp_path: Path, place: str) -> None:
     """A cache that cannot be used costs a warning, not the read."""
     (tmp_path / "file").write_text("in the way of the folder")
+    path = place if place.startswith("~") else tmp_path / place
     with pytest.warns(CacheWarning, match="goes on without it") as caught:
-        frame = read([1, 2], portal, cache=tmp_path / "file" / "cache")
-    assert len(caught) == 1
+        frame = read([1, 2], portal, cache=path)
+    assert [Path(w.filename).name for w in caught] == ["test_activities.py"]
     assert frame.index.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("code", "description"),
+    [("ERROR_DATABASE", "gone"), ("", "mysql server has gone away"), ("NEW_CODE", "Not found")],
+)
+def test_errors__are_not_missing(portal: PracticePortal, code: str, description: str) -> None:
+    """An error that is not about the activity is never taken for a missing one."""
+    error = error_from_answer(
+        {"error": code, "error_description": description}, method="crm.activity.get"
+    )
+    assert type(error) is PortalError
+
+
+def test_errors__name_the_activity(portal: PracticePortal) -> None:
+    """An error of one command ends the read, names its activity, and keeps the others."""
+    portal.server.faults.append(Fault("ERROR_MANIFEST_IS_NOT_AVAILABLE", ids=[12]))
+    with pytest.raises(PortalError, match="activity 12"):
+        read(range(10, 60), portal)
+    portal.server.faults.clear()
+    read(range(10, 60), portal)
+    assert asked(portal)[50:] == [12]
+
+
+def test_records__without_id(portal: PracticePortal) -> None:
+    """A record that does not say its id is the one that was asked for; another's is not taken."""
+    portal.server.touch(12, ID=None)
+    portal.server.faults.append(Fault("other-record", ids=[13], times=2))
+    frame = read([12, 13], portal)
+    assert frame.index.tolist() == [12, 13]
+    assert frame.loc[13, "SUBJECT"] == portal.server.record(13)["SUBJECT"]  # type: ignore[index]
 
 
 def test_interrupted__goes_on(make_portal: MakePortal, tmp_path: Path) -> None:
@@ -333,6 +397,21 @@ def test_chunksize__concat(portal: PracticePortal, chunksize: int) -> None:
     assert posts(portal) == 3
 
 
+def test_chunksize__attrs_of_their_own(portal: PracticePortal) -> None:
+    """What is done to the attrs of one chunk does not change those of the next."""
+    one, two = b24.read_activities([5, 6, 7], portal, missing="ignore", chunksize=1)
+    one.attrs["b24"]["missing"].append(0)
+    assert two.attrs["b24"]["missing"] == [7]
+
+
+def test_index_col__absent_from_the_data(portal: PracticePortal) -> None:
+    """A field that only some records have can be the index of those that lack it."""
+    frame = b24.read_activities([5, 6], portal, index_col="UF_NOTHING")
+    assert frame.index.name == "UF_NOTHING"
+    assert frame.index.isna().all()
+    assert frame["ID"].tolist() == [5, 6]
+
+
 def test_chunksize__nothing(portal: PracticePortal) -> None:
     """No rows give one empty frame, so that concat works."""
     (chunk,) = b24.read_activities([7], portal, missing="ignore", chunksize=10)
@@ -358,6 +437,7 @@ def test_attrs__small_and_plain(portal: PracticePortal) -> None:
     """`attrs` is JSON, holds what the documentation names, and no secret."""
     frame = b24.read_activities([5, 7], portal, missing="ignore")
     facts = frame.attrs["b24"]
+    assert len(json.dumps(facts)) < 1000
     assert json.loads(json.dumps(facts)) == facts
     assert set(facts) >= {"portal", "user_id", "requested", "from_cache", "fetched"}
     assert set(facts) >= {"http_requests", "missing", "stale", "read_at"}
@@ -410,7 +490,10 @@ def test_refused__ids(portal: PracticePortal, ids: Any, named: str) -> None:
         ({"cache": None}, TypeError, "NoneType"),
         ({"cache": 5}, TypeError, "int"),
         ({"cache": ""}, ValueError, "''"),
+        ({"cache": "a\0b"}, ValueError, "cache="),
         ({"max_age": 3600}, ValueError, "3600"),
+        ({"max_age": "3600"}, ValueError, "3600"),
+        ({"max_age": np.int64(3600)}, ValueError, "3600"),
         ({"max_age": "soon"}, ValueError, "'soon'"),
         ({"max_age": "-1h"}, ValueError, "'-1h'"),
         ({"max_age": True}, ValueError, "True"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import stat
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 
 from b24frames.cache import ActivityCache, parse_age
 from b24frames.errors import CacheError
+from tests.conftest import make_older
 
 
 class User(NamedTuple):
@@ -143,7 +143,7 @@ def test_info__counts(cache: ActivityCache) -> None:
     cache.write(LOOPBACK, {1: b"z"}, {})
     info = cache.info()
     assert info["entries"] == 4
-    assert info["portals"] == {"acme.bitrix24.com 1": 3, "127.0.0.1_8080 1": 1}
+    assert info["portals"] == {"acme.bitrix24.com 1": 3, "127.0.0.1:8080 1": 1}
     assert info["size"] >= 1000
     assert info["path"] == str(cache.path)
     oldest, newest = pd.Timestamp(info["oldest"]), pd.Timestamp(info["newest"])
@@ -159,7 +159,12 @@ def test_clear__some(cache: ActivityCache) -> None:
     assert set(cache.read(ACME, range(12), None).records) == set(range(3, 11))
     assert cache.clear(portal=ACME) == 8
     assert set(cache.read(ACME_2, range(12), None).records) == set(range(2, 11))
-    assert cache.clear() == 9
+    with pytest.raises(ValueError, match="'abc'"):
+        cache.clear(ids=["abc"])
+    with pytest.raises(TypeError, match="str"):
+        cache.clear(portal="https://acme.bitrix24.com")  # type: ignore[arg-type]
+    assert cache.clear(ids="3") == cache.clear(ids=4.0) == 1
+    assert cache.clear() == 7
     assert cache.info()["entries"] == 0
 
 
@@ -167,7 +172,7 @@ def test_prune__by_age(cache: ActivityCache) -> None:
     """Only entries older than asked for are forgotten."""
     cache.write(ACME, {1: b"r"}, {})
     assert cache.prune(older_than="1min") == 0
-    _make_older(cache, seconds=120)
+    make_older(cache, seconds=120)
     cache.write(ACME, {2: b"r"}, {})
     assert cache.prune(older_than="1min") == 1
     assert set(cache.read(ACME, [1, 2], None).records) == {2}
@@ -213,16 +218,3 @@ def test_parse_age__refused(age: Any) -> None:
 def _written_at(cache: ActivityCache) -> float:
     """Return when the entries were written, as Unix time."""
     return pd.Timestamp(cache.info()["newest"]).timestamp()
-
-
-def _make_older(cache: ActivityCache, seconds: int) -> None:
-    """Shift the time of all entries into the past."""
-    cache.close()
-    with sqlite3.connect(cache.path) as connection:
-        connection.execute(
-            "UPDATE activities SET value = CAST(substr(value, 1, 2)"
-            " || (CAST(substr(value, 3, 13) AS INTEGER) - ?)"
-            " || CAST(substr(value, 16) AS TEXT) AS BLOB)",
-            (seconds * 1000,),
-        )
-    connection.close()

@@ -79,6 +79,7 @@ def test_error_from_answer__system(
         ("Use crm.activity.configurable.get for this activity provider", ActivityRefusedError),
         ("", ActivityRefusedError),
         (None, ActivityRefusedError),
+        ("mysql server has gone away", PortalError),
     ],
 )
 @pytest.mark.parametrize("status", [None, 400])

@@ -233,6 +233,7 @@ BAD_VALUES: list[tuple[str, Any]] = [
     ("SUBJECT", {"a": 1}),
     ("SUBJECT", True),
     ("SETTINGS", "{"),
+    ("SETTINGS", "[" * 100_000),
     ("SETTINGS", 5),
     ("FILES", True),
 ]

@@ -214,11 +214,19 @@ def test_call_batch__repeats_what_failed(portal: PracticePortal, kind: str) -> N
 
 
 def test_call_batch__gives_up(portal: PracticePortal) -> None:
-    """A command that is never answered ends in an error, after a bounded number of attempts."""
+    """A command that is never answered has an error, after a bounded number of attempts."""
     portal.server.faults.append(Fault("unanswered", ids=[11]))
-    with pytest.raises(InvalidAnswerError, match="without this command"):
-        portal.call_batch({f"a{i}": get(i) for i in range(10, 40)})
+    answers = portal.call_batch({f"a{i}": get(i) for i in range(10, 40)})
+    assert isinstance(answers["a11"], InvalidAnswerError)
+    assert sum(isinstance(answer, dict) for answer in answers.values()) == 29
     assert posts(portal) == MAX_ATTEMPTS
+
+
+def test_call_batch__names_refused(portal: PracticePortal) -> None:
+    """JSON has no names but text."""
+    with pytest.raises(TypeError, match="1"):
+        portal.call_batch({1: get(5)})  # type: ignore[dict-item]
+    assert posts(portal) == 0
 
 
 @pytest.mark.parametrize("kind", ["surrogate", "bad-bytes"])

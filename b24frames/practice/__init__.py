@@ -83,7 +83,8 @@ def practice_portal(
     ------
     PracticePortal
         A `Portal` with the attributes ``server`` and ``url``. Reads from it use a cache of its
-        own, which goes with it; the user's cache is not touched.
+        own, which goes with it; the user's cache is not touched. (Pass the portal itself: its
+        URL alone is a portal like any other.)
 
     Examples
     --------
