@@ -135,7 +135,7 @@ def read_activities(
         entry is then an error.
     via : {"get", "list"}, default "get"
         The REST method: ``crm.activity.get`` [1]_, 50 ids a request, or ``crm.activity.list``
-        [2]_, 2 500 ids a request.
+        [2]_, 2 500 ids a request. One of the ids is asked for by both, and compared.
     chunksize : int, optional
         Return an iterator of frames of so many rows in place of one frame, all with the same
         columns and dtypes. Everything is fetched first, into a temporary file.
@@ -164,7 +164,7 @@ def read_activities(
 
     Warns
     -----
-    MissingActivitiesWarning, BadValueWarning, StaleDataWarning, CacheWarning
+    MissingActivitiesWarning, BadValueWarning, StaleDataWarning, CacheWarning, MethodsDifferWarning
         What the names say; the messages name the ids.
 
     Notes

@@ -21,6 +21,7 @@
     ├── MissingActivitiesWarning
     ├── BadValueWarning
     ├── StaleDataWarning
+    ├── MethodsDifferWarning
     └── CacheWarning
 
 References
@@ -203,6 +204,10 @@ class BadValueWarning(B24Warning):
 
 class StaleDataWarning(B24Warning):
     """The portal is out of reach and older cache entries were used in its place."""
+
+
+class MethodsDifferWarning(B24Warning):
+    """The portal's list and get disagree on an activity; the read went on by get."""
 
 
 class CacheWarning(B24Warning):

@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import SEEK_END
 from queue import SimpleQueue
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 from b24frames.cache import MISSING_AGE, ActivityCache, Hits
-from b24frames.calls import Watch
+from b24frames.calls import MAX_COMMANDS, Watch
 from b24frames.errors import (
-    ActivityNotFoundError,
-    ActivityRefusedError,
     CacheError,
     CacheWarning,
-    InvalidAnswerError,
     PortalError,
     StaleDataWarning,
     name_some,
     warn_caller,
 )
-from b24frames.limits import MAX_ATTEMPTS
+from b24frames.methods import PAGE, Answered, get_activities, list_activities
 from b24frames.portal import Portal
 
-_GET = "crm.activity.get"
-_LIST = "crm.activity.list"
-_PAGE = 50
-# What the list returns and get does not: both routes are to give the same frame.
-_REFUSED_BY_GET = ("CONFIGURABLE_REST_APP",)
 _IDS_AT_ONCE = 2_500
+_MANY = 5_000
 _NOT_CACHED = "not in the cache"
 _TOO_OLD = "in the cache, but older than max_age"
 
@@ -39,9 +31,6 @@ Records = MutableMapping[int, bytes]
 """The JSON text of records by activity id: a dict, or where they are too many, a file."""
 
 Via = Literal["get", "list"]
-
-Answered = tuple[dict[int, bytes], dict[int, str]]
-"""What one request brought: records by id, and the reasons for missing ones."""
 
 
 class SpooledRecords(Records):
@@ -130,7 +119,7 @@ def fetch_records(
     freshness: Freshness,
     via: Via = "get",
     on_progress: Callable[[int], object] = lambda _: None,
-    on_wait: Callable[[str], object] = lambda _: None,
+    on_message: Callable[[str], object] = lambda _: None,
 ) -> Reading:
     """Put the record of every id into `records` and tell of those that have none.
 
@@ -151,8 +140,8 @@ def fetch_records(
         ``crm.activity.list``, 2 500 ids a request; what the list leaves out is got.
     on_progress : callable
         Told how many more ids are settled.
-    on_wait : callable
-        Told, by any thread, why and how long the portal is not asked.
+    on_message : callable
+        Told in words, by any thread, why the portal is not asked for a while, and the like.
 
     Returns
     -------
@@ -167,7 +156,10 @@ def fetch_records(
     entries = _Entries(cache, portal)
     rest = _take_cached(ids, entries, freshness, records, reading, on_progress)
     requests: SimpleQueue[None] = SimpleQueue()
-    watch = Watch(lambda: requests.put(None), on_wait)
+    watch = Watch(lambda: requests.put(None), on_message)
+    if via == "get" and len(rest) >= _MANY:
+        by_get, by_list = -(-len(rest) // MAX_COMMANDS), -(-len(rest) // (PAGE * MAX_COMMANDS))
+        on_message(f'via="list" would take {by_list} requests in place of {by_get:,}')
     try:
         for found, missing in _ask(portal, rest, via, entries, watch):
             records.update(found)
@@ -251,86 +243,11 @@ def _ask(
     """Ask the portal, and keep each answer; yield what each request brought."""
     if via == "list":
         listed: set[int] = set()
-        for answered in _ask_list(portal, ids, entries, watch):
+        for answered in list_activities(portal, ids, entries.write, watch):
             listed |= answered[0].keys()
             yield answered
         ids = [i for i in ids if i not in listed]
-    yield from _ask_get(portal, ids, entries, watch)
-
-
-def _ask_get(
-    portal: Portal, ids: Sequence[int], entries: _Entries, watch: Watch
-) -> Iterator[Answered]:
-    """Get the activities one by one, 50 in a request; a record of another id is asked for again."""
-
-    def keep(answers: dict[str, Any]) -> Answered:
-        found: dict[int, bytes] = {}
-        missing: dict[int, str] = {}
-        errors: list[PortalError] = []
-        for name, answer in answers.items():
-            asked = int(name[1:])
-            if isinstance(answer, (ActivityNotFoundError, ActivityRefusedError)):
-                missing[asked] = _reason(answer)
-            elif isinstance(answer, PortalError):
-                answer.description = f"{answer.description} (activity {asked})"
-                errors.append(answer)
-            elif isinstance(answer, dict) and _id_of(answer) in (asked, None):
-                found[asked] = _encode({**answer, "ID": answer.get("ID") or str(asked)})
-        entries.write(found, missing)
-        if errors:
-            raise errors[0]
-        return found, missing
-
-    for _ in range(MAX_ATTEMPTS):
-        if not ids:
-            return
-        settled: set[int] = set()
-        commands = ((f"a{i}", (_GET, {"id": i})) for i in ids)
-        for found, missing in portal.iter_batches(commands, keep, watch):
-            settled |= found.keys() | missing.keys()
-            yield found, missing
-        ids = [i for i in ids if i not in settled]
-    raise InvalidAnswerError(
-        f"the portal keeps answering with no record, or another, for the ids {name_some(ids)}",
-        method=_GET,
-    )
-
-
-def _ask_list(
-    portal: Portal, ids: Sequence[int], entries: _Entries, watch: Watch
-) -> Iterator[Answered]:
-    """List the activities, a page of 50 in each command."""
-    pages = (ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE))
-    commands = (
-        (f"p{number}", (_LIST, {"filter": {"@ID": page}, "select": ["*", "FILES"], "start": -1}))
-        for number, page in enumerate(pages)
-    )
-    asked = set(ids)
-
-    def keep(answers: dict[str, Any]) -> Answered:
-        found: dict[int, bytes] = {}
-        for answer in answers.values():
-            if isinstance(answer, PortalError):
-                raise answer
-            page = answer.values() if isinstance(answer, dict) else answer
-            for record in page if isinstance(page, Iterable) else ():
-                i = _id_of(record)
-                if i in asked and record.get("PROVIDER_ID") not in _REFUSED_BY_GET:
-                    found[i] = _encode(_as_got(record))
-        entries.write(found, {})
-        return found, {}
-
-    yield from portal.iter_batches(commands, keep, watch)
-
-
-def _as_got(record: dict[str, Any]) -> dict[str, Any]:
-    """Return a record of a list as `crm.activity.get` gives it: FILES only where there are any."""
-    return {name: value for name, value in record.items() if value or name != "FILES"}
-
-
-def _encode(record: object) -> bytes:
-    """Return the JSON text of a record, in ASCII: it survives lone surrogates too."""
-    return json.dumps(record, separators=(",", ":")).encode()
+    yield from get_activities(portal, ids, entries.write, watch)
 
 
 def _take_stale(
@@ -353,20 +270,3 @@ def _take_stale(
         f"cache entries: {name_some(reading.stale)}",
         StaleDataWarning,
     )
-
-
-def _reason(error: PortalError) -> str:
-    """Tell why there is no record."""
-    if isinstance(error, ActivityNotFoundError):
-        return f"not found, or not visible to this user ({error.description})"
-    return f"refused by the portal ({error.description or 'without a reason'})"
-
-
-def _id_of(record: object) -> int | None:
-    """Return the activity id that a record says it has; None where it does not say."""
-    if not isinstance(record, dict) or record.get("ID") in (None, ""):
-        return None
-    try:
-        return int(record["ID"])
-    except (TypeError, ValueError):
-        return 0

@@ -19,6 +19,7 @@ import b24frames as b24
 from b24frames.errors import (
     B24Error,
     CacheWarning,
+    MethodsDifferWarning,
     MissingActivitiesError,
     MissingActivitiesWarning,
     PortalError,
@@ -141,15 +142,43 @@ def test_read_activities__webhook_url(
 
 
 def test_read_activities__by_list(make_portal: MakePortal) -> None:
-    """By list 2 500 activities take one request, and the frame is the one by get."""
+    """By list 2 400 activities take one request, and the frame is the one by get."""
     portal = make_portal(activities=2600, deleted=[7], refused=[9])
-    by_list = read(range(1, 2501), portal, via="list", missing="ignore")
+    by_list = read(range(1, 2401), portal, via="list", missing="ignore")
     # What the list does not return, or get would refuse, is asked for by get: it has a reason.
     assert [r.method for r in portal.server.requests] == ["batch", "batch"]
-    assert asked(portal) == [7, 9]
-    by_get = read(range(1, 2501), portal, cache=False, missing="ignore")
+    assert asked(portal) == [1, 7, 9]
+    by_get = read(range(1, 2401), portal, cache=False, missing="ignore")
     pd.testing.assert_frame_equal(by_list, by_get)
     assert by_list.attrs["b24"]["missing_reasons"] == by_get.attrs["b24"]["missing_reasons"]
+
+
+def test_read_activities__list_differs(make_portal: MakePortal) -> None:
+    """Where list and get do not agree, that is said, and nothing is taken from the list."""
+    portal = make_portal(activities=200, deleted=(), refused=())
+    portal.server.faults.append(Fault("surrogate", method="crm.activity.get", ids=[10], times=1))
+    with pytest.warns(MethodsDifferWarning, match=r"activity 10 \(SUBJECT\)") as caught:
+        frame = read(range(10, 110), portal, via="list")
+    assert [Path(w.filename).name for w in caught] == ["test_activities.py"]
+    assert asked(portal) == [10, *range(10, 110)]
+    pd.testing.assert_frame_equal(frame, read(range(10, 110), portal, cache=False))
+
+
+def test_read_activities__many_by_list(make_portal: MakePortal) -> None:
+    """20 000 activities take eight requests by list, and one more for the comparison."""
+    portal = make_portal(activities=20_000, deleted=(), refused=())
+    frame = read(range(1, 20_001), portal, via="list", columns=["SUBJECT"])
+    assert posts(portal) == 9
+    assert frame.index.tolist() == list(range(1, 20_001))
+
+
+def test_read_activities__tells_of_the_list(
+    make_portal: MakePortal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who reads many ids by get is told that the list would take fewer requests."""
+    portal = make_portal(activities=5000, deleted=(), refused=())
+    read(range(1, 5001), portal, columns=["SUBJECT"], progress=True)
+    assert 'via="list" would take 2 requests in place of 100' in capsys.readouterr().err
 
 
 def test_read_activities__list_fills_the_cache_of_get(make_portal: MakePortal) -> None:
