@@ -336,7 +336,7 @@ def _progress_bar(total: int, progress: bool | None) -> Any:
         total=total,
         desc="activities",
         unit="",
-        disable=hidden or not total,
+        disable=hidden if total else True,
         delay=0 if progress else 1,
         leave=bool(progress),
     )

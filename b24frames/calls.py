@@ -42,12 +42,12 @@ class Watch:
     ----------
     on_request : callable
         At each HTTP request that is sent.
-    on_wait : callable
+    on_message : callable
         Why and how long nothing is sent, in words, when it is long.
     """
 
     on_request: Callable[[], object] = lambda: None
-    on_wait: Callable[[str], object] = lambda _: None
+    on_message: Callable[[str], object] = lambda _: None
 
 
 @dataclass
@@ -101,39 +101,51 @@ class Calls:
         return Run(watch, self._clock.now())
 
     def settle(self, group: dict[str, Command], run: Run) -> Iterator[dict[str, Any]]:
-        """Send a batch until each of its commands is answered or refused for good."""
-        started, attempt, parts = self._clock.now(), 0, [group]
-        while parts:
-            part = parts.pop()
+        """Send a batch until each of its commands is answered or refused for good.
+
+        A part that keeps failing is cut in halves, so that what breaks it costs nothing else.
+        """
+        started, failure = self._clock.now(), None
+        parts = [(group, 0)]
+        while parts and not run.stop.is_set():
+            part, attempt = parts.pop()
             answers = self._batch(part, run)
-            if isinstance(answers, PortalError):
-                if answers.code == _NOT_IN_BATCH:
-                    yield self._call_one_by_one(part, run)
-                elif len(part) > 1 and _was_too_much(answers, attempt, run.last_success > started):
-                    self.batch_size = min(self.batch_size, (len(part) + 1) // 2)
-                    parts += _halves(part)
-                    attempt = 0
-                else:
-                    if attempt + 1 == MAX_ATTEMPTS and run.last_success <= started:
-                        run.stop.set()  # nothing is answered any more: not this batch's fault
-                    self._wait(answers, attempt, run)
-                    parts.append(part)
-                    attempt += 1
-                continue
-            again = {name: c for name, c in part.items() if _is_transient(answers[name])}
-            single = {name: c for name, c in part.items() if _is_not_in_batch(answers[name])}
-            yield {n: a for n, a in answers.items() if n not in again and n not in single}
-            if single:
-                yield self._call_one_by_one(single, run)
-            if again:
-                error = max((answers[name] for name in again), key=_delay_of)
-                try:
-                    self._wait(error, attempt, run)
-                except PortalError:
-                    yield {name: answers[name] for name in again}
-                    continue
-                parts.append(again)
-                attempt += 1
+            if not isinstance(answers, PortalError):
+                yield from self._take(part, attempt, answers, parts, run)
+            elif answers.code == _NOT_IN_BATCH:
+                yield self._call_one_by_one(part, run)
+            elif len(part) > 1 and _was_too_much(answers, attempt, run.last_success > started):
+                self.batch_size = min(self.batch_size, (len(part) + 1) // 2)
+                parts += [(half, 0) for half in _halves(part)]
+            elif self._may_repeat(answers, attempt, run):
+                parts.append((part, attempt + 1))
+            else:
+                failure = answers
+                if answers.ends_all or not answers.retryable or run.last_success <= started:
+                    run.stop.set()  # no other batch would fare better
+        if failure is not None:
+            raise failure
+
+    def _take(
+        self,
+        part: dict[str, Command],
+        attempt: int,
+        answers: dict[str, Any],
+        parts: list[tuple[dict[str, Command], int]],
+        run: Run,
+    ) -> Iterator[dict[str, Any]]:
+        """Yield what a batch has settled, and put back what is worth repeating."""
+        again = {name: c for name, c in part.items() if _is_transient(answers[name])}
+        single = {name: c for name, c in part.items() if _is_not_in_batch(answers[name])}
+        yield {n: a for n, a in answers.items() if n not in again and n not in single}
+        if single:
+            yield self._call_one_by_one(single, run)
+        if again:
+            error = max((answers[name] for name in again), key=_delay_of)
+            if self._may_repeat(error, attempt, run):
+                parts.append((again, attempt + 1))
+            else:
+                yield {name: answers[name] for name in again}
 
     def _call_one_by_one(self, commands: dict[str, Command], run: Run) -> dict[str, Any]:
         """Call each command by itself; what refuses one of them is its answer."""
@@ -154,7 +166,8 @@ class Calls:
             answer = self._exchange(method, params, [method], run)
             if not isinstance(answer, PortalError):
                 return answer["result"]
-            self._wait(answer, attempt, run)
+            if not self._may_repeat(answer, attempt, run):
+                raise answer
             attempt += 1
 
     def _batch(self, commands: dict[str, Command], run: Run) -> dict[str, Any] | PortalError:
@@ -222,23 +235,25 @@ class Calls:
         if delay > 0:
             self._pause(delay, "the operating time of the portal is used up", run)
 
-    def _wait(self, error: PortalError, attempt: int, run: Run) -> None:
-        """Wait until a refused call is worth repeating, or raise where it never is."""
+    def _may_repeat(self, error: PortalError, attempt: int, run: Run) -> bool:
+        """Wait until a refused call is worth repeating; tell whether it ever is."""
+        if not error.retryable or run.stop.is_set():
+            return False
         delay = retry_delay(attempt, error.retry_after)
-        is_limit = isinstance(error, (RateLimitError, OperatingTimeError))
-        given_up = not is_limit and attempt + 1 >= MAX_ATTEMPTS
-        too_long = self._clock.now() + delay - run.last_success > self._max_wait
-        if not error.retryable or given_up or too_long or run.stop.is_set():
-            raise error
         if isinstance(error, OperatingTimeError):
-            return  # the next request waits until the portal grants time again
+            delay = self._clock.until(self._operating.blocked_until([error.method]))
+        elif not isinstance(error, RateLimitError) and attempt + 1 >= MAX_ATTEMPTS:
+            return False
+        if self._clock.now() + delay - run.last_success > self._max_wait:
+            return False
         self._pause(delay, str(error), run)
+        return True
 
     def _pause(self, seconds: float, reason: str, run: Run) -> None:
         """Wait, and say why where it is long."""
         words = f"waiting {seconds:.0f} s: {reason}"
         if seconds >= _WORTH_TELLING:
-            run.watch.on_wait(words)
+            run.watch.on_message(words)
         _log.info("%s", words)
         self._clock.sleep(seconds, run.stop)
 

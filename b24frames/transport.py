@@ -136,9 +136,8 @@ class Transport:
             return PortalUnavailableError(f"no connection to {host}", method=method)
         if isinstance(error, (ChunkedEncodingError, ContentDecodingError, HTTPError)):
             return PortalUnavailableError(f"the answer of {host} was damaged", method=method)
-        # Nothing was sent: a proxy or a certificate file that cannot be used, for example.
-        kind = type(error).__name__
-        return _final(f"{host} cannot be asked with these connection settings ({kind})", method)
+        # A proxy or a certificate file that cannot be used, a redirect to what is no URL.
+        return _final(f"{host} cannot be asked ({type(error).__name__})", method)
 
     def _follow(self, response: requests.Response, method: str) -> PortalError | None:
         """Go on at the address that a renamed portal names, or return why not."""

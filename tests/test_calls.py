@@ -1,0 +1,151 @@
+"""Calls: several at once, halved where too large, held back by operating time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import b24frames as b24
+from b24frames.calls import Watch
+from b24frames.errors import OperatingTimeError, PortalBlockedError, PortalUnavailableError
+from b24frames.pacing import SystemClock
+from b24frames.practice import PracticePortal
+from b24frames.practice.faults import Fault
+from tests.conftest import asked, posts
+
+MakePortal = Callable[..., PracticePortal]
+
+
+def get(ids: range) -> dict[str, tuple[str, dict[str, int]]]:
+    """Return the commands for some activities."""
+    return {f"a{i}": ("crm.activity.get", {"id": i}) for i in ids}
+
+
+def test_concurrency__several_at_once(make_portal: MakePortal) -> None:
+    """Eight requests of a tenth of a second take much less than eight tenths."""
+    portal = make_portal(activities=400, deleted=(), refused=(), latency=0.1)
+    start = time.monotonic()
+    answers = portal.call_batch(get(range(1, 401)))
+    assert time.monotonic() - start < 0.6
+    assert list(answers) == [f"a{i}" for i in range(1, 401)]
+    assert posts(portal) == 8
+
+
+def test_concurrency__one(make_portal: MakePortal) -> None:
+    """With a concurrency of one the requests come one after another, in order."""
+    practice = make_portal(activities=200, deleted=(), refused=())
+    portal = b24.Portal(practice.url, concurrency=1, limits="self-hosted")
+    portal.call_batch(get(range(1, 201)))
+    assert asked(practice) == list(range(1, 201))
+
+
+@pytest.mark.parametrize("option", ["concurrency", "max_wait"])
+@pytest.mark.parametrize("value", [0, -1, "5", None, True])
+def test_options__refused(option: str, value: Any) -> None:
+    """What is no positive number is refused."""
+    with pytest.raises(ValueError, match=option):
+        b24.Portal("https://acme.bitrix24.com/rest/1/x/", **{option: value})
+
+
+def test_batch__halved(make_portal: MakePortal) -> None:
+    """A batch that takes too long is sent in halves, and the smaller size remembered."""
+    portal = make_portal(activities=300, deleted=(), refused=())
+    portal.server.faults.append(Fault("batch-timeout", more_than=20))
+    answers = portal.call_batch(get(range(1, 51)))
+    assert [len(r.commands) for r in portal.server.requests] == [50, 25, 13, 12, 25, 13, 12]
+    assert all(answers[f"a{i}"] == portal.server.record(i) for i in range(1, 51))
+    portal.call_batch(get(range(51, 301)))
+    assert {len(r.commands) for r in portal.server.requests[7:]} == {13, 3}
+
+
+def test_batch__poisoned(make_portal: MakePortal) -> None:
+    """A record that breaks every batch it is in costs none of the others."""
+    portal = make_portal(activities=300, deleted=(), refused=())
+    portal.server.faults.append(Fault("html", status=500, method="batch", ids=[123]))
+    with pytest.raises(PortalUnavailableError):
+        b24.read_activities(range(1, 301), portal)
+    portal.server.faults.clear()
+    sent = len(asked(portal))
+    assert len(b24.read_activities(range(1, 301), portal)) == 300
+    assert asked(portal)[sent:] == [123]
+
+
+def test_batch__not_allowed(make_portal: MakePortal) -> None:
+    """Where a method is not allowed in a batch it is called by itself."""
+    portal = make_portal(activities=60, deleted=[7], refused=())
+    portal.server.faults.append(Fault("ERROR_BATCH_METHOD_NOT_ALLOWED", method="batch"))
+    frame = b24.read_activities(range(1, 11), portal, missing="ignore")
+    assert frame.index.tolist() == [1, 2, 3, 4, 5, 6, 8, 9, 10]
+    assert [r.method for r in portal.server.requests] == ["batch", *["crm.activity.get"] * 10]
+
+
+@pytest.mark.parametrize("code", ["OVERLOAD_LIMIT", "NO_AUTH_FOUND", "insufficient_scope"])
+def test_final__stops_at_once(make_portal: MakePortal, code: str) -> None:
+    """Where every call would be refused alike no further one is sent; what was read is kept."""
+    portal = make_portal(activities=5000, deleted=(), refused=(), latency=0.01)
+    b24.read_activities(range(1, 101), portal)
+    portal.server.faults.append(Fault(code))
+    with pytest.raises(b24.errors.PortalError) as caught:
+        b24.read_activities(range(1, 5001), portal)
+    assert caught.value.code == code
+    assert posts(portal) <= 2 + 8 + 8
+    portal.server.faults.clear()
+    assert len(b24.read_activities(range(1, 101), portal, only_if_cached=True)) == 100
+
+
+def test_portal_down__stops_soon(make_portal: MakePortal) -> None:
+    """With the portal down the read ends after a bounded number of requests."""
+    portal = make_portal(activities=5000)
+    portal.server.faults.append(Fault("html"))
+    with pytest.raises(PortalUnavailableError):
+        b24.read_activities(range(1, 5001), portal)
+    assert posts(portal) <= 8 * 7
+
+
+def test_blocked__in_a_batch(make_portal: MakePortal) -> None:
+    """A block that hits one command of a batch ends the read, too."""
+    portal = make_portal(activities=100, deleted=(), refused=())
+    portal.server.faults.append(Fault("OVERLOAD_LIMIT", ids=[50]))
+    with pytest.raises(PortalBlockedError):
+        b24.read_activities(range(1, 101), portal)
+
+
+def test_operating_time__slows_down(make_portal: MakePortal) -> None:
+    """A read that needs more operating time than granted waits, says so, and loses nothing."""
+    practice = make_portal(
+        activities=700, deleted=(), refused=(), operating_limit=100.0, operating_cost=0.5
+    )
+    clock = SystemClock(1000.0)
+    # The portal tells the reset in whole seconds, which are long ones on this clock.
+    portal = b24.Portal(
+        practice.url, clock=clock, limits="self-hosted", operating_limit=100.0, max_wait=10_000.0
+    )
+    told: list[str] = []
+    watch = Watch(on_message=told.append)
+    answers: dict[str, Any] = {}
+    for part in portal.iter_batches(get(range(1, 701)).items(), lambda part: part, watch):
+        answers |= part
+    assert all(answers[f"a{i}"] == practice.server.record(i) for i in range(1, 701))
+    assert any("operating time" in words and "waiting" in words for words in told)
+
+
+def test_operating_time__refused_commands_only(make_portal: MakePortal) -> None:
+    """Commands that met the wall are sent again after the reset; the others are not."""
+    portal = make_portal(activities=100, deleted=(), refused=())
+    portal.server.faults.append(Fault("OPERATION_TIME_LIMIT", ids=[20, 21], times=2))
+    portal.call_batch(get(range(10, 40)))
+    assert asked(portal)[:30] == list(range(10, 40))
+    assert asked(portal)[30:] == [20, 21]
+
+
+def test_max_wait__ends(make_portal: MakePortal) -> None:
+    """A limit that never gives way is an error after the time set."""
+    practice = make_portal()
+    practice.server.faults.append(Fault("OPERATION_TIME_LIMIT"))
+    portal = b24.Portal(practice.url, max_wait=100, clock=SystemClock(1000.0), limits="self-hosted")
+    with pytest.raises(OperatingTimeError):
+        portal.call("profile")
+    assert posts(practice) == 2

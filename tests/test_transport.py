@@ -1,0 +1,379 @@
+"""Transport: redirects of a renamed portal, renewal of access tokens, and what is logged."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import requests
+import trustme
+
+import b24frames as b24
+from b24frames.credentials import AccessToken, TokenPair
+from b24frames.errors import AuthenticationError, PortalError, PortalUnavailableError
+from b24frames.pacing import SystemClock
+from b24frames.practice import PracticePortal
+from b24frames.practice.faults import Fault
+from b24frames.practice.server import PracticeServer
+from b24frames.transport import Transport
+from tests.conftest import posts
+
+MakePortal = Callable[..., PracticePortal]
+
+
+# --- redirects ---------------------------------------------------------------------------------
+
+
+def test_redirect__followed_as_post(portal: PracticePortal) -> None:
+    """A POST is repeated as a POST at the new address, and later calls go there at once."""
+    new = portal.address.replace("127.0.0.1", "localhost")
+    portal.server.faults.append(Fault("redirect", location=new, times=1))
+    assert portal.call("crm.activity.get", {"id": 5}) == portal.server.record(5)
+    portal.call("crm.activity.get", {"id": 6})
+    assert [r.http_method for r in portal.server.requests] == ["POST"] * 3
+    assert [r.params for r in portal.server.requests] == [{"id": 5}, {"id": 5}, {"id": 6}]
+    assert portal.address.startswith("http://127.0.0.1")
+
+
+def test_redirect__keeps_the_cache(portal: PracticePortal) -> None:
+    """Entries of the old address are served still."""
+    b24.read_activities([1], portal)
+    new = portal.address.replace("127.0.0.1", "localhost")
+    portal.server.faults.append(Fault("redirect", location=new, times=1))
+    b24.read_activities([1, 2], portal)
+    assert b24.read_activities([1, 2], portal).attrs["b24"]["http_requests"] == 0
+
+
+CLOUD = "https://acme.bitrix24.com/rest/1/x/"
+
+
+@pytest.mark.parametrize(
+    ("webhook", "location", "trusted"),
+    [
+        (CLOUD, "https://new.bitrix24.com", True),
+        (CLOUD, "https://new.bitrix24.de", True),
+        (CLOUD, "https://new.bitrix24.com:443", True),
+        (CLOUD, "https://crm.example.org", True),
+        (CLOUD, "http://new.bitrix24.com", False),
+        (CLOUD, "https://new.bitrix24.com:8443", False),
+        (CLOUD, "https://new.bitrix24.evil", False),
+        (CLOUD, "https://bitrix24.com.evil.org", False),
+        (CLOUD, "https://new.bitrix24.com.evil.org", False),
+        (CLOUD, "https://a.b.bitrix24.com", False),
+        (CLOUD, "https://x@new.bitrix24.com", False),
+        (CLOUD, "http://127.0.0.1", False),
+        (CLOUD, "https://127.0.0.1", False),
+        ("https://crm.acme.org/rest/1/x/", "https://new.bitrix24.com", False),
+        ("https://crm.acme.org/rest/1/x/", "https://crm.example.org", True),
+        ("http://127.0.0.1:80/rest/1/x/", "http://localhost", True),
+        ("http://127.0.0.1:80/rest/1/x/", "http://localhost:81", False),
+        ("http://127.0.0.1:80/rest/1/x/", "https://localhost", False),
+        ("http://127.0.0.1:80/rest/1/x/", "https://new.bitrix24.com", False),
+    ],
+)
+def test_redirect__trust(webhook: str, location: str, trusted: bool) -> None:
+    """Secret and data go only from cloud to cloud, to hosts named before, or around loopback."""
+    credential = b24.Portal(webhook)._credential
+    with requests.Session() as session:
+        transport = Transport(credential, (1, 1), session, ["crm.example.org"])
+        assert transport._is_trusted(location) is trusted
+
+
+@pytest.mark.parametrize(
+    "location", ["https://evil.example.org", "//evil.example.org", "/elsewhere", ""]
+)
+def test_redirect__refused(portal: PracticePortal, location: str) -> None:
+    """Anywhere else nothing is sent; the error says what to do, and repeats no path."""
+    portal.server.faults.append(Fault("redirect", location=location))
+    with pytest.raises(
+        PortalError, match="has moved to .* not followed: make the Portal"
+    ) as caught:
+        portal.call("crm.activity.get", {"id": 5})
+    assert "/rest/" not in str(caught.value)
+    assert not caught.value.retryable
+    assert posts(portal) == 1
+
+
+def test_redirect__no_url(portal: PracticePortal) -> None:
+    """A redirect to what is no URL is one of our errors, and final."""
+    portal.server.faults.append(Fault("redirect", location="http://[bad"))
+    with pytest.raises(PortalError) as caught:
+        portal.call("profile")
+    assert not caught.value.retryable
+
+
+def test_redirect__another_path(portal: PracticePortal) -> None:
+    """A redirect to another path is not a renamed portal: a login page, perhaps."""
+    new = portal.address.replace("127.0.0.1", "localhost")
+    portal.server.faults.append(Fault("redirect", location=f"{new}/login"))
+    with pytest.raises(PortalError, match="not followed"):
+        portal.call("profile")
+
+
+# --- OAuth -------------------------------------------------------------------------------------
+
+
+class AuthorizationServer:
+    """A loopback server that renews tokens, each refresh token once."""
+
+    def __init__(self, portal: PracticePortal) -> None:
+        self.portal = portal
+        self.queries: list[dict[str, str]] = []
+        self.answer: tuple[int, dict[str, Any]] | None = None
+        owner = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                query = {k: v[0] for k, v in parse_qs(urlsplit(self.path).query).items()}
+                status, answer = owner.renew(query)
+                body = json.dumps(answer).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_port}"
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    def renew(self, query: dict[str, str]) -> tuple[int, dict[str, Any]]:
+        """Answer a refresh: with a new pair, unless told otherwise."""
+        spent = [q["refresh_token"] for q in self.queries]
+        self.queries.append(query)
+        if self.answer is not None:
+            return self.answer
+        if query["refresh_token"] in spent:
+            return 400, {"error": "invalid_grant"}
+        number = len(self.queries)
+        return 200, {"access_token": f"access-{number}", "refresh_token": f"refresh-{number}"}
+
+
+@pytest.fixture
+def authorization(portal: PracticePortal) -> Iterator[AuthorizationServer]:
+    """Start an authorization server for the practice portal."""
+    server = AuthorizationServer(portal)
+    yield server
+    server.http.shutdown()
+    server.http.server_close()
+
+
+class AnyAccessToken(str):
+    """What the practice portal takes for the token that is valid: old ones have expired."""
+
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and other.startswith("access-")
+
+
+def oauth(portal: PracticePortal, server: AuthorizationServer, **options: Any) -> b24.Portal:
+    """Make a portal whose access token has expired."""
+    portal.server.access_token = AnyAccessToken()
+    portal.server.faults.append(Fault("expired_token", times=1))
+    settings: dict[str, Any] = {
+        "access_token": "access-0",
+        "refresh_token": "refresh-0",
+        "client_id": "app",
+        "client_secret": "s3cret",
+        "user_id": 5,
+        "authorization_server": server.url,
+        "clock": SystemClock(1000.0),
+        "limits": "self-hosted",
+    }
+    return b24.Portal.from_oauth(portal.address, **{**settings, **options})
+
+
+def test_oauth__token_in_the_body(portal: PracticePortal) -> None:
+    """The access token goes into the body of the call, not into its address."""
+    made = b24.Portal.from_oauth(
+        portal.address + "/rest/", access_token=portal.server.access_token, user_id=5
+    )
+    assert made.call("crm.activity.get", {"id": 5}) == portal.server.record(5)
+    (request,) = portal.server.requests
+    assert request.path == "/rest/crm.activity.get"
+    assert request.params["auth"] == portal.server.access_token
+    assert repr(made) == f"Portal({portal.address!r}, user_id=5)"
+    assert len(b24.read_activities([5, 6], made)) == 2
+
+
+def test_oauth__renewed_once(portal: PracticePortal, authorization: AuthorizationServer) -> None:
+    """An expired token is renewed, and the new pair handed over before it is used."""
+    seen: list[tuple[TokenPair, int]] = []
+    made = oauth(portal, authorization, on_refresh=lambda pair: seen.append((pair, posts(portal))))
+    assert made.call("crm.activity.get", {"id": 5}) == portal.server.record(5)
+    assert seen == [(("access-1", "refresh-1"), 1)]
+    assert authorization.queries == [
+        {
+            "grant_type": "refresh_token",
+            "client_id": "app",
+            "client_secret": "s3cret",
+            "refresh_token": "refresh-0",
+        }
+    ]
+    assert [r.params["auth"] for r in portal.server.requests] == ["access-0", "access-1"]
+    assert "access-1" not in repr(seen[0][0])
+
+
+def test_oauth__one_refresh_for_all_threads(
+    portal: PracticePortal, authorization: AuthorizationServer
+) -> None:
+    """Threads that meet the expired token together use one refresh, and no token twice."""
+    made = oauth(portal, authorization)
+    portal.server.faults.clear()
+    portal.server.faults.append(Fault("expired_token", times=4))
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda i: made.call("crm.activity.get", {"id": i}), range(1, 5)))
+    assert answers == [portal.server.record(i) for i in range(1, 5)]
+    assert len(authorization.queries) == 1
+
+
+def test_oauth__next_refresh_uses_the_new_token(
+    portal: PracticePortal, authorization: AuthorizationServer
+) -> None:
+    """A second refresh uses the refresh token that the first one gave."""
+    made = oauth(portal, authorization)
+    made.call("profile")
+    portal.server.faults.append(Fault("expired_token", times=1))
+    made.call("profile")
+    assert [q["refresh_token"] for q in authorization.queries] == ["refresh-0", "refresh-1"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ((400, {"error": "invalid_grant"}), "the refresh token is spent"),
+        ((400, {"error": "invalid_client"}), "client_id or client_secret is wrong"),
+        ((401, {"error": "PAYMENT_REQUIRED"}), "plan has expired"),
+        ((400, {"error": "invalid_scope"}), "rights"),
+        ((400, {}), "gave no new token"),
+        ((200, {"access_token": ""}), "gave no new token"),
+    ],
+)
+def test_oauth__refresh_refused(
+    portal: PracticePortal,
+    authorization: AuthorizationServer,
+    answer: tuple[int, dict[str, Any]],
+    words: str,
+) -> None:
+    """Why a token cannot be renewed is said in plain words, once."""
+    authorization.answer = answer
+    with pytest.raises(AuthenticationError, match=words) as caught:
+        oauth(portal, authorization).call("profile")
+    assert not caught.value.retryable
+    assert len(authorization.queries) == 1
+    for secret in ("access-0", "refresh-0", "s3cret"):
+        assert secret not in str(caught.value)
+
+
+def test_oauth__refresh_out_of_order(
+    portal: PracticePortal, authorization: AuthorizationServer
+) -> None:
+    """An authorization server that is out of order is a transient trouble."""
+    authorization.answer = (503, {})
+    portal.server.faults.append(Fault("expired_token"))
+    with pytest.raises(PortalUnavailableError, match="authorization server"):
+        oauth(portal, authorization).call("profile")
+
+
+def test_oauth__nothing_to_renew_with(portal: PracticePortal) -> None:
+    """Without a refresh token an expired access token is the end."""
+    portal.server.faults.append(Fault("expired_token"))
+    token = portal.server.access_token
+    made = b24.Portal.from_oauth(portal.address, access_token=token, user_id=5)
+    with pytest.raises(AuthenticationError, match="nothing to renew it with"):
+        made.call("profile")
+    assert posts(portal) == 1
+
+
+def test_oauth__callback_fails(portal: PracticePortal, authorization: AuthorizationServer) -> None:
+    """When the caller cannot keep the new pair, that is told, and the spent one not used again."""
+
+    def on_refresh(pair: TokenPair) -> None:
+        raise OSError("disk full")
+
+    made = oauth(portal, authorization, on_refresh=on_refresh)
+    with pytest.raises(OSError, match="disk full"):
+        made.call("profile")
+    made.call("profile")
+    assert len(authorization.queries) == 1
+
+
+@pytest.mark.parametrize(
+    "address", ["acme.bitrix24.com", "https://acme.bitrix24.com/x/", "http://acme.bitrix24.com", 5]
+)
+def test_oauth__address_refused(address: Any) -> None:
+    """What is no address of a portal is refused."""
+    with pytest.raises((TypeError, ValueError), match=r"https|address"):
+        b24.Portal.from_oauth(address, access_token="x", user_id=5)
+
+
+def test_oauth__never_pickled() -> None:
+    """Tokens are not pickled, and shown nowhere."""
+    token = AccessToken(
+        "https://acme.bitrix24.com", TokenPair("a-token", "r-token"), client_secret="c", user_id=5
+    )
+    assert "token" not in repr(token).replace("AccessToken", "")
+    with pytest.raises(TypeError, match="never pickled"):
+        pickle.dumps(token)
+
+
+# --- connections -------------------------------------------------------------------------------
+
+
+def test_tls__unknown_certificate() -> None:
+    """A certificate that cannot be verified is final: nothing is sent, nothing repeated."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    with PracticeServer(activities=5, ssl_context=context) as server:
+        with pytest.raises(PortalUnavailableError, match="certificate") as caught:
+            b24.Portal(server.url, limits="self-hosted").call("profile")
+        assert not caught.value.retryable
+        assert server.requests == []
+
+
+def test_tls__own_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session may bring its own authority."""
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)  # requests prefers it
+    monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
+    context, authority = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), trustme.CA()
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    with PracticeServer(activities=5, ssl_context=context) as server, requests.Session() as session:
+        session.verify = str(tmp_path / "ca.pem")
+        assert b24.Portal(server.url, session=session).call("profile")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem"), ("HTTPS_PROXY", "nonsense://127.0.0.1:9")],
+)
+def test_settings__unusable(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings of the environment that cannot work are one of our errors, and final."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(PortalUnavailableError) as caught:
+        b24.Portal("https://acme.bitrix24.com/rest/1/x/", limits="self-hosted").call("profile")
+    assert not caught.value.retryable
+
+
+def test_logs__redacted(portal: PracticePortal, caplog: pytest.LogCaptureFixture) -> None:
+    """The log lines of the HTTP library show which method was called, and not the secret."""
+    with caplog.at_level(logging.DEBUG):
+        portal.call("profile")
+    lines = [r.getMessage() for r in caplog.records if r.name.startswith("urllib3")]
+    assert any("/rest/1/***/profile" in line for line in lines)
+    assert not any("practice" in line for line in lines)
+    ours = [r.getMessage() for r in caplog.records if r.name == "b24frames"]
+    assert any("profile" in line and "HTTP 200" in line for line in ours)
