@@ -14,7 +14,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
@@ -352,14 +352,16 @@ def parse_age(age: Any, name: str) -> float | None:
     """
     if age is None:
         return None
+    if not isinstance(age, bool) and age in (0, "0"):
+        return 0.0
+    seconds = -1.0
     is_number = isinstance(age, Number) or (isinstance(age, str) and age.strip().isdigit())
-    if isinstance(age, str):
-        age = re.sub(r"(?<=[0-9 ])d\b", "D", age)  # pandas 3 wants days written with a capital
-    try:
-        seconds = 0.0 if age in (0, "0") else pd.Timedelta(age).total_seconds()
-    except (ValueError, TypeError):
-        seconds = -1.0
-    if isinstance(age, bool) or (is_number and seconds != 0) or not seconds >= 0:
+    if not is_number:
+        with suppress(ValueError, TypeError):
+            # pandas 3 wants days written with a capital.
+            span = re.sub(r"(?<=[0-9 ])d\b", "D", age) if isinstance(age, str) else age
+            seconds = pd.Timedelta(span).total_seconds()
+    if not seconds >= 0:
         raise ValueError(
             f"{name}={age!r} is not a time span; accepted are '1h', '30d', "
             "a timedelta, 0 or None (bare numbers have no unit)"
