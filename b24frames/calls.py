@@ -24,6 +24,7 @@ from b24frames.limits import MAX_ATTEMPTS, OPERATING_BASKET, OperatingTime, retr
 from b24frames.pacing import Clock, RequestRate
 from b24frames.transport import Transport
 from b24frames.wire import encode_params, named_answers
+from b24frames.workers import Stopped
 
 MAX_COMMANDS = 50
 _NOT_IN_BATCH = "ERROR_BATCH_METHOD_NOT_ALLOWED"
@@ -107,14 +108,14 @@ class Calls:
         """
         started, failure = self._clock.now(), None
         parts = [(group, 0)]
-        while parts and not run.stop.is_set():
+        while parts:
             part, attempt = parts.pop()
             answers = self._batch(part, run)
             if not isinstance(answers, PortalError):
                 yield from self._take(part, attempt, answers, parts, run)
             elif answers.code == _NOT_IN_BATCH:
                 yield self._call_one_by_one(part, run)
-            elif len(part) > 1 and _was_too_much(answers, attempt, run.last_success > started):
+            elif self._is_too_much(part, answers, attempt, started, run):
                 self.batch_size = min(self.batch_size, (len(part) + 1) // 2)
                 parts += [(half, 0) for half in _halves(part)]
             elif self._may_repeat(answers, attempt, run):
@@ -199,7 +200,7 @@ class Calls:
             delay, level = self._rate.reserve(self._clock.now())
             self._clock.sleep(delay, run.stop)
         if run.stop.is_set():
-            return _interrupted(method)
+            raise Stopped
         run.watch.on_request()
         sent = self._clock.now()
         answer = self._transport.post(method, params)
@@ -235,9 +236,20 @@ class Calls:
         if delay > 0:
             self._pause(delay, "the operating time of the portal is used up", run)
 
+    def _is_too_much(
+        self, part: dict[str, Command], error: PortalError, attempt: int, started: float, run: Run
+    ) -> bool:
+        """Tell whether a batch fails for what is in it: it takes too long, or it alone fails."""
+        hopeless = self._clock.now() - run.last_success > self._max_wait
+        if len(part) == 1 or hopeless or not isinstance(error, PortalUnavailableError):
+            return False
+        took_too_long = error.http_status == 504 or error.code == "TIMEOUT"
+        alone = run.last_success > started and attempt + 1 >= MAX_ATTEMPTS
+        return took_too_long or alone
+
     def _may_repeat(self, error: PortalError, attempt: int, run: Run) -> bool:
         """Wait until a refused call is worth repeating; tell whether it ever is."""
-        if not error.retryable or run.stop.is_set():
+        if not error.retryable:
             return False
         delay = retry_delay(attempt, error.retry_after)
         if isinstance(error, OperatingTimeError):
@@ -268,11 +280,6 @@ def _unanswered(method: str) -> PortalError:
     return InvalidAnswerError("the batch was answered without this command", method=method)
 
 
-def _interrupted(method: str) -> PortalError:
-    """Return the error of a call that was not sent, since the caller has left."""
-    return PortalUnavailableError("not sent: the read was stopped", method=method)
-
-
 def _is_transient(answer: object) -> bool:
     """Tell whether an answer is an error that may pass."""
     return isinstance(answer, PortalError) and answer.retryable
@@ -281,14 +288,6 @@ def _is_transient(answer: object) -> bool:
 def _is_not_in_batch(answer: object) -> bool:
     """Tell whether an answer refuses the method in a batch only."""
     return isinstance(answer, PortalError) and answer.code == _NOT_IN_BATCH
-
-
-def _was_too_much(error: PortalError, attempt: int, others_succeed: bool) -> bool:
-    """Tell whether a batch failed for what is in it: it took too long, or it alone fails."""
-    if not isinstance(error, PortalUnavailableError):
-        return False
-    took_too_long = error.http_status == 504 or error.code == "TIMEOUT"
-    return took_too_long or (others_succeed and attempt + 1 >= MAX_ATTEMPTS)
 
 
 def _halves(commands: dict[str, Command]) -> list[dict[str, Command]]:

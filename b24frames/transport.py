@@ -129,7 +129,8 @@ class Transport:
         if isinstance(error, requests.Timeout):
             connect, read = self._timeout
             words = f"no answer from {host} within {connect:g} s + {read:g} s"
-            return PortalUnavailableError(words, code="TIMEOUT", method=method)
+            code = "TIMEOUT" if isinstance(error, requests.ReadTimeout) else ""
+            return PortalUnavailableError(words, code=code, method=method)
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             return _final(f"the TLS certificate of {host} cannot be verified", method)
         if isinstance(error, requests.ConnectionError):

@@ -15,6 +15,10 @@ _LONGEST_JOIN = 0.5  # [s]
 _POLL = 0.1  # [s]; Windows cannot interrupt a wait without an end
 
 
+class Stopped(Exception):
+    """A task ends without a result, since no more are wanted."""
+
+
 def run_in_threads(
     work: Callable[[Task], Iterable[Result]],
     tasks: Iterable[Task],
@@ -86,6 +90,8 @@ def _do(
     try:
         for result in work(task):
             done.put(("result", result))
+    except Stopped:
+        pass
     except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
         done.put(("error", error))
 
