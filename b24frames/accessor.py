@@ -43,7 +43,7 @@ class Report:
             ("missing", f"{len(facts['missing']):,}"),
         ]
         rows += [
-            (f"  {reason}", name_some(ids, _MOST_IDS))
+            ("", f"{reason}: {name_some(ids, _MOST_IDS)}")
             for reason, ids in facts["missing_reasons"].items()
         ]
         return rows
