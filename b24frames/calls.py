@@ -108,17 +108,17 @@ class Calls:
         """
         started, failure = self._clock.now(), None
         parts = [(group, 0)]
-        while parts:
+        while parts and not run.stop.is_set():
             part, attempt = parts.pop()
             answers = self._batch(part, run)
             if not isinstance(answers, PortalError):
                 yield from self._take(part, attempt, answers, parts, run)
             elif answers.code == _NOT_IN_BATCH:
-                yield self._call_one_by_one(part, run)
+                yield from self._call_one_by_one(part, run)
             elif self._is_too_much(part, answers, attempt, started, run):
                 self.batch_size = min(self.batch_size, (len(part) + 1) // 2)
                 parts += [(half, 0) for half in _halves(part)]
-            elif self._may_repeat(answers, attempt, run):
+            elif self._may_repeat(answers, attempt, MAX_ATTEMPTS, run):
                 parts.append((part, attempt + 1))
             else:
                 failure = answers
@@ -138,27 +138,28 @@ class Calls:
         """Yield what a batch has settled, and put back what is worth repeating."""
         again = {name: c for name, c in part.items() if _is_transient(answers[name])}
         single = {name: c for name, c in part.items() if _is_not_in_batch(answers[name])}
-        yield {n: a for n, a in answers.items() if n not in again and n not in single}
-        if single:
-            yield self._call_one_by_one(single, run)
+        settled = {n: a for n, a in answers.items() if n not in again and n not in single}
+        if settled:
+            run.last_success = self._clock.now()
+            yield settled
+        yield from self._call_one_by_one(single, run)
         if again:
             error = max((answers[name] for name in again), key=_delay_of)
-            if self._may_repeat(error, attempt, run):
+            if self._may_repeat(error, attempt, 2 * MAX_ATTEMPTS, run):
                 parts.append((again, attempt + 1))
             else:
                 yield {name: answers[name] for name in again}
 
-    def _call_one_by_one(self, commands: dict[str, Command], run: Run) -> dict[str, Any]:
+    def _call_one_by_one(self, commands: dict[str, Command], run: Run) -> Iterator[dict[str, Any]]:
         """Call each command by itself; what refuses one of them is its answer."""
-        answers: dict[str, Any] = {}
         for name, (method, params) in commands.items():
             try:
-                answers[name] = self.call(method, params, run)
+                answer = self.call(method, params, run)
             except PortalError as error:
                 if error.retryable or error.ends_all:
                     raise
-                answers[name] = error
-        return answers
+                answer = error
+            yield {name: answer}
 
     def call(self, method: str, params: Mapping[str, Any], run: Run) -> Any:
         """Call one method until it is answered, or refused for good."""
@@ -166,8 +167,9 @@ class Calls:
         while True:
             answer = self._exchange(method, params, [method], run)
             if not isinstance(answer, PortalError):
+                run.last_success = self._clock.now()
                 return answer["result"]
-            if not self._may_repeat(answer, attempt, run):
+            if not self._may_repeat(answer, attempt, MAX_ATTEMPTS, run):
                 raise answer
             attempt += 1
 
@@ -218,7 +220,6 @@ class Calls:
         if isinstance(answer, PortalError):
             self._take_note(answer)
         else:
-            run.last_success = self._clock.now()
             self._operating.note(method, answer.get("time"))
         return answer
 
@@ -247,14 +248,14 @@ class Calls:
         alone = run.last_success > started and attempt + 1 >= MAX_ATTEMPTS
         return took_too_long or alone
 
-    def _may_repeat(self, error: PortalError, attempt: int, run: Run) -> bool:
+    def _may_repeat(self, error: PortalError, attempt: int, most: int, run: Run) -> bool:
         """Wait until a refused call is worth repeating; tell whether it ever is."""
         if not error.retryable:
             return False
         delay = retry_delay(attempt, error.retry_after)
         if isinstance(error, OperatingTimeError):
             delay = self._clock.until(self._operating.blocked_until([error.method]))
-        elif not isinstance(error, RateLimitError) and attempt + 1 >= MAX_ATTEMPTS:
+        elif not isinstance(error, RateLimitError) and attempt + 1 >= most:
             return False
         if self._clock.now() + delay - run.last_success > self._max_wait:
             return False

@@ -48,22 +48,19 @@ def get_activities(
     def handle(answers: dict[str, Any]) -> Answered:
         found: dict[int, bytes] = {}
         missing: dict[int, str] = {}
-        errors: list[PortalError] = []
         for name, answer in answers.items():
             asked = int(name[1:])
             if isinstance(answer, (ActivityNotFoundError, ActivityRefusedError)):
                 missing[asked] = _reason(answer)
             elif isinstance(answer, PortalError):
                 answer.description = f"{answer.description} (activity {asked})"
-                errors.append(answer)
             elif isinstance(answer, dict) and _id_of(answer) in (asked, None):
                 found[asked] = _encode({**answer, "ID": answer.get("ID") or str(asked)})
         keep(found, missing)
-        if errors:
-            raise errors[0]
+        _raise_first(a for n, a in answers.items() if int(n[1:]) not in missing)
         return found, missing
 
-    for _ in range(MAX_ATTEMPTS):
+    for _ in range(2 * MAX_ATTEMPTS):
         if not ids:
             return
         settled: set[int] = set()
@@ -96,6 +93,7 @@ def list_activities(
     def handle(answers: dict[str, Any]) -> Answered:
         found = _read_pages(answers.values(), asked)
         keep(found, {})
+        _raise_first(answers.values())
         return found, {}
 
     first = dict(islice(commands, MAX_COMMANDS - 1))
@@ -120,14 +118,19 @@ def _read_pages(pages: Iterable[object], asked: set[int]) -> dict[int, bytes]:
     """Return the records of some pages that were asked for, and that get would give too."""
     found: dict[int, bytes] = {}
     for page in pages:
-        if isinstance(page, PortalError):
-            raise page
         records = page.values() if isinstance(page, dict) else page
         for record in records if isinstance(records, Iterable) else ():
             i = _id_of(record)
             if i in asked and record.get("PROVIDER_ID") not in _REFUSED_BY_GET:
                 found[i] = _encode(_as_got(record))
     return found
+
+
+def _raise_first(answers: Iterable[object]) -> None:
+    """Raise the first error among some answers."""
+    for answer in answers:
+        if isinstance(answer, PortalError):
+            raise answer
 
 
 def _differences(got: object, listed: bytes | None) -> list[str]:

@@ -78,7 +78,8 @@ def run_in_threads(
         stop.set()
         deadline = time.monotonic() + _LONGEST_JOIN
         for thread in crew:
-            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():  # an interruption may have come before it was started
+                thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def _do(
