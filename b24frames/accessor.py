@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import pandas as pd
 
+from b24frames.credentials import hiding_arguments
 from b24frames.errors import name_some
 from b24frames.ids import parse_column
 
@@ -93,6 +94,7 @@ class FrameAccessor:
             )
         return Report(facts)
 
+    @hiding_arguments
     def read_activities(
         self, column: str, portal: Portal | str | None = None, **options: Unpack[ReadOptions]
     ) -> pd.DataFrame:
@@ -106,10 +108,14 @@ class FrameAccessor:
         b    2
         Name: ID, dtype: Int64
         """
+        from b24frames.options import as_portal
+
         if column not in self._frame.columns:
             raise AttributeError(f"this frame has no column {column!r} of activity ids")
+        portal = as_portal(portal)
         return _read_aligned(self._frame[column], portal, options)
 
+    @hiding_arguments
     def refresh(
         self, portal: Portal | str | None = None, **options: Unpack[ReadOptions]
     ) -> pd.DataFrame:
@@ -122,6 +128,7 @@ class FrameAccessor:
         0
         """
         from b24frames.activities import read_activities
+        from b24frames.options import as_portal
 
         if "ID" in self._frame.columns:
             ids = self._frame["ID"]
@@ -130,6 +137,7 @@ class FrameAccessor:
         else:
             raise AttributeError("this frame has no column or index ID of activity ids")
         options.setdefault("max_age", 0)
+        portal = as_portal(portal)
         return read_activities(ids.dropna(), portal, **options)
 
 
@@ -145,6 +153,7 @@ class IdsAccessor:
     def __init__(self, ids: pd.Series | pd.Index) -> None:
         self._ids = ids
 
+    @hiding_arguments
     def read_activities(
         self, portal: Portal | str | None = None, **options: Unpack[ReadOptions]
     ) -> pd.DataFrame:
@@ -171,14 +180,15 @@ class IdsAccessor:
         c       2
         Name: ID, dtype: Int64
         """
+        from b24frames.options import as_portal
+
         ids = self._ids
         series = ids.to_series() if isinstance(ids, pd.Index) else ids
+        portal = as_portal(portal)
         return _read_aligned(series, portal, options)
 
 
-def _read_aligned(
-    ids: pd.Series, portal: Portal | str | None, options: ReadOptions
-) -> pd.DataFrame:
+def _read_aligned(ids: pd.Series, portal: Portal, options: ReadOptions) -> pd.DataFrame:
     """Read the distinct ids once, and give each position its row."""
     from b24frames.activities import read_activities
 

@@ -16,6 +16,7 @@ import pandas as pd
 
 from b24frames import options
 from b24frames.cache import ActivityCache, parse_age
+from b24frames.credentials import hiding_arguments
 from b24frames.errors import (
     CacheError,
     CacheWarning,
@@ -56,7 +57,6 @@ class _Request:
 
     ids: list[int]
     portal: Portal
-    own_portal: bool
     layout: Layout
     freshness: Freshness
     missing: Missing
@@ -82,6 +82,7 @@ def read_activities(
     chunksize: int,
     **options: Unpack[ReadOptions],
 ) -> Iterator[pd.DataFrame]: ...
+@hiding_arguments
 def read_activities(
     ids: object,
     portal: Portal | str | None = None,
@@ -188,10 +189,10 @@ def read_activities(
     >>> df.index
     Index([3, 1, 2], dtype='Int64', name='ID')
     """
+    portal = options.as_portal(portal)
     request = _Request(
         ids=parse_ids(ids),
-        portal=portal if isinstance(portal, Portal) else options.make_portal(portal),
-        own_portal=not isinstance(portal, Portal),
+        portal=portal,
         layout=Layout(
             columns=options.check_columns(columns),
             index_col=options.check_index_col(index_col),
@@ -240,8 +241,6 @@ def _fetch(request: _Request, records: Records) -> Reading:
     """Fetch the records of a request, with a progress bar, and close what was opened for it."""
     portal = request.portal
     with ExitStack() as stack:
-        if request.own_portal:
-            stack.enter_context(closing(portal))
         cache = _open_cache(request, stack)
         bar = stack.enter_context(_progress_bar(len(request.ids), request.progress))
         return fetch_records(

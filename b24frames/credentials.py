@@ -7,19 +7,41 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import wraps
 from ipaddress import ip_address
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, ParamSpec, TypeVar
 from urllib.parse import quote, urlsplit
 
 _REST_PATH = re.compile(r"/rest/([0-9]+)/([^/]+)(?:/[A-Za-z0-9_.]*)?/?", re.ASCII)
+P = ParamSpec("P")
+R = TypeVar("R")
+
 AUTHORIZATION_SERVER = "https://oauth.bitrix.info"
 _HIDDEN = "***"
+_UNQUOTED = "!#$%&'()*+,/:;=?@[]~"  # what requests leaves as it is
 # The secret of a webhook in the path of a call, and tokens in the query of a refresh.
 _LOGGED_SECRET = re.compile(
     r"(/rest/[0-9]+/|(?:client_secret|refresh_token|auth|access_token)=)[^/&\s\"']+"
 )
 _WEBHOOK = "expected https://PORTAL/rest/USER_ID/SECRET/"
 _ADDRESS = "expected https://PORTAL"
+
+
+def hiding_arguments(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a refusal of secret arguments leave no frame that holds them: some debuggers show it."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        given, named = [args], [kwargs]
+        del args, kwargs
+        try:
+            return function(*given.pop(), **named.pop())
+        except (TypeError, ValueError) as error:
+            refused = error.with_traceback(None)
+        refused.__context__ = refused.__cause__ = None
+        raise refused
+
+    return call
 
 
 class Credential:
@@ -54,11 +76,13 @@ class Credential:
     def redact(self, text: str) -> str:
         """Return the text with every occurrence of a secret hidden."""
         for secret in self.secrets():
-            for spelling in {secret, quote(secret, safe="")}:
+            for spelling in {secret, quote(secret, safe=""), quote(secret, safe=_UNQUOTED)}:
                 text = text.replace(spelling, _HIDDEN)
         return text
 
     def __repr__(self) -> str:
+        if not hasattr(self, "address"):  # a debugger looks at one that was refused
+            return f"{type(self).__name__}()"
         return f"{type(self).__name__}({self.address!r}, user_id={self.user_id})"
 
     def __reduce__(self) -> NoReturn:
@@ -220,6 +244,7 @@ class _RedactingFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg = _LOGGED_SECRET.sub(rf"\1{_HIDDEN}", record.getMessage())
         record.args = ()
+        record.exc_info = record.exc_text = None  # its text repeats the address, too
         return True
 
 
@@ -228,7 +253,7 @@ _redacting = _RedactingFilter()
 
 def hide_in_logs() -> None:
     """Keep secrets out of the log lines of the HTTP library, which show the address called."""
-    for name in ("urllib3.connectionpool", "urllib3.util.retry"):
+    for name in ("urllib3.connection", "urllib3.connectionpool", "urllib3.util.retry"):
         logging.getLogger(name).addFilter(_redacting)
 
 

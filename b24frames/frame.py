@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from b24frames.schema import ACTIVITY, COLUMNS, CUSTOM_FIELD_PREFIX, DTYPES, Wir
 
 Backend = Literal["numpy_nullable", "pyarrow"]
 OnBadValue = Literal["warn", "raise"]
+_RECORDS_AT_ONCE = 200  # a few dicts at a time: the garbage collector looks at all there are
 _EPOCH = datetime(1970, 1, 1)
 _MICROSECOND = timedelta(microseconds=1)
 _NO_DEADLINE = "9999-12-31"
@@ -54,21 +56,21 @@ class Layout:
 
 @dataclass
 class _Columns:
-    """The raw values of each column, filled record by record."""
+    """The raw values of each column, filled with some records at a time."""
 
     values: dict[str, list[Any]]
     rows: int = 0
     extras: set[str] = field(default_factory=set)
 
-    def add(self, record: Mapping[str, Any], keep_extras: bool) -> None:
-        """Append one record; a field it lacks is None."""
+    def add(self, records: Sequence[Mapping[str, Any]], keep_extras: bool) -> None:
+        """Append records; a field that one lacks is None."""
         if keep_extras:
-            for name in record.keys() - self.values.keys():
+            for name in {name for record in records for name in record} - self.values.keys():
                 self.values[name] = [None] * self.rows
                 self.extras.add(name)
         for name, column in self.values.items():
-            column.append(record.get(name))
-        self.rows += 1
+            column += [record.get(name) for record in records]
+        self.rows += len(records)
 
 
 def build_frame(
@@ -112,8 +114,9 @@ def build_frame(
     # The id is read along in any case: a bad value is named with it.
     columns = _Columns({name: [] for name in dict.fromkeys((*names, "ID"))})
     keep_extras = layout.columns is None and extras is None
-    for record in records:
-        columns.add(record, keep_extras)
+    source = iter(records)
+    while some := list(islice(source, _RECORDS_AT_ONCE)):
+        columns.add(some, keep_extras)
     names += sort_extras(columns.extras)
     typed = {name: _type_column(name, columns.values, layout) for name in names}
     index = pd.RangeIndex(columns.rows)
@@ -165,9 +168,16 @@ def _type_column(name: str, columns: Mapping[str, list[Any]], layout: Layout) ->
     parse = _ARROW_PARSERS.get(wire, _PARSERS[wire]) if arrow else _PARSERS[wire]
     parsed: list[Any] = []
     bad: list[int] = []
+    known: dict[str, Any] = {}  # most columns repeat few texts
+    nested = wire in (Wire.OBJECT, Wire.LIST)  # rows must not share what can be changed
     for position, value in enumerate(columns[name]):
         try:
-            parsed.append(parse(value))
+            if type(value) is not str or nested:
+                parsed.append(parse(value))
+            elif value in known:
+                parsed.append(known[value])
+            else:
+                parsed.append(known.setdefault(value, parse(value)))
         except (ValueError, OverflowError, RecursionError):
             parsed.append(None)
             bad.append(position)

@@ -13,6 +13,7 @@ from typing import Any, get_args
 import pandas as pd
 
 from b24frames.cache import ActivityCache
+from b24frames.credentials import hiding_arguments
 from b24frames.frame import Backend, is_column
 from b24frames.portal import Portal
 from b24frames.schema import ACTIVITY, CUSTOM_FIELD_PREFIX
@@ -20,8 +21,12 @@ from b24frames.schema import ACTIVITY, CUSTOM_FIELD_PREFIX
 WEBHOOK_VARIABLE = "B24_WEBHOOK_URL"
 
 
-def make_portal(webhook: object) -> Portal:
-    """Return the portal of a webhook URL, or of the one in the environment."""
+@hiding_arguments
+def as_portal(portal: object) -> Portal:
+    """Return a portal, the one of a webhook URL, or of the URL in the environment."""
+    if isinstance(portal, Portal):
+        return portal
+    webhook = portal
     if webhook is None:
         webhook = os.environ.get(WEBHOOK_VARIABLE)
         if not webhook:

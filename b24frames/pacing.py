@@ -97,21 +97,25 @@ class RequestRate:
         self._lock = threading.Lock()
         self._own_state: BucketState | None = None
 
-    def reserve(self, now: float) -> tuple[float, float]:
-        """Take a place in the queue; return how long to wait before sending [s], and the level."""
+    def reserve(self, now: Callable[[], float]) -> tuple[float, float]:
+        """Take a place in the queue; return how long to wait before sending [s], and the level.
+
+        The time is read while the state is locked: in another order than the changes themselves,
+        the same seconds would leak twice.
+        """
         taken: list[tuple[float, float]] = []
 
         def take(state: BucketState) -> BucketState:
-            state, delay = self._bucket.reserve(state, now)
+            state, delay = self._bucket.reserve(state, now())
             taken.append((delay, state.level))
             return state
 
         self._change(take)
         return taken[-1]
 
-    def refuse(self, now: float) -> None:
+    def refuse(self, now: Callable[[], float]) -> None:
         """Take the bucket as full, since the portal has refused."""
-        self._change(lambda state: self._bucket.refuse(state, now))
+        self._change(lambda state: self._bucket.refuse(state, now()))
 
     def _change(self, change: Callable[[BucketState], BucketState]) -> None:
         """Change the shared state; where there is no file, the state of this process alone."""

@@ -23,6 +23,7 @@ from b24frames.credentials import (
     Credential,
     TokenPair,
     Webhook,
+    hiding_arguments,
 )
 from b24frames.errors import PortalError
 from b24frames.limits import Limits, OperatingTime, parse_limits
@@ -49,7 +50,7 @@ class Portal:
         Longest wait for a connection, and for an answer [s].
     session : requests.Session, optional
         For proxies, own certificates and the like; it stays the caller's to close.
-    concurrency : int, default 8
+    concurrency : int, default 16
         How many requests are under way at once, at most.
     max_wait : float, default 900
         How long to go on without any success before a transient error is raised [s].
@@ -93,6 +94,7 @@ class Portal:
 
     folder: Path | None = None
 
+    @hiding_arguments
     def __init__(
         self,
         webhook: str | Credential,
@@ -100,7 +102,7 @@ class Portal:
         limits: Limits = "cloud",
         timeout: tuple[float, float] = (10.0, 65.0),
         session: requests.Session | None = None,
-        concurrency: int = 8,
+        concurrency: int = 16,
         max_wait: float = 900.0,
         operating_limit: float | None = 480.0,
         trusted_hosts: Iterable[str] = (),
@@ -121,6 +123,7 @@ class Portal:
         )
 
     @classmethod
+    @hiding_arguments
     def from_oauth(
         cls,
         address: str,

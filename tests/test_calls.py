@@ -58,7 +58,8 @@ def test_batch__halved(make_portal: MakePortal) -> None:
     assert [len(r.commands) for r in portal.server.requests] == [50, 25, 13, 12, 25, 13, 12]
     assert all(answers[f"a{i}"] == portal.server.record(i) for i in range(1, 51))
     portal.call_batch(get(range(51, 301)))
-    assert {len(r.commands) for r in portal.server.requests[7:]} == {13, 3}
+    portal.call_batch(get(range(51, 301)))
+    assert max(len(r.commands) for r in portal.server.requests[-15:]) == 13
 
 
 def test_batch__poisoned(make_portal: MakePortal) -> None:
@@ -91,7 +92,7 @@ def test_final__stops_at_once(make_portal: MakePortal, code: str) -> None:
     with pytest.raises(b24.errors.PortalError) as caught:
         b24.read_activities(range(1, 5001), portal)
     assert caught.value.code == code
-    assert posts(portal) <= 2 + 8 + 8
+    assert posts(portal) <= 2 + 16 + 16
     portal.server.faults.clear()
     assert len(b24.read_activities(range(1, 101), portal, only_if_cached=True)) == 100
 
@@ -102,7 +103,7 @@ def test_portal_down__stops_soon(make_portal: MakePortal) -> None:
     portal.server.faults.append(Fault("html"))
     with pytest.raises(PortalUnavailableError):
         b24.read_activities(range(1, 5001), portal)
-    assert posts(portal) <= 8 * 7
+    assert posts(portal) <= 16 * 7
 
 
 def test_blocked__in_a_batch(make_portal: MakePortal) -> None:

@@ -14,10 +14,15 @@ from b24frames.pacing import RequestRate, SystemClock
 BUCKET = LeakyBucket(50, 2)
 
 
+def at_100() -> float:
+    """Tell the time of a clock that stands still."""
+    return 100.0
+
+
 def reserve(folder: Path, times: int) -> list[float]:
     """Take places as another program would; return the delays."""
     rate = RequestRate(BUCKET, "https://acme.bitrix24.com", lambda: folder)
-    return [rate.reserve(100.0)[0] for _ in range(times)]
+    return [rate.reserve(at_100)[0] for _ in range(times)]
 
 
 def test_request_rate__shared_by_objects(tmp_path: Path) -> None:
@@ -31,14 +36,14 @@ def test_request_rate__own_for_each_portal(tmp_path: Path) -> None:
     """Another portal has a bucket of its own."""
     reserve(tmp_path, 60)
     other = RequestRate(BUCKET, "https://other.bitrix24.com", lambda: tmp_path)
-    assert other.reserve(100.0) == (0.0, 1.0)
+    assert other.reserve(at_100) == (0.0, 1.0)
 
 
 def test_request_rate__threads(tmp_path: Path) -> None:
     """Threads that share an object each get a place of their own."""
     rate = RequestRate(BUCKET, "https://acme.bitrix24.com", lambda: tmp_path)
     with ThreadPoolExecutor(8) as pool:
-        levels = sorted(level for _, level in pool.map(lambda _: rate.reserve(100.0), range(200)))
+        levels = sorted(level for _, level in pool.map(lambda _: rate.reserve(at_100), range(200)))
     assert levels == [float(level) for level in range(1, 201)]
 
 
@@ -49,6 +54,17 @@ def test_request_rate__processes(tmp_path: Path) -> None:
         delays = [d for part in pool.starmap(reserve, [(tmp_path, 50)] * 4) for d in part]
     expected = [max(0.0, (level - BUCKET.usable) / 2) for level in range(1, 201)]
     assert sorted(delays) == pytest.approx(expected)
+
+
+def test_request_rate__time_read_in_turn(tmp_path: Path) -> None:
+    """However threads overtake each other, no second leaks twice."""
+    rate = RequestRate(BUCKET, "https://acme.bitrix24.com", lambda: tmp_path)
+    clock = SystemClock()
+    start = clock.now()
+    with ThreadPoolExecutor(16) as pool:
+        levels = [level for _, level in pool.map(lambda _: rate.reserve(clock.now), range(400))]
+    leaked = 400 - max(levels)
+    assert leaked <= 2 * (clock.now() - start) + 1e-6
 
 
 def test_request_rate__no_place(tmp_path: Path) -> None:
@@ -67,8 +83,8 @@ def test_request_rate__damaged_file(tmp_path: Path) -> None:
 def test_request_rate__refused(tmp_path: Path) -> None:
     """After a refusal nothing is sent before something has leaked."""
     rate = RequestRate(BUCKET, "https://acme.bitrix24.com", lambda: tmp_path)
-    rate.refuse(100.0)
-    assert rate.reserve(100.0)[0] == 1.0
+    rate.refuse(at_100)
+    assert rate.reserve(at_100)[0] == 1.0
 
 
 def test_system_clock__speed() -> None:

@@ -130,6 +130,7 @@ class AuthorizationServer:
         self.portal = portal
         self.queries: list[dict[str, str]] = []
         self.answer: tuple[int, dict[str, Any]] | None = None
+        self.before_answer: Callable[[], None] = lambda: None
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -157,6 +158,7 @@ class AuthorizationServer:
             return self.answer
         if query["refresh_token"] in spent:
             return 400, {"error": "invalid_grant"}
+        self.before_answer()
         number = len(self.queries)
         return 200, {"access_token": f"access-{number}", "refresh_token": f"refresh-{number}"}
 
@@ -232,8 +234,8 @@ def test_oauth__one_refresh_for_all_threads(
 ) -> None:
     """Threads that meet the expired token together use one refresh, and no token twice."""
     made = oauth(portal, authorization)
-    portal.server.faults.clear()
-    portal.server.faults.append(Fault("expired_token", times=4))
+    portal.server.faults.append(Fault("expired_token"))
+    authorization.before_answer = portal.server.faults.clear
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda i: made.call("crm.activity.get", {"id": i}), range(1, 5)))
     assert answers == [portal.server.record(i) for i in range(1, 5)]

@@ -1,0 +1,1 @@
+"""Measurements against the practice portal; they need the extra ``test``."""

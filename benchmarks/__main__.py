@@ -1,0 +1,11 @@
+"""Run every benchmark: ``python -m benchmarks``."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+_MODULES = ("benchmarks.fetch",)
+
+if __name__ == "__main__":
+    for name in _MODULES:
+        import_module(name).main([])
