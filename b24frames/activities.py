@@ -15,7 +15,8 @@ from typing import Any, Literal, TypedDict, Unpack, overload
 import pandas as pd
 
 from b24frames import options
-from b24frames.cache import ActivityCache, parse_age
+from b24frames.ages import parse_age
+from b24frames.cache import ActivityCache
 from b24frames.credentials import hiding_arguments
 from b24frames.errors import (
     CacheError,

@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
-from numbers import Number
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import pandas as pd
 from requests_cache.backends.sqlite import SQLiteDict
 
+from b24frames.ages import parse_age
 from b24frames.errors import CacheError
 from b24frames.ids import parse_ids
 from b24frames.places import cache_file
@@ -332,41 +330,6 @@ class ActivityCache:
         """Return the files that there are: the database and its write-ahead log."""
         names = (self.path.name, f"{self.path.name}-wal", f"{self.path.name}-shm")
         return [file for name in names if (file := self.path.with_name(name)).exists()]
-
-
-def parse_age(age: Any, name: str) -> float | None:
-    """Return a time span in seconds, or None for any age.
-
-    Parameters
-    ----------
-    age : object
-        Anything `pandas.Timedelta` takes, or 0, or None. Other bare numbers are refused, since
-        pandas reads them as nanoseconds.
-    name : str
-        The argument's name, for the message.
-
-    Examples
-    --------
-    >>> parse_age("1h", "max_age"), parse_age(0, "max_age"), parse_age(None, "max_age")
-    (3600.0, 0.0, None)
-    """
-    if age is None:
-        return None
-    if not isinstance(age, bool) and age in (0, "0"):
-        return 0.0
-    seconds = -1.0
-    is_number = isinstance(age, Number) or (isinstance(age, str) and age.strip().isdigit())
-    if not is_number:
-        with suppress(ValueError, TypeError):
-            # pandas 3 wants days written with a capital.
-            span = re.sub(r"(?<=[0-9 ])d\b", "D", age) if isinstance(age, str) else age
-            seconds = pd.Timedelta(span).total_seconds()
-    if not seconds >= 0:
-        raise ValueError(
-            f"{name}={age!r} is not a time span; accepted are '1h', '30d', "
-            "a timedelta, 0 or None (bare numbers have no unit)"
-        )
-    return seconds
 
 
 def _prefix(portal: PortalUser) -> str:

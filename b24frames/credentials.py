@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import wraps
@@ -44,7 +45,7 @@ def hiding_arguments(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-class Credential:
+class Credential(ABC):
     """Where a portal is, which user asks, and what proves it; never shown, never pickled.
 
     Attributes
@@ -61,17 +62,17 @@ class Credential:
         self.address = address
         self.user_id = user_id
 
+    @abstractmethod
     def path(self, method: str) -> str:
         """Return the path of a call. It may hold a secret: never keep or show it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def body(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return the body of a call. It may hold a secret: never keep or show it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def secrets(self) -> tuple[str, ...]:
         """Return what must never be shown."""
-        raise NotImplementedError
 
     def redact(self, text: str) -> str:
         """Return the text with every occurrence of a secret hidden."""

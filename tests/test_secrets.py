@@ -228,7 +228,7 @@ def test_hunt__finds(secret: str, hunt: MakeHunt, tmp_path: Path) -> None:
     assert PLAIN in webhook.path("x")
     assert ACCESS in token.body({}).values()
     with hunt() as found:
-        logging.getLogger("any.library").debug("GET /%s", quote(secret))
+        logging.getLogger("another.package").debug("GET /%s", quote(secret))
         print(secret)
         warnings.warn(f"no {secret}", stacklevel=1)
         (tmp_path / "file").write_text(secret, encoding="utf-8")
