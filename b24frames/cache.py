@@ -258,7 +258,7 @@ class ActivityCache:
         """Close the file; the next use opens it again."""
         with self._lock:
             if self._storage is not None:
-                self._storage.close()  # type: ignore[no-untyped-call]  # of requests-cache
+                self._storage.close()  # type: ignore[no-untyped-call]  # requests-cache has no type here
                 self._storage = None
 
     def _query(self, query: str, values: Iterable[object] = ()) -> list[tuple[Any, ...]]:

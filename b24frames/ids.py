@@ -46,9 +46,10 @@ def parse_ids(ids: object) -> list[int]:
     if isinstance(ids, (bytes, bytearray, Mapping)) or not isinstance(ids, Iterable):
         kind = type(ids).__name__
         raise TypeError(f"ids: a {kind} was given; {_ACCEPTED}, or an iterable of them")
-    if getattr(ids, "ndim", 1) != 1:
+    dimensions = getattr(ids, "ndim", 1)
+    if dimensions != 1:
         raise TypeError(
-            f"ids: a {type(ids).__name__} of {ids.ndim} dimensions was given; "  # type: ignore[attr-defined]
+            f"ids: a {type(ids).__name__} of {dimensions} dimensions was given; "
             "pass one column or row of ids"
         )
     return list(dict.fromkeys(_parse_id(value, f" at position {i}") for i, value in enumerate(ids)))

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+Done = queue.SimpleQueue[tuple[list[Result], BaseException | None] | None]
+"""What the threads hand over: results, an error; None: a thread has ended."""
 
 _LONGEST_JOIN = 0.5  # [s]
 _POLL = 0.1  # [s]; Windows cannot interrupt a wait without an end
@@ -51,23 +53,22 @@ def run_in_threads(
     >>> sorted(run_in_threads(range, [1, 3], threads=2, stop=threading.Event()))
     [0, 0, 1, 2]
     """
-    done: queue.SimpleQueue[tuple[str, object]] = queue.SimpleQueue()
+    done: Done[Result] = queue.SimpleQueue()
     source = iter(tasks)
     lock = threading.Lock()
-    nothing = object()
 
     def run() -> None:
         try:
             while not stop.is_set():
                 with lock:
-                    task = next(source, nothing)
-                if task is nothing:
-                    break
-                _do(work, task, done)  # type: ignore[arg-type]
+                    task = next(source)
+                _do(work, task, done)
+        except StopIteration:
+            pass
         except BaseException as error:  # noqa: BLE001 - of the tasks' iterator: told to the caller
-            done.put(("error", error))
+            done.put(([], error))
         finally:
-            done.put(("end", None))
+            done.put(None)
 
     crew = [threading.Thread(target=run, name="b24frames", daemon=True) for _ in range(threads)]
     try:
@@ -82,34 +83,31 @@ def run_in_threads(
                 thread.join(max(0.0, deadline - time.monotonic()))
 
 
-def _do(
-    work: Callable[[Task], Iterable[Result]],
-    task: Task,
-    done: queue.SimpleQueue[tuple[str, object]],
-) -> None:
+def _do(work: Callable[[Task], Iterable[Result]], task: Task, done: Done[Result]) -> None:
     """Do one task; hand over its results, and its error."""
     try:
         for result in work(task):
-            done.put(("result", result))
+            done.put(([result], None))
     except Stopped:
         pass
     except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-        done.put(("error", error))
+        done.put(([], error))
 
 
-def _results(done: queue.SimpleQueue[tuple[str, object]], threads: int) -> Iterator[Result]:
+def _results(done: Done[Result], threads: int) -> Iterator[Result]:
     """Yield results until all threads have ended, then raise the first error."""
     errors: list[BaseException] = []
     while threads:
         try:
-            kind, value = done.get(timeout=_POLL)
+            outcome = done.get(timeout=_POLL)
         except queue.Empty:
             continue
-        if kind == "result":
-            yield value  # type: ignore[misc]
-        elif kind == "error":
-            errors.append(value)  # type: ignore[arg-type]
-        else:
+        if outcome is None:
             threads -= 1
+            continue
+        results, error = outcome
+        yield from results
+        if error is not None:
+            errors.append(error)
     if errors:
         raise errors[0]
