@@ -273,14 +273,14 @@ def test_transient__all_at_once(
 ) -> None:
     """All of them together, on several requests at once, cost no row either."""
     server.faults.clear()
+    # Rare enough that no request meets one of them at each of its attempts, whatever the order.
     for case in TRANSIENT.values():
-        per_command = case.fault.method == GET
-        server.faults.append(
-            replace(placed(case.fault, server), probability=0.001 if per_command else 0.02, times=4)
-        )
+        probability = 0.001 if case.fault.method == GET else 0.003
+        server.faults.append(replace(placed(case.fault, server), probability=probability))
     client = make_client(server.url, timeout=(2.0, 0.25))
     try:
-        assert_same(read(client), expected)
+        for _ in range(5):
+            assert_same(read(client, cache=False), expected)
     finally:
         server.faults.clear()
 
