@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -18,6 +17,7 @@ from b24frames import options
 from b24frames.ages import parse_age
 from b24frames.cache import ActivityCache
 from b24frames.credentials import hiding_arguments
+from b24frames.encoding import encode_record, extra_names
 from b24frames.errors import (
     CacheError,
     CacheWarning,
@@ -26,7 +26,7 @@ from b24frames.errors import (
     name_some,
     warn_caller,
 )
-from b24frames.frame import Backend, Layout, OnBadValue, build_frame, sort_extras
+from b24frames.frame import Backend, Layout, OnBadValue, build_frame_of_lines, sort_extras
 from b24frames.ids import parse_ids
 from b24frames.portal import Portal
 from b24frames.records import Freshness, Reading, Records, SpooledRecords, Via, fetch_records
@@ -49,7 +49,7 @@ class ReadOptions(TypedDict, total=False):
     only_if_cached: bool
     stale_if_error: bool
     via: Via
-    progress: bool | None
+    progress: bool | options.ProgressBar | None
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class _Request:
     cache: CachePlace
     via: Via
     chunksize: int | None
-    progress: bool | None
+    progress: bool | options.ProgressBar | None
 
 
 @overload
@@ -100,7 +100,7 @@ def read_activities(
     stale_if_error: bool = False,
     via: Via = "get",
     chunksize: int | None = None,
-    progress: bool | None = None,
+    progress: bool | options.ProgressBar | None = None,
 ) -> pd.DataFrame | Iterator[pd.DataFrame]:
     """Read activities of a Bitrix24 portal into a typed DataFrame.
 
@@ -141,8 +141,10 @@ def read_activities(
     chunksize : int, optional
         Return an iterator of frames of so many rows in place of one frame, all with the same
         columns and dtypes. Everything is fetched first, into a temporary file.
-    progress : bool, optional
-        Show a progress bar; by default in notebooks and terminals when it takes a while.
+    progress : bool or ProgressBar, optional
+        Show a progress bar; by default in notebooks and terminals when it takes a while. Or a bar
+        of your own: an object with the methods ``update(n)`` and ``set_postfix_str(text)`` of
+        tqdm's; what they raise ends the read.
 
     Returns
     -------
@@ -210,7 +212,7 @@ def read_activities(
         cache=options.check_cache(cache, needed=only_if_cached or stale_if_error),
         via=options.check_choice("via", via, Via),
         chunksize=options.check_chunksize(chunksize),
-        progress=options.check_choice("progress", progress, Literal[True, False, None]),
+        progress=options.check_progress(progress),
     )
     frames = _read(request)
     return next(frames) if chunksize is None else frames
@@ -231,8 +233,8 @@ def _read(request: _Request) -> Iterator[pd.DataFrame]:
             yield _frame(request, records, ids, attrs)
             return
         # All chunks have the columns of the whole, so the extra ones are looked for first.
-        decoded = ids if request.layout.columns is None else []
-        extras = sort_extras({name for i in decoded for name in _record(records, i)})
+        lines = records.values() if request.layout.columns is None else ()
+        extras = sort_extras(extra_names(lines))
         for start in range(0, len(ids) or 1, request.chunksize):
             chunk = ids[start : start + request.chunksize]
             yield _frame(request, records, chunk, attrs, extras)
@@ -277,15 +279,14 @@ def _frame(
     extras: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Return the frame of some of the records."""
-    frame = build_frame((_record(records, i) for i in ids), request.layout, extras)
+    frame = build_frame_of_lines((_line(records, i) for i in ids), request.layout, extras)
     frame.attrs["b24"] = deepcopy(attrs)
     return frame
 
 
-def _record(records: Records, i: int) -> dict[str, Any]:
-    """Decode one record; of a missing one only the id is known."""
-    record: dict[str, Any] = json.loads(records[i]) if i in records else {"ID": i}
-    return record
+def _line(records: Records, i: int) -> bytes:
+    """Take one record as it is kept; of a missing one only the id is known."""
+    return records.pop(i, None) or encode_record({"ID": i})
 
 
 def _attrs(portal: Portal, reading: Reading) -> dict[str, Any]:
@@ -298,6 +299,7 @@ def _attrs(portal: Portal, reading: Reading) -> dict[str, Any]:
         "user_id": portal.user_id,
         "requested": reading.requested,
         "from_cache": reading.from_cache,
+        "cache_age": round(reading.cache_age, 3),
         "fetched": reading.fetched,
         "http_requests": reading.http_requests,
         "missing": list(reading.missing),
@@ -323,8 +325,10 @@ def _report_missing(
     raise MissingActivitiesError(message, list(reading.missing), frame)
 
 
-def _progress_bar(total: int, progress: bool | None) -> Any:
+def _progress_bar(total: int, progress: bool | options.ProgressBar | None) -> Any:
     """Make a progress bar, shown by default in notebooks and terminals when it takes a while."""
+    if not isinstance(progress, bool | None):
+        return nullcontext(progress)
     # Here, because in a notebook it imports ipywidgets.
     from tqdm.asyncio import tqdm_asyncio
     from tqdm.auto import tqdm

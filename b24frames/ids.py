@@ -52,7 +52,13 @@ def parse_ids(ids: object) -> list[int]:
             f"ids: a {type(ids).__name__} of {dimensions} dimensions was given; "
             "pass one column or row of ids"
         )
-    return list(dict.fromkeys(_parse_id(value, f" at position {i}") for i, value in enumerate(ids)))
+    parsed = (
+        value
+        if type(value) is int and 0 < value <= _MOST
+        else _parse_id(value, f" at position {i}")
+        for i, value in enumerate(ids)
+    )
+    return list(dict.fromkeys(parsed))
 
 
 def parse_id_text(text: str) -> list[int]:

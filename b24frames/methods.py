@@ -8,12 +8,12 @@ References
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 from b24frames.calls import MAX_COMMANDS, Command, Watch
+from b24frames.encoding import decode_record, encode_record
 from b24frames.errors import (
     ActivityNotFoundError,
     ActivityRefusedError,
@@ -55,7 +55,7 @@ def get_activities(
             elif isinstance(answer, PortalError):
                 answer.description = f"{answer.description} (activity {asked})"
             elif isinstance(answer, dict) and _id_of(answer) in (asked, None):
-                found[asked] = _encode({**answer, "ID": answer.get("ID") or str(asked)})
+                found[asked] = encode_record({**answer, "ID": answer.get("ID") or str(asked)})
         keep(found, missing)
         _raise_first(a for n, a in answers.items() if int(n[1:]) not in missing)
         return found, missing
@@ -122,7 +122,7 @@ def _read_pages(pages: Iterable[object], asked: set[int]) -> dict[int, bytes]:
         for record in records if isinstance(records, Iterable) else ():
             i = _id_of(record)
             if i in asked and record.get("PROVIDER_ID") not in _REFUSED_BY_GET:
-                found[i] = _encode(_as_got(record))
+                found[i] = encode_record(_as_got(record))
     return found
 
 
@@ -141,23 +141,14 @@ def _differences(got: object, listed: bytes | None) -> list[str]:
         return [] if listed is None else ["only in the list"]
     if listed is None:
         return ["not in the list"]
-    record = json.loads(listed)
-    return [name for name in COLUMNS if _plain(got.get(name)) != _plain(record.get(name))]
-
-
-def _plain(value: object) -> object:
-    """Return a value to compare: some portals write an integer as text, some as a number."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    record = decode_record(listed)
+    got = decode_record(encode_record(got))
+    return [name for name in COLUMNS if got.get(name) != record.get(name)]
 
 
 def _as_got(record: dict[str, Any]) -> dict[str, Any]:
     """Return a record of a list as `crm.activity.get` gives it: FILES only where there are any."""
     return {name: value for name, value in record.items() if value or name != "FILES"}
-
-
-def _encode(record: object) -> bytes:
-    """Return the JSON text of a record, in ASCII: it survives lone surrogates too."""
-    return json.dumps(record, separators=(",", ":")).encode()
 
 
 def _reason(error: PortalError) -> str:

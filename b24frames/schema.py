@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 
 
 class Wire(StrEnum):
@@ -62,7 +63,7 @@ DTYPES: Mapping[str, Mapping[Wire, str]] = MappingProxyType(
 class Field:
     """One field of an activity, and so one column of a frame.
 
-    Attributes
+    Parameters
     ----------
     name : str
         The portal's own name.
@@ -212,3 +213,40 @@ COLUMNS: tuple[str, ...] = tuple(f.name for f in _FIELDS if f.always)
 
 CUSTOM_FIELD_PREFIX = "UF_"
 """How the names of a portal's own fields begin."""
+
+
+def label(name: str, code: int) -> str:
+    """Return what a code of an enumeration means; one that is not known stays what it is.
+
+    Parameters
+    ----------
+    name : str
+        The field.
+    code : int or str
+        A value of it.
+
+    Returns
+    -------
+    str
+        The label, or the code as text.
+
+    Examples
+    --------
+    >>> label("TYPE_ID", 2), label("TYPE_ID", 77), label("OWNER_TYPE_ID", 1031)
+    ('call', '77', 'smart process 1031 (recycle bin)')
+    """
+    labels: Mapping[Any, str] = ACTIVITY[name].labels
+    if code in labels:
+        return labels[code]
+    return _owner_type(code) if name == "OWNER_TYPE_ID" else str(code)
+
+
+def _owner_type(code: int) -> str:
+    """Name what has no label of its own: a portal's smart processes, and the recycle bin."""
+    if 128 <= code < 192 or (code >= 1030 and code % 2 == 0):
+        return f"smart process {code}"
+    if 192 <= code < 256 or code > 1030:
+        return f"smart process {code} (recycle bin)"
+    if 18 <= code <= 26 or code in (32, 37):
+        return f"{code} (recycle bin)"
+    return str(code)

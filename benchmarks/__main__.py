@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-_MODULES = ("benchmarks.fetch",)
+_MODULES = ("benchmarks.fetch", "benchmarks.panel", "benchmarks.typing", "benchmarks.warm_read")
 
 if __name__ == "__main__":
     for name in _MODULES:

@@ -476,6 +476,38 @@ def test_attrs__small_and_plain(portal: PracticePortal) -> None:
     assert "practice" not in json.dumps(facts)
 
 
+class Bar:
+    """A progress bar that notes what it is told."""
+
+    def __init__(self, most: int = 1_000) -> None:
+        self.done = 0
+        self._most = most
+
+    def update(self, n: int) -> None:
+        """Take note of ids; too many are refused."""
+        self.done += n
+        if self.done > self._most:
+            raise RuntimeError("enough")
+
+    def set_postfix_str(self, text: str) -> None:
+        """Take note of a message."""
+
+
+def test_progress__own_bar(portal: PracticePortal) -> None:
+    """A bar of the caller's own is told of every id, missing ones too."""
+    bar = Bar()
+    read(range(1, 111), portal, progress=bar, missing="ignore")
+    assert bar.done == 110
+
+
+def test_progress__ends_the_read(portal: PracticePortal) -> None:
+    """What a bar raises ends the read; what had been received is in the cache."""
+    with pytest.raises(RuntimeError, match="enough"):
+        read(range(20, 220), portal, progress=Bar(most=49))
+    kept = read(range(20, 220), portal, only_if_cached=True, missing="ignore")
+    assert len(kept) >= 50
+
+
 def test_progress__bar(portal: PracticePortal, capsys: pytest.CaptureFixture[str]) -> None:
     """A bar is shown when asked for, and never where nobody looks."""
     read(range(10, 110), portal, progress=True)

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from b24frames.errors import BadValueError, BadValueWarning
-from b24frames.frame import Layout, build_frame, nested_to_json
+from b24frames.frame import Layout, build_frame
+from b24frames.interchange import storable
 from b24frames.schema import ACTIVITY, COLUMNS, DTYPES, Wire
 
 # The example of the method's page.
@@ -279,13 +280,13 @@ def test_build_frame__arrow_text() -> None:
     assert frame.loc[1, "SUBJECT"] is pd.NA
 
 
-def test_nested_to_json__writes_and_reads(tmp_path: Any) -> None:
+def test_storable__writes_and_reads(tmp_path: Any) -> None:
     """A frame with nested values can be written to parquet, and the frame itself is unchanged."""
     pytest.importorskip("pyarrow")
     frame = build_frame(
         [{"ID": "1", "SETTINGS": {"A": [1]}}, {"ID": "2", "SETTINGS": []}], layout()
     )
-    nested_to_json(frame).to_parquet(tmp_path / "a.parquet")
+    storable(frame).to_parquet(tmp_path / "a.parquet")
     again = pd.read_parquet(tmp_path / "a.parquet")
     assert [json.loads(text) for text in again["SETTINGS"]] == [{"A": [1]}, {}]
     assert frame.loc[1, "SETTINGS"] == {"A": [1]}

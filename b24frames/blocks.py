@@ -1,0 +1,186 @@
+"""From records or lines to the raw values of each field, some rows at a time."""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import islice
+from operator import itemgetter
+from typing import Any, TypeVar
+
+import numpy as np
+
+from b24frames.coerce import DATE_LENGTH, Texts, Typed, coerce_dates
+from b24frames.encoding import OTHER, merge_other
+from b24frames.parsers import NO_DEADLINE
+from b24frames.schema import ACTIVITY, COLUMNS, Wire
+
+_DICTS_AT_ONCE = 200  # a few at a time: the garbage collector looks at all there are
+_BYTES_AT_ONCE = 2**20
+_NO_DATE = f"{NO_DEADLINE}T00:00:00+00:00"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ArrowText:
+    """Text that Arrow has read, and that stays as it is.
+
+    Attributes
+    ----------
+    column : pyarrow.ChunkedArray
+        Of strings.
+    """
+
+    column: Any
+
+
+Column = list[Any] | Texts | ArrowText | Typed
+"""The raw values of a field, or what has already been made of them."""
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Which fields to take.
+
+    Attributes
+    ----------
+    names : tuple of str
+        These in any case.
+    extras : bool
+        And all that are no column of every frame.
+    keep_text : bool
+        Whether text that Arrow has read stays as it is.
+    """
+
+    names: tuple[str, ...]
+    extras: bool
+    keep_text: bool
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.names or (self.extras and name not in COLUMNS)
+
+
+@contextmanager
+def without_gc() -> Iterator[None]:
+    """Let the cyclic garbage collector rest: what is decoded here makes no cycles.
+
+    It would look at each of many new dicts several times, which takes a fifth of the time.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def block_of_records(rows: Iterable[Mapping[str, Any]], fields: Fields) -> dict[str, Column]:
+    """Take the values of each field out of records; one that a record lacks is None."""
+    block: dict[str, Any] = {name: [] for name in fields.names}
+    done = 0
+    for some in chunks(rows, _DICTS_AT_ONCE):
+        if fields.extras and set(map(len, some)) != {len(COLUMNS)}:
+            for name in set().union(*some) - block.keys():
+                block[name] = [None] * done
+        # All of a record at once: going through them field by field is five times as slow.
+        nulls = dict.fromkeys((*block, OTHER))
+        take = itemgetter(*block, OTHER)  # at least two, so that it gives tuples
+        values = zip(*(take({**nulls, **record}) for record in some), strict=True)
+        for column, part in zip(block.values(), values, strict=False):
+            column.extend(part)
+        done += len(some)
+    return block
+
+
+def block_of_lines(lines: Sequence[bytes], fields: Fields) -> dict[str, Column]:
+    """Decode lines; where pyarrow is installed, into columns at once."""
+    read = _block_by_arrow if find_spec("pyarrow") else _block_by_json
+    return read(lines, fields)
+
+
+def _block_by_json(lines: Sequence[bytes], fields: Fields) -> dict[str, Column]:
+    """Decode lines a few at a time."""
+    records: Iterator[dict[str, Any]] = (
+        merge_other(record)
+        for some in chunks(lines, _DICTS_AT_ONCE)
+        for record in json.loads(b"[" + b",".join(some) + b"]")
+    )
+    return block_of_records(records, fields)
+
+
+def _block_by_arrow(lines: Sequence[bytes], fields: Fields) -> dict[str, Column]:
+    """Decode lines into columns at once, where all are of the usual form."""
+    import pyarrow as pa  # optional: the extra "arrow"
+    import pyarrow.json
+
+    text = b"\n".join(lines)
+    try:
+        table = pyarrow.json.read_json(
+            pa.BufferReader(text),
+            pyarrow.json.ReadOptions(block_size=max(_BYTES_AT_ONCE, *map(len, lines)) + 1),
+            pyarrow.json.ParseOptions(
+                explicit_schema=pa.schema([(name, pa.string()) for name in (*ACTIVITY, OTHER)]),
+                unexpected_field_behavior="error",
+            ),
+        )
+    except pa.ArrowInvalid:  # lone surrogates, for example
+        return _block_by_json(lines, fields)
+    block: dict[str, Column] = {
+        name: _column(name, table[name], fields)
+        for name in ACTIVITY
+        if name in fields and (name in COLUMNS or table[name].null_count < len(lines))
+    }
+    _put_other(block, table, fields)
+    return block
+
+
+def _put_other(block: dict[str, Column], table: Any, fields: Fields) -> None:
+    """Put what lines have under the empty name in its place."""
+    for row, text in enumerate(_texts(table[OTHER]).objects()):
+        for name, value in json.loads(text).items() if text is not None else ():
+            if name in fields:
+                column = block.get(name)
+                if not isinstance(column, list):
+                    known = name in ACTIVITY
+                    column = _texts(table[name]).objects() if known else [None] * len(table)
+                    block[name] = column
+                column[row] = value
+
+
+def _column(name: str, column: Any, fields: Fields) -> Column:
+    """Return an Arrow column of text."""
+    wire = ACTIVITY[name].wire
+    if wire is Wire.TEXT and fields.keep_text:
+        return ArrowText(column)
+    return (_dates(column) if wire is Wire.DATETIME else None) or _texts(column)
+
+
+def _dates(column: Any) -> Typed | None:
+    """Return dates; None where one is not of the usual form."""
+    import pyarrow.compute as pc
+
+    length = pc.fill_null(pc.binary_length(column), 0)
+    if not pc.all(pc.or_(pc.equal(length, DATE_LENGTH), pc.equal(length, 0))).as_py():
+        return None
+    filled = pc.if_else(pc.equal(length, DATE_LENGTH), column, _NO_DATE).combine_chunks()
+    letters = np.frombuffer(filled.buffers()[2], np.uint8, len(filled) * DATE_LENGTH)
+    return coerce_dates(letters.reshape(-1, DATE_LENGTH))
+
+
+def _texts(column: Any) -> Texts:
+    """Return an Arrow column of text, each distinct one kept once."""
+    encoded = column.combine_chunks().dictionary_encode()
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return Texts(codes, encoded.dictionary.to_numpy(zero_copy_only=False).tolist())
+
+
+def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Cut an iterable into lists of at most so many items."""
+    source = iter(items)
+    while chunk := list(islice(source, size)):
+        yield chunk

@@ -1,0 +1,108 @@
+"""One record as one line of JSON whose values are all text, as it is kept and typed.
+
+A line holds the known fields as strings: numbers and flags in their usual wire form, nested values
+as JSON text; null fields are left out. All else (fields that are not known, values of an unusual
+wire form) is one JSON object in text under the empty name. Lines of this form can be read by
+Arrow, column by column, and lose nothing that a frame shows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from math import isfinite
+from typing import Any
+
+from b24frames.schema import ACTIVITY, COLUMNS, Wire
+
+OTHER = ""
+"""The name of what is not a text of a known field."""
+
+_SOMETIMES = frozenset(ACTIVITY) - frozenset(COLUMNS)
+_MARKS = tuple(f'"{name}":'.encode() for name in (OTHER, *_SOMETIMES))
+
+
+def encode_record(record: Mapping[str, Any]) -> bytes:
+    r"""Return a record, decoded from JSON, as a line.
+
+    Examples
+    --------
+    >>> encode_record({"ID": 7, "SETTINGS": [], "ORIGIN_ID": None, "UF_CRM_1": [5]})
+    b'{"ID":"7","SETTINGS":"[]","":"{\\"UF_CRM_1\\":[5]}"}'
+    """
+    line: dict[str, str] = {}
+    other: dict[str, Any] = {}
+    for name, value in record.items():
+        field = ACTIVITY.get(name)
+        text = value if type(value) is str or field is None else _TEXTS[field.wire](value)
+        if field is None or (text is None and (value is not None or name in _SOMETIMES)):
+            other[name] = value
+        elif text is not None:
+            line[name] = text
+    if other:
+        line[OTHER] = _to_json(other)
+    try:
+        return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:  # a lone surrogate, which only an escape can write
+        return json.dumps(line, separators=(",", ":")).encode()
+
+
+def decode_record(line: bytes) -> dict[str, Any]:
+    """Return the record of a line, its known fields as text.
+
+    Examples
+    --------
+    >>> decode_record(encode_record({"ID": 7, "UF_CRM_1": [5]}))
+    {'ID': '7', 'UF_CRM_1': [5]}
+    """
+    return merge_other(json.loads(line))
+
+
+def merge_other(record: dict[str, Any]) -> dict[str, Any]:
+    """Put what a decoded line has under the empty name back in its place."""
+    other = record.pop(OTHER, None)
+    return record if other is None else {**record, **json.loads(other)}
+
+
+def extra_names(lines: Iterable[bytes]) -> set[str]:
+    """Return the names of the fields in some lines that not every frame has as a column."""
+    with_extras = (line for line in lines if any(mark in line for mark in _MARKS))
+    return {name for line in with_extras for name in decode_record(line)} - set(COLUMNS)
+
+
+def _to_json(value: object) -> str:
+    """Return JSON text in ASCII: it survives lone surrogates too."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _integer_text(value: object) -> str | None:
+    """Return the usual text of an integer."""
+    return str(value) if type(value) is int else None
+
+
+def _number_text(value: object) -> str | None:
+    """Return the usual text of a number."""
+    if type(value) is int or (isinstance(value, float) and isfinite(value)):
+        return repr(value)
+    return None
+
+
+def _flag_text(value: object) -> str | None:
+    """Return the usual letter of a truth value."""
+    return None if type(value) is not bool else "Y" if value else "N"
+
+
+def _nested_text(value: object) -> str | None:
+    """Return the JSON text of a nested value; PHP writes false where it cannot read its own."""
+    return _to_json(value) if value is False or isinstance(value, (dict, list)) else None
+
+
+_TEXTS: Mapping[Wire, Callable[[object], str | None]] = {
+    Wire.INTEGER: _integer_text,
+    Wire.DOUBLE: _number_text,
+    Wire.FLAG: _flag_text,
+    Wire.TEXT: _number_text,
+    Wire.DATETIME: lambda _: None,
+    Wire.OBJECT: _nested_text,
+    Wire.LIST: _nested_text,
+}

@@ -1,0 +1,113 @@
+"""How fast raw records become a typed frame: ``python -m benchmarks.typing``.
+
+Beside b24frames, what a person writes in a notebook: all records decoded, one DataFrame made of
+them, and one conversion a column. Each way runs in a fresh process of its own, on the same rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+
+from b24frames.encoding import encode_record
+from b24frames.frame import Layout, build_frame, build_frame_of_lines
+from b24frames.schema import ACTIVITY, COLUMNS, Wire
+from benchmarks.measure import Measurement, measure, read_lines, without_arrow, write_records
+
+Records = list[dict[str, Any]]
+
+
+def decode(path: Path) -> Records:
+    """Decode all records."""
+    return [json.loads(line) for line in read_lines(path)]
+
+
+def encode(path: Path) -> list[bytes]:
+    """Encode all records as b24frames keeps them."""
+    return [encode_record(json.loads(line)) for line in read_lines(path)]
+
+
+def encode_without_arrow(path: Path) -> list[bytes]:
+    """Encode all records, in a process that does as if pyarrow were not installed."""
+    without_arrow()
+    return encode(path)
+
+
+def convert(records: Records) -> pd.DataFrame:
+    """Make a frame of records, and convert it column by column."""
+    df = pd.DataFrame(records)
+    for name in COLUMNS:
+        wire = ACTIVITY[name].wire
+        if wire is Wire.INTEGER:
+            df[name] = pd.to_numeric(df[name]).astype("Int64")
+        elif wire is Wire.DOUBLE:
+            df[name] = pd.to_numeric(df[name]).astype("Float64")
+        elif wire is Wire.DATETIME:
+            df[name] = pd.to_datetime(df[name], utc=True, format="ISO8601", errors="coerce")
+        elif wire is Wire.FLAG:
+            df[name] = df[name].map({"Y": True, "N": False}).astype("boolean")
+        elif wire is Wire.TEXT:
+            df[name] = df[name].astype("string")
+    return df.set_index("ID")
+
+
+def decode_and_convert(lines: list[bytes]) -> pd.DataFrame:
+    """Decode all records, make a frame of them, and convert it column by column."""
+    return convert([json.loads(line) for line in lines])
+
+
+def type_records(records: Records) -> pd.DataFrame:
+    """Build the typed frame of records."""
+    warnings.simplefilter("ignore")
+    return build_frame(records, Layout())
+
+
+def type_lines(lines: list[bytes]) -> pd.DataFrame:
+    """Build the typed frame of encoded records."""
+    warnings.simplefilter("ignore")
+    return build_frame_of_lines(lines, Layout())
+
+
+def print_row(name: str, measured: Measurement, notebook: Measurement) -> None:
+    """Print a row of the table."""
+    print(  # noqa: T201 - what a benchmark is for
+        f"| {name} | {measured.seconds:.2f} | {measured.peak:.0f} "
+        f"| {notebook.seconds / measured.seconds:.1f} | {measured.peak / notebook.peak:.2f} |"
+    )
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=100_000)
+    rows = parser.parse_args(args).rows
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "records.jsonl"
+        write_records(path, rows)
+        from_text = measure(read_lines, decode_and_convert, path)
+        from_dicts = measure(decode, convert, path)
+        print(f"{rows:,} records, typed\n")  # noqa: T201
+        print("| way | s | peak MB | times as fast as the notebook | peak over the notebook's |")  # noqa: T201
+        print("| --- | --- | --- | --- | --- |")  # noqa: T201
+        print_row("notebook, from JSON text", from_text, from_text)
+        print_row("b24frames, from JSON text", measure(encode, type_lines, path), from_text)
+        print_row(
+            "b24frames without pyarrow, from JSON text",
+            measure(encode_without_arrow, type_lines, path),
+            from_text,
+        )
+        print_row("notebook, from decoded records", from_dicts, from_dicts)
+        print_row(
+            "b24frames, from decoded records", measure(decode, type_records, path), from_dicts
+        )
+
+
+if __name__ == "__main__":
+    main()

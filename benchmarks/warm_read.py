@@ -1,0 +1,148 @@
+"""How fast a cache becomes a frame: ``python -m benchmarks.warm_read``.
+
+The same rows are read from the cache of b24frames, from a parquet file of the same frame, and from
+a cache that keeps one HTTP answer of each activity, as requests-cache does by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+import requests
+from requests_cache import CachedResponse, SQLiteCache
+from urllib3 import HTTPResponse
+
+from b24frames import ActivityCache, Portal, read_activities
+from b24frames.encoding import encode_record
+from benchmarks.measure import Measurement, make_records, measure, without_arrow
+
+ROWS = (10_000, 100_000)
+FEW = 10
+TIMES_FEW = 100
+_URL = "https://practice.bitrix24.com/rest/1/secret-of-the-webhook/"
+_AT_ONCE = 2_500
+
+
+def fill(folder: Path, rows: int) -> tuple[float, float]:
+    """Write the same activities into each store; return the seconds of the two caches."""
+    portal, own = Portal(_URL), ActivityCache(folder / "own")
+    records = [(int(record["ID"]), record) for record in make_records(rows)]
+    lines = iter([(number, encode_record(record)) for number, record in records])
+    started = time.perf_counter()
+    while some := dict(islice(lines, _AT_ONCE)):
+        own.write(portal, some, {})
+    seconds = time.perf_counter() - started
+    answers = [_answer(number, record) for number, record in records]
+    theirs = SQLiteCache(str(folder / "theirs.sqlite"))
+    started = time.perf_counter()
+    with theirs.responses.bulk_commit():
+        for number, answer in enumerate(answers, 1):
+            theirs.save_response(answer, str(number))
+    their_seconds = time.perf_counter() - started
+    theirs.close()
+    own.close()
+    read_own((folder / "own", rows)).to_parquet(folder / "frame.parquet")
+    return seconds, their_seconds
+
+
+def _answer(number: int, record: dict[str, Any]) -> CachedResponse:
+    """Make the answer of the portal to a single call."""
+    answer = requests.Response()
+    answer.status_code = 200
+    answer.headers["Content-Type"] = "application/json"
+    answer.url = f"{_URL}crm.activity.get?id={number}"
+    answer.request = requests.Request("GET", answer.url).prepare()
+    answer._content = json.dumps({"result": record}).encode()
+    answer.raw = HTTPResponse(body=answer.content, status=200, request_url=answer.url)
+    return CachedResponse.from_response(answer)
+
+
+def place(folder: Path, rows: int) -> tuple[Path, int]:
+    """Return what a way of reading needs."""
+    warnings.simplefilter("ignore")
+    return folder, rows
+
+
+def place_without_arrow(folder: Path, rows: int) -> tuple[Path, int]:
+    """Return what a way of reading needs, without pyarrow."""
+    without_arrow()
+    return place(folder, rows)
+
+
+def read_own(material: tuple[Path, int]) -> pd.DataFrame:
+    """Read all activities from the cache of b24frames."""
+    folder, rows = material
+    return read_activities(
+        range(1, rows + 1), Portal(_URL), cache=folder, only_if_cached=True, progress=False
+    )
+
+
+def read_few(material: tuple[Path, int]) -> None:
+    """Look up few activities many times, in the open cache of b24frames."""
+    folder, rows = material
+    cache = ActivityCache(folder)
+    portal = Portal(_URL)
+    for first in range(1, TIMES_FEW + 1):
+        assert len(cache.read(portal, range(first, rows, rows // FEW), None).records) == FEW  # noqa: S101 - of the benchmark
+    cache.close()
+
+
+def read_answers(material: tuple[Path, int]) -> pd.DataFrame:
+    """Read all answers from the cache of requests-cache."""
+    path, rows = material
+    cache = SQLiteCache(str(path))
+    answers = (cache.get_response(str(number)) for number in range(1, rows + 1))
+    df = pd.DataFrame([answer.json()["result"] for answer in answers if answer])
+    cache.close()
+    return df
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """Read the frame from its parquet file."""
+    return pd.read_parquet(path)
+
+
+def print_row(name: str, rows: int, measured: Measurement, parquet: Measurement) -> None:
+    """Print a row of the table."""
+    ratio = measured.seconds / parquet.seconds
+    print(f"| {name} | {rows:,} | {measured.seconds:.3f} | {ratio:.1f} | {measured.peak:.0f} |")  # noqa: T201 - what a benchmark is for
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    argparse.ArgumentParser(description=__doc__).parse_args(args)
+    show: Callable[..., None] = print
+    show("| way | rows | s | times pd.read_parquet | peak MB |")
+    show("| --- | --- | --- | --- | --- |")
+    for rows in ROWS:
+        with TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            written, saved = fill(folder, rows)
+            parquet = measure(Path, read_parquet, folder / "frame.parquet", times=7)
+            print_row("pd.read_parquet", rows, parquet, parquet)
+            own = measure(place, read_own, folder / "own", rows, times=5)
+            print_row("b24frames, with pyarrow", rows, own, parquet)
+            pure = measure(place_without_arrow, read_own, folder / "own", rows, times=5)
+            print_row("b24frames, without pyarrow", rows, pure, parquet)
+            theirs = measure(place, read_answers, folder / "theirs.sqlite", rows, times=1)
+            print_row("requests-cache, one answer each", rows, theirs, parquet)
+            few = measure(place, read_few, folder / "own", rows, times=3)
+            show(
+                f"\n{rows:,} rows: {theirs.seconds / own.seconds:.1f} times as fast as one answer "
+                f"each, {own.peak / theirs.peak:.2f} of its memory; written "
+                f"{saved / written:.1f} times as fast; {FEW} of them looked up in "
+                f"{few.seconds / TIMES_FEW * 1000:.1f} ms\n"
+            )
+
+
+if __name__ == "__main__":
+    main()
