@@ -7,7 +7,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 from time import perf_counter
@@ -17,9 +17,11 @@ import pandas as pd
 
 from b24frames._version import __version__
 from b24frames.activities import Missing, read_activities
+from b24frames.cache import ActivityCache
 from b24frames.errors import B24Error, B24Warning, MissingActivitiesError
-from b24frames.frame import OnBadValue, nested_to_json
+from b24frames.frame import OnBadValue
 from b24frames.ids import parse_id_text
+from b24frames.interchange import spreadsheet_safe, storable, to_json
 from b24frames.options import WEBHOOK_VARIABLE
 from b24frames.practice import practice_portal
 from b24frames.records import Via
@@ -87,6 +89,36 @@ def _demo(options: argparse.Namespace) -> int:
     return 0
 
 
+def _cache_info(options: argparse.Namespace) -> int:
+    """Print how much a cache holds."""
+    with closing(ActivityCache(options.cache)) as cache:
+        facts = cache.info()
+    users, set_aside = facts.pop("portals"), facts.pop("set_aside")
+    facts |= {f"entries of {user}": entries for user, entries in users.items()}
+    lines = [(name, f"{v:,}" if isinstance(v, int) else v or "-") for name, v in facts.items()]
+    lines += [("set aside", path) for path in set_aside]
+    for name, value in lines:
+        print(_visible(f"{name}: {value}"))
+    return 0
+
+
+def _cache_clear(options: argparse.Namespace) -> int:
+    """Forget all entries, or those of some ids."""
+    with closing(ActivityCache(options.cache)) as cache:
+        print(f"{cache.clear(ids=options.ids):,} entries forgotten")
+    return 0
+
+
+def _cache_prune(options: argparse.Namespace) -> int:
+    """Forget old entries, or those that were not read for the longest time."""
+    if options.older_than is None and options.max_size is None:
+        raise ValueError("give --older-than, such as 30d, or --max-size, or both")
+    with closing(ActivityCache(options.cache)) as cache:
+        forgotten = cache.prune(options.older_than, max_size=options.max_size)
+    print(f"{forgotten:,} entries forgotten")
+    return 0
+
+
 def _keywords(options: argparse.Namespace) -> dict[str, Any]:
     """Return the keywords of `read_activities` that the options are."""
     cache = options.cache if options.cache is not None else not options.no_cache
@@ -120,11 +152,13 @@ def _visible(text: str) -> str:
 def _write(frame: pd.DataFrame, path: Path) -> None:
     """Write a frame to a file, of the form that its suffix names."""
     if path.suffix.lower() == ".csv":
-        nested_to_json(frame).to_csv(path, errors="backslashreplace")
+        spreadsheet_safe(frame).to_csv(path)
     elif path.suffix.lower() == ".json":
-        frame.reset_index().to_json(path, orient="records", date_format="iso", date_unit="us")
+        # What UTF-8 cannot write becomes an escape, which JSON reads as what it was.
+        text = to_json(frame.reset_index())
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
     else:
-        nested_to_json(frame).to_parquet(path)
+        storable(frame).to_parquet(path)
     print(f"{len(frame):,} activities written to {path}")
 
 
@@ -164,6 +198,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"b24frames {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
+    _add_read(commands)
+    _add_demo(commands)
+    _add_cache(commands)
+    return parser
+
+
+def _add_read(commands: Any) -> None:
+    """Add the command `read`."""
     read = commands.add_parser("read", help="read activities, and print or write them")
     read.set_defaults(run=_read)
     read.add_argument("ids", type=_ids, help="such as 1-200,999")
@@ -188,14 +230,37 @@ def _parser() -> argparse.ArgumentParser:
     read.add_argument("--via", choices=get_args(Via), default="get")
     read.add_argument("--quiet", action="store_true", help="no progress bar")
 
+
+def _add_demo(commands: Any) -> None:
+    """Add the command `demo`."""
     demo = commands.add_parser("demo", help="read from a practice portal twice, and show how fast")
     demo.set_defaults(run=_demo)
     demo.add_argument("--activities", type=_count, metavar="N", default=2000)
-    return parser
+
+
+def _add_cache(commands: Any) -> None:
+    """Add the command `cache`, with commands of its own."""
+    text = "what is kept on this machine: how much, and forget it"
+    actions = commands.add_parser("cache", help=text).add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    info = actions.add_parser("info", help="how many entries there are, from when, and of whom")
+    info.set_defaults(run=_cache_info)
+    clear = actions.add_parser("clear", help="forget all entries, or those of some ids")
+    clear.set_defaults(run=_cache_clear)
+    clear.add_argument("--ids", type=_ids, metavar="IDS", help="such as 1-200,999")
+    prune = actions.add_parser("prune", help="forget old entries, or too many")
+    prune.set_defaults(run=_cache_prune)
+    prune.add_argument("--older-than", metavar="AGE", help="such as 30d")
+    prune.add_argument(
+        "--max-size", type=_count, metavar="BYTES", help="keep what was read last, up to this size"
+    )
+    for action in (info, clear, prune):
+        action.add_argument("--cache", metavar="PATH", help="folder or file of the cache")
 
 
 def _count(text: str) -> int:
-    """Read the option --activities."""
+    """Read an option that is a number."""
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
     return int(text)

@@ -75,6 +75,8 @@ class Reading:
         How many distinct ids were asked for, were in the cache, and came from the portal.
     http_requests : int
         How many HTTP requests were sent.
+    cache_age : float
+        How long ago the portal was asked for the oldest record from the cache [s].
     missing : dict of int to str
         The ids without a record, in the order asked for, each with its reason.
     stale : list of int
@@ -87,6 +89,7 @@ class Reading:
     from_cache: int = 0
     fetched: int = 0
     http_requests: int = 0
+    cache_age: float = 0.0
     missing: dict[int, str] = field(default_factory=dict)
     stale: list[int] = field(default_factory=list)
     read_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
@@ -139,7 +142,8 @@ def fetch_records(
         The method that brings the rest: ``crm.activity.get``, 50 ids a request, or
         ``crm.activity.list``, 2 500 ids a request; what the list leaves out is got.
     on_progress : callable
-        Told how many more ids are settled.
+        Told how many more ids are settled; 0 now and then while answers are awaited. What it
+        raises ends the read.
     on_message : callable
         Told in words, by any thread, why the portal is not asked for a while, and the like.
 
@@ -156,7 +160,7 @@ def fetch_records(
     entries = _Entries(cache, portal)
     rest = _take_cached(ids, entries, freshness, records, reading, on_progress)
     requests: SimpleQueue[None] = SimpleQueue()
-    watch = Watch(lambda: requests.put(None), on_message)
+    watch = Watch(lambda: requests.put(None), on_message, lambda: on_progress(0))
     if via == "get" and len(rest) >= _MANY:
         by_get, by_list = -(-len(rest) // MAX_COMMANDS), -(-len(rest) // (PAGE * MAX_COMMANDS))
         on_message(f'via="list" would take {by_list} requests in place of {by_get:,}')
@@ -182,7 +186,7 @@ class _Entries:
     """The cache as seen from one read: when it fails, the read goes on without it."""
 
     def __init__(self, cache: ActivityCache | None, portal: Portal) -> None:
-        self._cache = cache
+        self._cache = self._given = cache
         self._portal = portal
         self._error: CacheError | None = None
 
@@ -206,9 +210,12 @@ class _Entries:
                 self._cache, self._error = None, error
 
     def warn(self) -> None:
-        """Tell the caller when the cache has failed."""
+        """Tell the caller when the cache was damaged or has failed."""
+        notices = self._given.take_notices() if self._given is not None else []
         if self._error is not None:
-            warn_caller(f"{self._error}; this read goes on without it", CacheWarning)
+            notices.append(f"{self._error}; this read goes on without it")
+        if notices:
+            warn_caller("; ".join(notices), CacheWarning)
 
 
 def _take_cached(
@@ -226,6 +233,7 @@ def _take_cached(
         hits = entries.read(block, freshness.max_age)
         records.update(hits.records)
         reading.from_cache += len(hits.records)
+        reading.cache_age = max(reading.cache_age, hits.age)
         reading.missing |= hits.missing
         misses = [i for i in block if i not in hits.records and i not in hits.missing]
         if freshness.only_if_cached:
@@ -263,6 +271,7 @@ def _take_stale(
         raise error
     records.update(hits.records)
     reading.from_cache += len(hits.records)
+    reading.cache_age = max(reading.cache_age, hits.age)
     reading.missing |= hits.missing
     reading.stale = [i for i in ids if i in hits.records]
     warn_caller(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
+import sqlite3
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -103,18 +107,14 @@ def test_write__replaces(cache: ActivityCache) -> None:
 
 def test_write__all_or_nothing(cache: ActivityCache) -> None:
     """A write that fails half way keeps nothing, says so, and does not block the next."""
-    with pytest.raises(CacheError, match="cannot be used"):
-        cache.write(ACME, {1: b"fine", 2: Unwritable(b"bad")}, {})
-    assert cache.read(ACME, [1, 2], None).records == {}
     cache.write(ACME, {1: b"fine"}, {})
-    assert cache.read(ACME, [1], None).records == {1: b"fine"}
-
-
-class Unwritable(bytes):
-    """Bytes that become something SQLite cannot store."""
-
-    def __radd__(self, other: object) -> Any:
-        return object()
+    longest = sqlite3.SQLITE_LIMIT_LENGTH
+    cache._store._file.use(lambda connection: connection.setlimit(longest, 1000))  # type: ignore[attr-defined]
+    with pytest.raises(CacheError, match="too big"):
+        cache.write(ACME, {1: b"changed", 2: bytes(2000)}, {})
+    assert cache.read(ACME, [1, 2], None).records == {1: b"fine"}
+    cache.write(ACME, {1: b"changed"}, {})
+    assert cache.read(ACME, [1], None).records == {1: b"changed"}
 
 
 def test_cache__made_by_the_first_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,14 +189,166 @@ def test_cache__threads(cache: ActivityCache) -> None:
     assert cache.read(ACME, range(1, 201), None).records == {i: b"%d" % i for i in range(1, 201)}
 
 
-def test_cache__no_database(tmp_path: Path) -> None:
-    """A file that is no database is left as it is, with an error that names it."""
-    file = tmp_path / "notes.sqlite"
-    file.write_bytes(b"not a database, but long enough to be looked at" * 50)
-    content = file.read_bytes()
-    with pytest.raises(CacheError, match=r"notes\.sqlite"):
-        ActivityCache(file).read(ACME, [1], None)
-    assert file.read_bytes() == content
+def test_cache__deleted_while_open(cache: ActivityCache) -> None:
+    """When someone deletes the file, the cache is empty, and the next write makes a new one."""
+    cache.write(ACME, {1: b"r"}, {})
+    for file in cache.path.parent.iterdir():
+        file.unlink()
+    assert cache.read(ACME, [1], None).records == {}
+    cache.write(ACME, {2: b"r"}, {})
+    assert set(cache.read(ACME, [1, 2], None).records) == {2}
+
+
+def test_cache__hostile_names(cache: ActivityCache, tmp_path: Path) -> None:
+    """No address reaches another's entries, whatever characters are in it."""
+    names = ["a'b", 'a"b', "a;DROP TABLE activities", "a/../b", "a~1~crm.activity.get~5", "a%27b"]
+    names += ["a:1", "a_1", "a\\b", "ü", "a*", "a?", ""]
+    users = [User(f"https://{name}", 1) for name in names]
+    for number, user in enumerate(users):
+        cache.write(user, {1: b"%d" % number}, {})
+    for number, user in enumerate(users):
+        assert cache.read(user, [1], None).records == {1: b"%d" % number}
+    assert cache.info()["portals"] == {f"{name} 1": 1 for name in names if name}
+
+
+def test_cache__pickled(cache: ActivityCache) -> None:
+    """A pickled cache is its path and its bound, also while the file is open."""
+    cache.write(ACME, {1: b"r"}, {})
+    with closing(pickle.loads(pickle.dumps(cache))) as again:
+        assert again.path == cache.path
+        assert again.read(ACME, [1], None).records == {1: b"r"}
+    assert b"r 1" not in pickle.dumps(cache)
+
+
+def test_cache__html(tmp_path: Path) -> None:
+    """The notebook shows a table; what is in it cannot be markup."""
+    with closing(ActivityCache(tmp_path / "<b>.sqlite")) as cache:
+        cache.write(User("https://<script>", 1), dict.fromkeys(range(1500), b"r"), {})
+        html = cache._repr_html_()
+    assert "<th>entries</th><td>1,500</td>" in html
+    assert "&lt;b&gt;.sqlite" in html
+    assert "entries of &lt;script&gt; 1" in html
+    assert "<b>" not in html
+    assert "<script>" not in html
+
+
+def test_cache__html_of_a_place_that_cannot_be_used(tmp_path: Path) -> None:
+    """A repr does not raise."""
+    (tmp_path / "file").write_text("")
+    html = ActivityCache(tmp_path / "file" / "cache")._repr_html_()
+    assert html.startswith("<p>the cache ")
+    assert "cannot be used" in html
+
+
+# --- the bound on the size -----------------------------------------------------------------------
+
+BOUND = 400_000
+
+
+@pytest.fixture
+def bounded(tmp_path: Path) -> Iterator[ActivityCache]:
+    """Make a cache that holds about 350 entries of 1 kB."""
+    with closing(ActivityCache(tmp_path, max_size=BOUND)) as cache:
+        yield cache
+
+
+def fill(cache: ActivityCache, ids: range, now: float) -> None:
+    """Write entries of 1 kB in batches of 50."""
+    for start in range(ids.start, ids.stop, 50):
+        batch = range(start, min(start + 50, ids.stop))
+        cache.write(ACME, {i: b"%d" % i * 250 for i in batch}, {}, now=now)
+
+
+def test_max_size__evicts_what_was_read_longest_ago(bounded: ActivityCache) -> None:
+    """What was written or read of late stays; what was not goes first."""
+    hour, now = 3600.0, 1_800_000_000.0
+    fill(bounded, range(100, 400), now)
+    assert len(bounded.read(ACME, range(100, 120), None, now=now + 2 * hour).records) == 20
+    fill(bounded, range(400, 650), now + 3 * hour)
+    kept = set(bounded.read(ACME, range(100, 650), None, now=now + 3 * hour).records)
+    assert kept >= {*range(100, 120), *range(400, 650)}
+    assert not kept >= set(range(120, 400))
+
+
+def test_max_size__holds(bounded: ActivityCache) -> None:
+    """However much is written, the file stays near the bound, and the last batch is in it."""
+    for start in range(1000, 5000, 400):
+        fill(bounded, range(start, start + 400), 1_800_000_000.0 + start)
+        assert bounded.path.stat().st_size < 1.3 * BOUND
+    assert len(bounded.read(ACME, range(4950, 5000), None).records) == 0
+    latest = bounded.read(ACME, range(4950, 5000), None, now=1_800_010_000.0).records
+    assert len(latest) == 50
+    bounded.close()
+    assert bounded.info()["size"] < 1.3 * BOUND
+
+
+def test_max_size__smaller_than_one_batch(tmp_path: Path) -> None:
+    """A bound that nothing fits into keeps nothing, and does no harm."""
+    with closing(ActivityCache(tmp_path, max_size=1)) as cache:
+        cache.write(ACME, {1: b"r"}, {})
+        assert cache.read(ACME, [1], None).records == {}
+
+
+def test_max_size__none(tmp_path: Path) -> None:
+    """Without a bound all is kept."""
+    with closing(ActivityCache(tmp_path, max_size=None)) as cache:
+        fill(cache, range(1, 1001), 1_800_000_000.0)
+        assert cache.info()["entries"] == 1000
+
+
+@pytest.mark.parametrize("max_size", [0, -1, 1.5, "1GB", True])
+def test_max_size__refused(max_size: Any, cache: ActivityCache) -> None:
+    """Only a number of bytes is a bound."""
+    with pytest.raises(ValueError, match="max_size="):
+        ActivityCache(max_size=max_size)
+    with pytest.raises(ValueError, match="max_size="):
+        cache.prune(max_size=max_size)
+
+
+def test_read__notes_once_an_hour(bounded: ActivityCache) -> None:
+    """Reading writes nothing, but for the first time in an hour."""
+    now = 1_800_000_000.0
+    bounded.write(ACME, {1: b"r"}, {}, now=now)
+    with closing(sqlite3.connect(bounded.path)) as other:
+
+        def version() -> int:
+            return int(other.execute("PRAGMA data_version").fetchone()[0])
+
+        before = version()
+        bounded.read(ACME, [1], None, now=now + 1)
+        assert version() == before
+        bounded.read(ACME, [1], None, now=now + 3600)
+        noted = version()
+        assert noted != before
+        bounded.read(ACME, [1], None, now=now + 3601)
+        assert version() == noted
+
+
+def test_read__query_by_key(cache: ActivityCache) -> None:
+    """Entries are found by the index, so the time does not depend on how many there are."""
+    cache.write(ACME, {1: b"r"}, {})
+    query = "EXPLAIN QUERY PLAN SELECT key, value, read_hour FROM activities WHERE key IN (?, ?)"
+    with closing(sqlite3.connect(cache.path)) as other:
+        ((*_, plan),) = other.execute(query, ("a", "b")).fetchall()
+    assert plan.startswith("SEARCH activities USING INDEX")
+
+
+def test_prune__by_size(cache: ActivityCache) -> None:
+    """The file shrinks to what was asked for, and tells how many entries went."""
+    fill(cache, range(1, 1001), time.time())
+    assert cache.info()["size"] > BOUND
+    forgotten = cache.prune(max_size=BOUND)
+    info = cache.info()
+    assert info["size"] <= BOUND
+    assert info["entries"] == 1000 - forgotten > 200
+    assert cache.prune(max_size=BOUND) == 0
+
+
+def test_clear__leaves_no_bytes(cache: ActivityCache) -> None:
+    """What was cleared is in no file any more."""
+    cache.write(ACME, dict.fromkeys(range(100), b"personal data" * 100), {})
+    assert cache.clear() == 100
+    assert all(b"personal" not in file.read_bytes() for file in cache.path.parent.iterdir())
 
 
 @pytest.mark.parametrize(

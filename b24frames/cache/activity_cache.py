@@ -1,0 +1,345 @@
+"""The cache of activities: whose entries, how old, how many."""
+
+from __future__ import annotations
+
+import html
+import math
+import os
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from requests_cache.backends.base import BaseCache
+
+from b24frames.ages import parse_age
+from b24frames.cache.entries import Hits, PortalUser, encode, parse_key, prefix_of, stamp_of
+from b24frames.cache.sqlite_file import set_aside
+from b24frames.cache.sqlite_store import SQLiteStore
+from b24frames.cache.stores import BackendStore, Store
+from b24frames.errors import CacheError, CacheWarning, warn_caller
+from b24frames.ids import parse_ids
+from b24frames.places import cache_file
+
+MISSING_AGE = 600.0  # [s] an id may come into being: its absence is believed for a short time
+MAX_SIZE = 1_000_000_000  # [bytes]
+
+
+class ActivityCache:
+    """Activities kept on this machine in one SQLite file, or in a backend of requests-cache.
+
+    Parameters
+    ----------
+    path : path-like, optional
+        A folder, or a file with the suffix ``.sqlite``, ``.sqlite3`` or ``.db``. By default the
+        environment variable ``B24FRAMES_CACHE``, or else the user's cache folder.
+    max_size : int or None, default 1 000 000 000
+        About how large the file may grow [bytes]; then the entries that were not read for the
+        longest time, to the hour, make room. None: no bound.
+    backend : requests_cache.BaseCache, optional
+        Where entries are kept in place of a file, such as ``requests_cache.RedisCache()``; it is
+        for b24frames alone then. Its own limits hold, not `max_size`.
+
+    Attributes
+    ----------
+    path : pathlib.Path or None
+        The file. It and its folder are made by the first write, readable for the user alone.
+
+    Warns
+    -----
+    CacheWarning
+        The file was damaged. It is set aside under another name, never deleted; a fresh file is
+        used, with what was intact.
+
+    Notes
+    -----
+    Entries belong to a portal's address and a user id: two users of one portal never see each
+    other's. No webhook secret or token is stored. Threads and processes may share a file. A pickled
+    cache is its path.
+
+    Examples
+    --------
+    >>> cache = ActivityCache(folder)
+    >>> cache.info()["entries"]
+    0
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        max_size: int | None = MAX_SIZE,
+        backend: BaseCache | None = None,
+    ) -> None:
+        self._max_size = _check_max_size(max_size)
+        self.path: Path | None = None
+        self._store: Store
+        if backend is None:
+            self.path = cache_file(path)
+            self._store = SQLiteStore(self.path, max_size)
+        elif path is not None or max_size != MAX_SIZE:
+            raise ValueError("a backend has a place and limits of its own: no path, no max_size")
+        elif isinstance(backend, BaseCache):
+            self._store = BackendStore(backend)
+        else:
+            kind = type(backend).__name__
+            raise TypeError(f"backend is a {kind}; a requests_cache.BaseCache is needed")
+
+    def __repr__(self) -> str:
+        place = repr(str(self.path)) if self.path else f"backend={self._store!r}"
+        return f"{type(self).__name__}({place})"
+
+    def _repr_html_(self) -> str:
+        """Show what is kept, as a table."""
+        try:
+            facts = self.info()
+        except CacheError as error:
+            return f"<p>{html.escape(str(error))}</p>"
+        users = facts.pop("portals")
+        facts |= {f"entries of {user}": entries for user, entries in users.items()}
+        rows = (
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(_readable(value))}</td></tr>"
+            for name, value in facts.items()
+        )
+        return f"<table>{''.join(rows)}</table>"
+
+    def __getstate__(self) -> tuple[Path, int | None]:
+        """Pickle the path: what is open stays where it is."""
+        if self.path is None:
+            raise TypeError(f"{self!r} cannot be pickled: its backend may hold a connection")
+        return self.path, self._max_size
+
+    def __setstate__(self, state: tuple[Path, int | None]) -> None:
+        self.__init__(state[0], max_size=state[1])  # type: ignore[misc]  # as a new one
+
+    def read(
+        self,
+        portal: PortalUser,
+        ids: Iterable[int],
+        max_age: float | None,
+        missing_age: float | None = MISSING_AGE,
+        now: float | None = None,
+    ) -> Hits:
+        """Return what is known of the ids.
+
+        Parameters
+        ----------
+        portal : Portal
+            Whose entries.
+        ids : iterable of int
+            The activities.
+        max_age : float or None
+            The age to which a record is accepted [s]; None: any age. An entry of the future (the
+            clock was moved) is too old.
+        missing_age : float or None
+            The same for what is known of missing ones, if it is less; None: any age.
+        now : float, optional
+            The time to count from, as Unix time [s].
+
+        Returns
+        -------
+        Hits
+            Records, reasons for missing ones, and ids whose entries are too old.
+
+        Raises
+        ------
+        CacheError
+            The cache cannot be read.
+        """
+        hits = Hits()
+        now = time.time() if now is None else now
+        record_limit = math.inf if max_age is None else max_age
+        missing_limit = min(record_limit, math.inf if missing_age is None else missing_age)
+        prefix = prefix_of(portal)
+        keys = {f"{prefix}{i}": i for i in ids}
+        oldest = now * 1000
+        for key, (is_record, stamp, text) in self._store.read(list(keys), now).items():
+            fresh = 0 <= now - stamp / 1000 < (record_limit if is_record else missing_limit)
+            if fresh and is_record:
+                hits.records[keys[key]] = text
+                oldest = min(oldest, stamp)
+            elif fresh:
+                hits.missing[keys[key]] = text.decode()
+            elif is_record:
+                hits.too_old.append(keys[key])
+        hits.age = now - oldest / 1000
+        return hits
+
+    def write(
+        self,
+        portal: PortalUser,
+        records: Mapping[int, bytes],
+        missing: Mapping[int, str],
+        now: float | None = None,
+    ) -> None:
+        """Keep records and reasons for missing ones, in one transaction.
+
+        Parameters
+        ----------
+        portal : Portal
+            Whose entries.
+        records : mapping of int to bytes
+            The text of each record.
+        missing : mapping of int to str
+            The reason why there is no record.
+        now : float, optional
+            When the portal was asked, as Unix time [s].
+
+        Raises
+        ------
+        CacheError
+            The cache cannot be written; nothing was kept.
+        """
+        now = time.time() if now is None else now
+        prefix, stamp = prefix_of(portal), int(now * 1000)
+        texts = [(f"{prefix}{i}", True, record) for i, record in records.items()]
+        texts += [
+            (f"{prefix}{i}", False, reason.encode("utf-8", "backslashreplace"))
+            for i, reason in missing.items()
+        ]
+        rows = [(key, encode(key, is_record, stamp, text)) for key, is_record, text in texts]
+        self._store.write(rows, now)
+
+    def info(self) -> dict[str, Any]:
+        """Return how much is kept, from when, and of whom.
+
+        Returns
+        -------
+        dict
+            ``path``, ``entries``, ``size`` [bytes], ``oldest`` and ``newest`` (ISO 8601, UTC, or
+            None), ``portals``: entries by ``"host user"``, ``set_aside``: damaged files.
+
+        Examples
+        --------
+        >>> ActivityCache(folder).info()["portals"]
+        {}
+        """
+        portals: dict[str, int] = {}
+        stamps: list[int] = []
+        for key, head in self._store.heads():
+            if (owner := parse_key(key)) and (stamp := stamp_of(head)):
+                name = f"{owner[0]} {owner[1]}"
+                portals[name] = portals.get(name, 0) + 1
+                stamps.append(stamp)
+        facts = {
+            "path": str(self.path or self._store),
+            "entries": sum(portals.values()),
+            "size": self._store.size(),
+            "oldest": _iso(min(stamps)) if stamps else None,
+            "newest": _iso(max(stamps)) if stamps else None,
+            "portals": dict(sorted(portals.items())),
+            "set_aside": [str(file) for file in set_aside(self.path)] if self.path else [],
+        }
+        self._warn()
+        return facts
+
+    def clear(self, ids: object = None, portal: PortalUser | None = None) -> int:
+        """Forget entries: all, or those of some ids, of a portal and user, or of both.
+
+        Parameters
+        ----------
+        ids : int, str, or iterable of them, optional
+            As of `b24frames.read_activities`; by default all.
+        portal : Portal, optional
+            Whose entries; by default those of all portals and users.
+
+        Returns
+        -------
+        int
+            How many entries were forgotten.
+
+        Examples
+        --------
+        >>> ActivityCache(folder).clear(ids=[1, 2])
+        0
+        """
+        if portal is not None and not hasattr(portal, "address"):
+            raise TypeError(f"portal is a {type(portal).__name__}; a Portal is needed")
+        if ids is None and portal is None:
+            return self._forget(None)
+        wanted = None if ids is None else set(parse_ids(ids))
+        prefix = "" if portal is None else prefix_of(portal)
+        return self._forget(
+            key
+            for key, _ in self._store.heads()
+            if key.startswith(prefix)
+            and (wanted is None or ((owner := parse_key(key)) and owner[2] in wanted))
+        )
+
+    def prune(self, older_than: Any = None, *, max_size: int | None = None) -> int:
+        """Forget entries that are older than a time span, or the least recently read.
+
+        Parameters
+        ----------
+        older_than : str, timedelta or the like, optional
+            A time span, such as ``"30d"``.
+        max_size : int, optional
+            Forget what was not read for the longest time, until the rest takes no more [bytes].
+
+        Returns
+        -------
+        int
+            How many entries were forgotten.
+
+        Raises
+        ------
+        ValueError
+            Neither is given, or one is not what it should be.
+
+        Examples
+        --------
+        >>> ActivityCache(folder).prune(older_than="30d")
+        0
+        """
+        age = parse_age(older_than, "older_than")
+        if age is None and max_size is None:
+            raise ValueError("older_than=None is not a time span; write for example '30d'")
+        forgotten = 0
+        if age is not None:
+            limit = (time.time() - age) * 1000
+            old = (key for key, head in self._store.heads() if stamp_of(head) < limit)
+            forgotten = self._forget(old)
+        if (bound := _check_max_size(max_size)) is not None:
+            forgotten += self._store.shrink(bound)
+            self._warn()
+        return forgotten
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        self._store.close()
+
+    def take_notices(self) -> list[str]:
+        """Return what the user has not been told yet about damages that were found."""
+        notices = self._store.notices
+        return [notices.pop(0) for _ in range(len(notices))]
+
+    def _forget(self, keys: Iterable[str] | None) -> int:
+        """Delete entries, or all; return how many there were."""
+        forgotten = self._store.delete(None if keys is None else list(keys))
+        self._warn()
+        return forgotten
+
+    def _warn(self) -> None:
+        """Tell the user about damages."""
+        if notices := self.take_notices():
+            warn_caller("; ".join(notices), CacheWarning)
+
+
+def _check_max_size(max_size: Any) -> int | None:
+    """Return a number of bytes; None: no bound."""
+    if max_size is None or (type(max_size) is int and max_size > 0):
+        return max_size
+    raise ValueError(f"max_size={max_size!r} is no number of bytes; accepted are ints and None")
+
+
+def _readable(value: object) -> str:
+    """Return a fact for people: numbers in groups of three, lists in lines."""
+    if isinstance(value, list):
+        return ", ".join(value) or "none"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _iso(milliseconds: int) -> str:
+    """Return Unix milliseconds as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
