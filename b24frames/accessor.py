@@ -2,212 +2,294 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Unpack
+from collections.abc import Iterable
+from datetime import datetime, tzinfo
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from b24frames.credentials import hiding_arguments
-from b24frames.errors import name_some
-from b24frames.ids import parse_column
+from b24frames import analysis, nested
+from b24frames.reading import FrameReading, IdsAccessor
 
 if TYPE_CHECKING:
-    from b24frames.activities import ReadOptions
-    from b24frames.portal import Portal
+    from matplotlib.axes import Axes
 
-_MOST_IDS = 20
-
-
-class Report:
-    """What a read did, and could not do: text, and a table in notebooks.
-
-    Parameters
-    ----------
-    facts : mapping
-        ``df.attrs["b24"]``.
-    """
-
-    def __init__(self, facts: Mapping[str, Any]) -> None:
-        self._facts = facts
-
-    def _rows(self) -> list[tuple[str, str]]:
-        """Return captions and texts, one row each."""
-        facts = self._facts
-        rows = [
-            ("portal", f"{facts['portal']}, user {facts['user_id']}"),
-            ("read at", str(facts["read_at"])),
-            ("requested", f"{facts['requested']:,}"),
-            ("from cache", f"{facts['from_cache']:,}"),
-            ("fetched", f"{facts['fetched']:,} in {facts['http_requests']:,} HTTP requests"),
-            ("stale", f"{len(facts['stale']):,}"),
-            ("missing", f"{len(facts['missing']):,}"),
-        ]
-        rows += [
-            ("", f"{reason}: {name_some(ids, _MOST_IDS)}")
-            for reason, ids in facts["missing_reasons"].items()
-        ]
-        return rows
-
-    def __repr__(self) -> str:
-        rows = self._rows()
-        width = max(len(caption) for caption, _ in rows)
-        return "\n".join(f"{caption:<{width}}  {text}" for caption, text in rows)
-
-    def _repr_html_(self) -> str:
-        cells = "".join(
-            f"<tr><th>{html.escape(caption)}</th><td>{html.escape(text)}</td></tr>"
-            for caption, text in self._rows()
-        )
-        return f"<table>{cells}</table>"
+    from b24frames.frame import Backend, OnBadValue
 
 
-class FrameAccessor:
+class FrameAccessor(FrameReading):
     """``df.b24``: what b24frames adds to a DataFrame.
 
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        Any frame; a method that needs more says so with an `AttributeError`.
+    A method that needs columns which the frame has not got says so with an `AttributeError`.
     """
 
-    def __init__(self, frame: pd.DataFrame) -> None:
-        self._frame = frame
-
-    @property
-    def report(self) -> Report:
-        """What the read of this frame did, and why ids are missing.
-
-        Examples
-        --------
-        >>> read_activities([1, 2], portal).b24.report
-        portal      http://127.0.0.1:..., user 1
-        read at     ...
-        requested   2
-        ...
-        """
-        facts = self._frame.attrs.get("b24")
-        if facts is None:
-            raise AttributeError(
-                "this frame has no report: it is no result of read_activities, "
-                "or an operation has dropped df.attrs['b24']"
-            )
-        return Report(facts)
-
-    @hiding_arguments
-    def read_activities(
-        self, column: str, portal: Portal | str | None = None, **options: Unpack[ReadOptions]
+    def typed(
+        self,
+        *,
+        dtype_backend: Backend = "numpy_nullable",
+        tz: str | tzinfo = "UTC",
+        on_bad_value: OnBadValue = "warn",
+        from_spreadsheet: bool = False,
     ) -> pd.DataFrame:
-        """Read the activities that a column names; a frame with the index of this one.
-
-        Examples
-        --------
-        >>> deals = pd.DataFrame({"ACTIVITY_ID": [1, 2]}, index=["a", "b"])
-        >>> deals.b24.read_activities("ACTIVITY_ID", portal)["ID"]
-        a    1
-        b    2
-        Name: ID, dtype: Int64
-        """
-        from b24frames.options import as_portal
-
-        if column not in self._frame.columns:
-            raise AttributeError(f"this frame has no column {column!r} of activity ids")
-        portal = as_portal(portal)
-        return _read_aligned(self._frame[column], portal, options)
-
-    @hiding_arguments
-    def refresh(
-        self, portal: Portal | str | None = None, **options: Unpack[ReadOptions]
-    ) -> pd.DataFrame:
-        """Read the same ids again, from the portal and not from the cache.
-
-        Examples
-        --------
-        >>> df = read_activities([1, 2], portal)
-        >>> df.b24.refresh(portal).attrs["b24"]["from_cache"]
-        0
-        """
-        from b24frames.activities import read_activities
-        from b24frames.options import as_portal
-
-        if "ID" in self._frame.columns:
-            ids = self._frame["ID"]
-        elif self._frame.index.name == "ID":
-            ids = self._frame.index.to_series()
-        else:
-            raise AttributeError("this frame has no column or index ID of activity ids")
-        options.setdefault("max_age", 0)
-        portal = as_portal(portal)
-        return read_activities(ids.dropna(), portal, **options)
-
-
-class IdsAccessor:
-    """``s.b24`` and ``index.b24``: what b24frames adds to a Series or Index of activity ids.
-
-    Parameters
-    ----------
-    ids : pandas.Series or pandas.Index
-        Activity ids; NA is allowed.
-    """
-
-    def __init__(self, ids: pd.Series | pd.Index) -> None:
-        self._ids = ids
-
-    @hiding_arguments
-    def read_activities(
-        self, portal: Portal | str | None = None, **options: Unpack[ReadOptions]
-    ) -> pd.DataFrame:
-        """Read the activities that these ids name, one row for each id.
+        """Give the fields of this frame the dtypes that `read_activities` gives them.
 
         Parameters
         ----------
-        portal : Portal or str, optional
-            As of `b24frames.read_activities`.
-        **options
-            The keywords of `b24frames.read_activities`.
+        dtype_backend : {"numpy_nullable", "pyarrow"}, default "numpy_nullable"
+            The family of dtypes; ``"pyarrow"`` needs the extra ``arrow``.
+        tz : str or tzinfo, default "UTC"
+            The zone of every datetime column; instants never change.
+        on_bad_value : {"warn", "raise"}, default "warn"
+            What to do about a value that cannot be understood: NA and a warning, or an error.
+        from_spreadsheet : bool, default False
+            Take back the apostrophes that the command line puts in front of formulas.
 
         Returns
         -------
         pandas.DataFrame
-            Aligned with the Series: the same index (an Index is aligned with itself), duplicates
-            kept, NA where the id is NA or has no record. Distinct ids are read once.
+            The same rows, columns and index; a column or index ``ID`` is typed where it is.
+            Columns that are no fields of an activity stay as they are.
+
+        Raises
+        ------
+        AttributeError
+            The frame has no field of an activity.
+        BadValueError
+            A value cannot be understood, and ``on_bad_value="raise"``.
+
+        Warns
+        -----
+        BadValueWarning
+            Values that cannot be understood became NA.
 
         Examples
         --------
-        >>> pd.Series([2, None, 2], index=["a", "b", "c"]).b24.read_activities(portal)["ID"]
-        a       2
-        b    <NA>
-        c       2
-        Name: ID, dtype: Int64
+        >>> raw = pd.DataFrame([{"ID": "7", "COMPLETED": "Y", "DEADLINE": ""}])
+        >>> raw.b24.typed(tz="Asia/Almaty").dtypes
+        ID                           Int64
+        COMPLETED                  boolean
+        DEADLINE     datetime64[us, Asia/Almaty]
+        dtype: object
         """
-        from b24frames.options import as_portal
+        from b24frames import interchange, options
+        from b24frames.frame import Layout, OnBadValue
 
-        ids = self._ids
-        series = ids.to_series() if isinstance(ids, pd.Index) else ids
-        portal = as_portal(portal)
-        return _read_aligned(series, portal, options)
+        layout = Layout(
+            dtype_backend=options.check_backend(dtype_backend),
+            tz=options.check_tz(tz),
+            on_bad_value=options.check_choice("on_bad_value", on_bad_value, OnBadValue),
+        )
+        return interchange.typed(self._frame, layout, from_spreadsheet=from_spreadsheet)
 
+    def labels(self, columns: Iterable[str] | None = None) -> pd.DataFrame:
+        """Return the enumerations as ordered categoricals with readable names.
 
-def _read_aligned(ids: pd.Series, portal: Portal, options: ReadOptions) -> pd.DataFrame:
-    """Read the distinct ids once, and give each position its row."""
-    from b24frames.activities import read_activities
+        Parameters
+        ----------
+        columns : iterable of str, optional
+            Which ones; by default all that hold numbers. PROVIDER_ID is one too.
 
-    for name in ("index_col", "chunksize"):
-        if name in options:
-            raise TypeError(f"{name} is not accepted here: the frame has the index of the ids")
-    wanted = parse_column(None if na else value for value, na in zip(ids, ids.isna(), strict=True))
-    distinct = [i for i in dict.fromkeys(wanted) if i is not None]
-    frame = read_activities(distinct, portal, **options)
-    rows = {i: row for row, i in enumerate(frame.index)}
-    if options.get("columns") is None:
-        frame = frame.reset_index()
-    aligned = frame.set_axis(range(len(frame))).reindex([rows.get(i, -1) for i in wanted])
-    return aligned.set_axis(ids.index)
+        Returns
+        -------
+        pandas.DataFrame
+            These columns only. Categories are in the order of their codes; a code without a
+            label keeps its number, as text. NA stays NA.
+
+        Examples
+        --------
+        >>> df = read_activities([1, 2, 3], portal)
+        >>> df.b24.labels()["TYPE_ID"].tolist()
+        ['meeting', 'call', 'user action']
+        """
+        return analysis.labels(self._frame, columns)
+
+    @property
+    def duration(self) -> pd.Series:
+        """END_TIME - START_TIME, NA where one of them is.
+
+        Examples
+        --------
+        >>> read_activities([2], portal).b24.duration.iloc[0]
+        Timedelta('0 days ...')
+        """
+        return analysis.duration(self._frame)
+
+    @property
+    def talk_time(self) -> pd.Series:
+        """How long the calls that telephony made lasted; NA for all other activities.
+
+        Examples
+        --------
+        >>> read_activities([1], portal).b24.talk_time.iloc[0]
+        NaT
+        """
+        return analysis.talk_time(self._frame)
+
+    def is_overdue(self, at: str | datetime | None = None) -> pd.Series:
+        """Tell which activities are past their deadline and not completed.
+
+        Parameters
+        ----------
+        at : str or datetime, optional
+            The moment, with a time zone; by default now.
+
+        Returns
+        -------
+        pandas.Series
+            What has no deadline is not overdue. NA where it is not known whether the activity
+            is completed, unless its deadline is still to come.
+
+        Examples
+        --------
+        >>> df = read_activities([1, 2], portal)
+        >>> df.b24.is_overdue("2000-01-01T00:00:00+00:00").tolist()
+        [False, False]
+        """
+        return analysis.is_overdue(self._frame, at)
+
+    @property
+    def is_missed_call(self) -> pd.Series:
+        """Which activities are missed calls: RESULT_STREAM 4, or SETTINGS.MISSED_CALL true.
+
+        Examples
+        --------
+        >>> read_activities([1], portal).b24.is_missed_call.tolist()
+        [False]
+        """
+        return analysis.is_missed_call(self._frame)
+
+    @property
+    def provider_name(self) -> pd.Series:
+        """Readable names in place of PROVIDER_ID; one that is not known keeps its id.
+
+        Examples
+        --------
+        >>> pd.DataFrame({"PROVIDER_ID": ["CRM_SMS", "NEW"]}).b24.provider_name.tolist()
+        ['SMS', 'NEW']
+        """
+        return analysis.provider_name(self._frame)
+
+    def expand(self, column: str) -> pd.DataFrame:
+        """Return the parts of a nested column as columns, such as SETTINGS.DURATION.
+
+        Parameters
+        ----------
+        column : str
+            A column of objects or lists, or of JSON text of such. The keys of a list are its
+            positions, from 0.
+
+        Returns
+        -------
+        pandas.DataFrame
+            These columns only, in the order in which keys first appear.
+
+        Examples
+        --------
+        >>> pd.DataFrame({"SETTINGS": [{"SIM": "1"}, {}]}).b24.expand("SETTINGS")
+          SETTINGS.SIM
+        0            1
+        1         <NA>
+        """
+        return nested.expand(self._frame, column)
+
+    def plot(
+        self,
+        kind: str = "timeline",
+        *,
+        ax: Axes | None = None,
+        at: str | datetime | None = None,
+    ) -> Axes:
+        """Draw what people want to see of activities; needs the extra ``plot``.
+
+        Parameters
+        ----------
+        kind : {"timeline", "week", "workload", "talk_time"}, default "timeline"
+            ``"timeline"``: how many were created, by type as PROVIDER_ID tells it. ``"week"``: at
+            which hours of the week they start. ``"workload"``: how many are open, and how many of
+            them overdue, by responsible user. ``"talk_time"``: how long the calls of telephony
+            lasted.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default a new figure.
+        at : str or datetime, optional
+            Of ``"workload"``: overdue at that moment, with a time zone; by default now.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            Times are those of the zone of the frame's columns, which is named. A frame without
+            rows gives an empty picture.
+
+        Raises
+        ------
+        AttributeError
+            The frame lacks a column, or has not been typed.
+        ImportError
+            matplotlib is not installed.
+        ValueError
+            `kind` or `at` is not accepted.
+
+        Examples
+        --------
+        >>> df = read_activities([1, 2, 3], portal, tz="Europe/Berlin")
+        >>> df.b24.plot("week").get_xlabel()  # doctest: +SKIP
+        'hour of START_TIME (Europe/Berlin)'
+        """
+        from b24frames import plots
+
+        return plots.plot(self._frame, kind, ax=ax, at=at)
+
+    def storable(self) -> pd.DataFrame:
+        """Return this frame as any file and any other program can take it; `typed` undoes it.
+
+        Nested values become JSON text, and characters that UTF-8 cannot write visible escapes,
+        with a warning.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The same rows, columns and index.
+
+        Examples
+        --------
+        >>> type(read_activities([2], portal).b24.storable()["SETTINGS"].iloc[0])
+        <class 'str'>
+        """
+        from b24frames import interchange
+
+        return interchange.storable(self._frame)
+
+    def spreadsheet_safe(self) -> pd.DataFrame:
+        """Return this frame as a spreadsheet can take it, without executing what is in it.
+
+        As `storable`, and text that begins like a formula gets an apostrophe in front, which
+        ``typed(from_spreadsheet=True)`` takes back; dates become ISO text.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The same rows, columns and index.
+
+        Examples
+        --------
+        >>> pd.DataFrame({"SUBJECT": ["=1+1"]}).b24.spreadsheet_safe()["SUBJECT"].tolist()
+        ["'=1+1"]
+        """
+        from b24frames import interchange
+
+        return interchange.spreadsheet_safe(self._frame)
 
 
 def register() -> None:
-    """Register ``.b24`` on DataFrame, Series and Index."""
-    if getattr(pd.DataFrame, "b24", None) is not FrameAccessor:  # a reload would warn
-        pd.api.extensions.register_dataframe_accessor("b24")(FrameAccessor)
-        pd.api.extensions.register_series_accessor("b24")(IdsAccessor)
-        pd.api.extensions.register_index_accessor("b24")(IdsAccessor)
+    """Register ``.b24`` on DataFrame, Series and Index; once more after a reload of this module."""
+    accessors = (
+        (pd.DataFrame, FrameAccessor, pd.api.extensions.register_dataframe_accessor),
+        (pd.Series, IdsAccessor, pd.api.extensions.register_series_accessor),
+        (pd.Index, IdsAccessor, pd.api.extensions.register_index_accessor),
+    )
+    for owner, accessor, register_accessor in accessors:
+        present = getattr(owner, "b24", None)
+        if present is accessor:
+            continue
+        if getattr(present, "__module__", None) == __name__:
+            delattr(owner, "b24")  # pandas would warn of what a reload replaces
+        register_accessor("b24")(accessor)

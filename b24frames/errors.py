@@ -1,4 +1,4 @@
-"""Every error and warning of b24frames, and the way from a portal's answer to its error.
+"""Every error and warning of b24frames, and the way from a portal's answer [1]_ to its error.
 
 ::
 
@@ -34,7 +34,9 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -211,7 +213,7 @@ class MethodsDifferWarning(B24Warning):
 
 
 class CacheWarning(B24Warning):
-    """The cache could not be read or written; the read went on without it."""
+    """The cache was damaged, or could not be used; the read went on."""
 
 
 # Codes of the REST API's "Statuses and System Error Codes" that decide alone, whatever the status.
@@ -315,8 +317,24 @@ def short_repr(value: object) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
 
 
+_listener: ContextVar[Callable[[str], object] | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def telling(listener: Callable[[str], object]) -> Iterator[None]:
+    """Hand the warnings of this thread to a listener; `warnings` could catch them only for all."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
 def warn_caller(message: str, category: type[B24Warning]) -> None:
     """Warn at the line that called into b24frames, however deep the call went."""
+    if listener := _listener.get():
+        listener(message)
+        return
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE_DIR):
         level, frame = level + 1, frame.f_back

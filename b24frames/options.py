@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import tzinfo
 from difflib import get_close_matches
 from importlib.util import find_spec
-from typing import Any, get_args
+from typing import Any, Protocol, get_args
 
 import pandas as pd
 
@@ -19,6 +19,16 @@ from b24frames.portal import Portal
 from b24frames.schema import ACTIVITY, CUSTOM_FIELD_PREFIX
 
 WEBHOOK_VARIABLE = "B24_WEBHOOK_URL"
+
+
+class ProgressBar(Protocol):
+    """What is told how far a read is; what it raises ends the read. Bars of tqdm are such."""
+
+    def update(self, n: int, /) -> object:
+        """Take note that n more ids are settled; 0 now and then while answers are awaited."""
+
+    def set_postfix_str(self, text: str, /) -> object:
+        """Take note, in any thread, of why the portal is not asked for a while, and the like."""
 
 
 @hiding_arguments
@@ -106,6 +116,18 @@ def check_cache(
     if cache is False and needed:
         raise ValueError("cache=False leaves only_if_cached and stale_if_error nothing to read")
     return cache
+
+
+def check_progress(progress: bool | ProgressBar | None) -> bool | ProgressBar | None:
+    """Return whether to show a progress bar, or the caller's own."""
+    if progress is None or isinstance(progress, bool):
+        return progress
+    if not all(callable(getattr(progress, name, None)) for name in ("update", "set_postfix_str")):
+        raise ValueError(
+            f"progress={progress!r} is not accepted; accepted are True, False, None and bars with "
+            "the methods update and set_postfix_str, such as those of tqdm"
+        )
+    return progress
 
 
 def check_chunksize(chunksize: int | None) -> int | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+import warnings
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -132,3 +135,90 @@ def test_warnings__point_at_the_caller(portal: PracticePortal) -> None:
     with pytest.warns(MissingActivitiesWarning) as caught:
         pd.Series([7]).b24.read_activities(portal)
     assert [Path(w.filename).name for w in caught] == ["test_accessor.py"]
+
+
+METHODS = """
+duration expand is_missed_call is_overdue labels plot provider_name read_activities refresh report
+spreadsheet_safe storable talk_time typed
+""".split()
+
+
+def ask_everything(frame: pd.DataFrame) -> list[Any]:
+    """Ask a frame of activities all that needs no portal."""
+    accessor = frame.b24
+    return [
+        accessor.labels(),
+        accessor.duration,
+        accessor.talk_time,
+        accessor.is_overdue("2026-01-01T00:00:00+00:00"),
+        accessor.is_missed_call,
+        accessor.provider_name,
+        accessor.expand("SETTINGS"),
+        accessor.typed(),
+        accessor.storable(),
+        accessor.spreadsheet_safe(),
+    ]
+
+
+def test_frame__methods_are_shown() -> None:
+    """Every method is there to be completed, and says what it does."""
+    accessor = pd.DataFrame().b24
+    assert [name for name in dir(accessor) if not name.startswith("_")] == METHODS
+    for name in METHODS:
+        assert getattr(type(accessor), name).__doc__
+
+
+def test_frame__survives(portal: PracticePortal) -> None:
+    """Copies, slices, groups and joined frames have the methods, and give the same answers."""
+    frame = b24.read_activities(range(10, 60), portal, missing="ignore")
+    before = frame.copy()
+    whole = ask_everything(frame)
+    pd.testing.assert_frame_equal(frame, before)
+    joined = pd.concat([frame.iloc[:20], frame.iloc[20:].copy()])
+    for one, other in zip(whole, ask_everything(joined), strict=True):
+        assert one.equals(other)
+    some = frame[frame["TYPE_ID"] == 2]
+    assert some.b24.talk_time.equals(whole[2][some.index])
+    groups = frame.groupby("TYPE_ID")[list(frame.columns)]
+    counts = groups.apply(lambda group: group.b24.is_missed_call.sum())
+    assert counts.sum() == whole[4].sum()
+
+
+def test_frame__no_rows(portal: PracticePortal) -> None:
+    """A frame without rows answers everything."""
+    assert [len(answer) for answer in ask_everything(b24.read_activities([], portal))] == [0] * 10
+
+
+@pytest.mark.parametrize("name", ["b24frames", "b24frames.accessor"])
+def test_register__survives_reload(name: str) -> None:
+    """A reload warns of nothing, and the accessor goes on working."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        importlib.reload(importlib.import_module(name))
+        importlib.reload(importlib.import_module("b24frames"))
+    frame = pd.DataFrame({"PROVIDER_ID": ["CRM_SMS"]})
+    assert frame.b24.provider_name.tolist() == ["SMS"]
+    assert hasattr(frame.index, "b24")
+
+
+def test_report__partial_and_hostile() -> None:
+    """A report of what another program has left of the facts is one of these, on safe lines."""
+    frame = pd.DataFrame()
+    frame.attrs["b24"] = {
+        "portal": "https://acme\x1b[31m.example\n<b>",
+        "requested": 1234,
+        "stale": [5],
+        "missing_reasons": {"<img src=x onerror=alert(1)>\x07": [7]},
+    }
+    report = frame.b24.report
+    assert repr(report).splitlines() == [
+        "portal     https://acme\\x1b[31m.example <b>",
+        "requested  1,234",
+        "stale      1: 5",
+        "           <img src=x onerror=alert(1)>\\x07: 7",
+    ]
+    assert "<b>" not in report._repr_html_()
+    assert "<img" not in report._repr_html_()
+    assert report._repr_html_().count("<tr>") == 4
+    frame.attrs["b24"] = {}
+    assert repr(frame.b24.report) == ""

@@ -1,0 +1,312 @@
+"""To files and other programs, and back: pure functions of frames.
+
+`typed` reads what `storable` and `spreadsheet_safe` write, and whatever pandas reads from a file
+or makes of records.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.api import types
+
+from b24frames.errors import BadValueWarning, name_some, warn_caller
+from b24frames.frame import Layout, build_frame_of_columns, is_column
+from b24frames.schema import ACTIVITY, Wire
+
+_NESTED = (Wire.OBJECT, Wire.LIST)
+_EXACT = 2**53  # beyond it a double has lost digits
+_FLAGS = {text: flag for flag in (True, False) for text in (str(flag), f"{flag}".upper())}
+_FLAGS |= {text.lower(): flag for text, flag in _FLAGS.items()}
+# An apostrophe more or less in front of these; so none is lost that the text itself has.
+_FORMULA = re.compile(r"(?='*[=+\-@\t\r\n＝＋－＠])")
+_ESCAPED = re.compile(r"\A'(?='*[=+\-@\t\r\n＝＋－＠])")
+_UNSEEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+def typed(frame: pd.DataFrame, layout: Layout, *, from_spreadsheet: bool = False) -> pd.DataFrame:
+    """Return a frame whose fields have the dtypes of `read_activities`.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Raw records, what pandas reads from a file of activities, or typed activities.
+    layout : Layout
+        Dtypes, zone, and what to do about bad values.
+    from_spreadsheet : bool, default False
+        Take back the apostrophes of `spreadsheet_safe`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The same rows, columns and index; a column or index ``ID`` is typed where it is. Columns
+        that are no fields of an activity stay as they are.
+
+    Raises
+    ------
+    AttributeError
+        The frame has no field of an activity.
+    BadValueError
+        A value cannot be understood, and ``on_bad_value`` is ``"raise"``.
+
+    Warns
+    -----
+    BadValueWarning
+        Values that cannot be understood became NA.
+
+    Examples
+    --------
+    >>> raw = pd.DataFrame({"ID": ["7"], "COMPLETED": ["Y"]})
+    >>> typed(raw, Layout()).dtypes
+    ID             Int64
+    COMPLETED    boolean
+    dtype: object
+    """
+    names = [name for name, column in frame.items() if _is_field(name, column)]
+    if not names and frame.index.name != "ID":
+        raise AttributeError(
+            "this frame has no column that is a field of an activity, such as TYPE_ID; "
+            "accepted are records, and what was written from a frame of activities"
+        )
+    if not frame.columns.is_unique:
+        raise ValueError("this frame has several columns of one name")
+    columns = {str(name): frame[name] for name in names}
+    if frame.index.name == "ID":
+        columns["ID"] = frame.index.to_series()
+    values = {n: _raw_values(c, _wire(n), from_spreadsheet) for n, c in columns.items()}
+    layout = replace(layout, columns=tuple(values), index_col=None)
+    built = build_frame_of_columns(values, len(frame), layout)
+    index = pd.Index(built["ID"].array, name="ID") if frame.index.name == "ID" else frame.index
+    result = frame.set_axis(index, axis="index")
+    result = result.assign(**{str(name): built[name].set_axis(index) for name in names})
+    result.attrs = deepcopy(frame.attrs)
+    return result
+
+
+def storable(frame: pd.DataFrame) -> pd.DataFrame:
+    r"""Return a frame that any file and any other program can take.
+
+    Nested values become JSON text. Halves of characters (lone surrogates), which UTF-8 cannot
+    write, become visible, such as ``\ud83d``, with a warning. `typed` makes activities of it again.
+
+    Examples
+    --------
+    >>> storable(pd.DataFrame({"SETTINGS": [{"DURATION": 5}, None]}))["SETTINGS"].tolist()
+    ['{"DURATION": 5}', <NA>]
+    """
+    return _with_texts(frame, _SURROGATE, str)
+
+
+def spreadsheet_safe(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame of which a spreadsheet executes nothing, and that it can show.
+
+    As `storable`, and: text that begins like a formula (``= + - @``, tab, line break) gets an
+    apostrophe in front, which ``typed(from_spreadsheet=True)`` takes back; control characters
+    become visible, with a warning; dates become ISO text, since spreadsheets know no zones.
+    Numbers are not touched.
+
+    Examples
+    --------
+    >>> spreadsheet_safe(pd.DataFrame({"SUBJECT": ["=1+1", "1+1"], "OWNER_ID": [-5, 5]}))
+      SUBJECT  OWNER_ID
+    0   '=1+1        -5
+    1     1+1         5
+    """
+    dates = {
+        str(name): pd.Series(_iso_texts(column), frame.index, dtype=pd.StringDtype())
+        for name, column in frame.items()
+        if _is_date(column)
+    }
+    safe = _with_texts(frame.assign(**dates), _UNSEEN, escape_formula)
+    return safe.rename(columns=lambda name: escape_formula(name) if isinstance(name, str) else name)
+
+
+def escape_formula(text: str) -> str:
+    """Put an apostrophe in front of text that a spreadsheet would take for a formula.
+
+    Examples
+    --------
+    >>> escape_formula("=1+1"), escape_formula("1+1")
+    ("'=1+1", '1+1')
+    """
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def to_json(frame: pd.DataFrame) -> str:
+    """Return a frame as JSON: a list of objects, nested values and null as such.
+
+    Dates are ISO text. Numbers keep all their digits, which `DataFrame.to_json` cuts.
+
+    Examples
+    --------
+    >>> to_json(pd.DataFrame({"RESULT_SUM": [0.1], "SETTINGS": [{"A": None}]}))
+    '[{"RESULT_SUM": 0.1, "SETTINGS": {"A": null}}]'
+    """
+    columns: dict[str, list[Any]] = {}
+    for name, column in frame.items():
+        values = _iso_texts(column) if _is_date(column) else _without_na(column)
+        if _wire(name) in _NESTED:  # the pyarrow backend has JSON text
+            values = [json.loads(v) if isinstance(v, str) else v for v in values]
+        columns[str(name)] = values
+    return json.dumps(list(_records(columns, len(frame))), ensure_ascii=False, default=str)
+
+
+def _is_field(name: object, column: pd.Series) -> bool:
+    """Tell whether a column is a field: by its name, or by its capitals, and no numbers."""
+    return is_column(name) or (isinstance(name, str) and name.isupper() and _is_text(column))
+
+
+def _wire(name: object) -> Wire:
+    """Return the wire form of a column."""
+    return ACTIVITY[name].wire if isinstance(name, str) and name in ACTIVITY else Wire.ANY
+
+
+def _records(columns: Mapping[str, Sequence[Any]], rows: int) -> Iterator[dict[str, Any]]:
+    """Yield the rows of columns."""
+    if not columns:
+        yield from ({} for _ in range(rows))
+    for row in zip(*columns.values(), strict=True):
+        yield dict(zip(columns, row, strict=True))
+
+
+def _raw_values(column: pd.Series, wire: Wire, from_spreadsheet: bool) -> list[Any]:
+    """Return the values of a column as `build_frame` takes them."""
+    if _is_date(column):
+        return _instants(column)
+    values = _without_na(column)
+    if wire in (Wire.INTEGER, Wire.TEXT) and types.is_float_dtype(column.dtype):
+        return [None if v is None else _whole(v) for v in values]
+    if from_spreadsheet and wire in (Wire.TEXT, Wire.ANY):
+        return [_ESCAPED.sub("", v, count=1) if isinstance(v, str) else v for v in values]
+    if wire is Wire.FLAG and types.is_numeric_dtype(column.dtype):
+        # Flags with gaps become doubles where pandas reads JSON or Excel.
+        return [bool(v) if v in (0, 1) else v for v in values]
+    read = _READERS.get(wire)
+    return values if read is None else [read(v) for v in values]
+
+
+def _whole(number: float) -> object:
+    """Return the whole number that pandas has made a double of, in a column with gaps."""
+    if abs(number) >= _EXACT:
+        return Decimal(number)  # which is refused: its last digits are not what they were
+    return int(number) if number.is_integer() else number
+
+
+def _read_flag(value: object) -> object:
+    """Read what pandas and spreadsheets write for a truth value."""
+    return _FLAGS.get(value, value) if isinstance(value, str) else value
+
+
+def _read_date(value: object) -> object:
+    """Write a date as text."""
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _read_nested(value: object) -> object:
+    """Read what `DataFrame.to_csv` writes for an object (Python's own notation), and arrays."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, str) and value:
+        try:
+            json.loads(value)
+        except ValueError:
+            try:
+                return ast.literal_eval(value)
+            except (ValueError, SyntaxError, MemoryError, RecursionError):
+                return value
+    return value
+
+
+_READERS: Mapping[Wire, Callable[[object], object]] = {
+    Wire.FLAG: _read_flag,
+    Wire.DATETIME: _read_date,
+    Wire.OBJECT: _read_nested,
+    Wire.LIST: _read_nested,
+}
+
+
+def _is_date(column: pd.Series) -> bool:
+    """Tell whether a column holds dates and times."""
+    return types.is_datetime64_any_dtype(column.dtype)
+
+
+def _instants(column: pd.Series) -> list[str | None]:
+    """Return dates and times as ISO text in UTC, without an offset where they have no zone."""
+    moments = column.to_numpy("M8[us]")
+    offset = "" if getattr(column.iloc[:1].dt, "tz", None) is None else "+00:00"
+    whole = bool((moments == moments.astype("M8[s]"))[~np.isnat(moments)].all())
+    texts = np.datetime_as_string(moments, unit="s" if whole else "us").tolist()
+    return [None if text == "NaT" else f"{text}{offset}" for text in texts]
+
+
+def _iso_texts(column: pd.Series) -> list[str | None]:
+    """Return dates and times as ISO text, None for NA."""
+    return [None if pd.isna(moment) else moment.isoformat() for moment in column]
+
+
+def _without_na(column: pd.Series) -> list[Any]:
+    """Return the values of a column, None for NA."""
+    return [None if na else value for value, na in zip(column.tolist(), column.isna(), strict=True)]
+
+
+def _is_text(column: pd.Series) -> bool:
+    """Tell whether a column may hold text or nested values."""
+    return column.dtype.kind in "OU"  # Arrow's text is of the kind U
+
+
+def _with_texts(
+    frame: pd.DataFrame, unseen: re.Pattern[str], change: Callable[[str], str]
+) -> pd.DataFrame:
+    """Return a frame whose texts have been changed, nested values as JSON text."""
+    texts: dict[str, pd.Series] = {}
+    for name, column in frame.items():
+        if _is_text(column):
+            visible = _make_visible(_texts(column), unseen, str(name), frame.index)
+            changed = [None if text is None else change(text) for text in visible]
+            texts[str(name)] = pd.Series(changed, frame.index, dtype=_text_dtype(column))
+    return frame.assign(**texts)
+
+
+def _texts(column: pd.Series) -> list[str | None]:
+    """Return the values of a column as text; what is none becomes JSON."""
+    values = _without_na(column)
+    return [v if v is None or isinstance(v, str) else json.dumps(v, default=str) for v in values]
+
+
+def _text_dtype(column: pd.Series) -> Any:
+    """Return the dtype of a text column: its own, if it is one."""
+    dtype = column.dtype
+    own = isinstance(dtype, (pd.StringDtype, pd.ArrowDtype)) and dtype.type is str
+    return dtype if own else pd.StringDtype()
+
+
+def _make_visible(
+    texts: list[str | None], unseen: re.Pattern[str], name: str, index: pd.Index
+) -> list[str | None]:
+    """Write characters that cannot be written as escapes, with a warning."""
+    rows = [row for row, text in enumerate(texts) if text is not None and unseen.search(text)]
+    if not rows:
+        return texts
+    warn_caller(
+        f"{name}: characters that cannot be written, in the rows "
+        f"{name_some(index[rows].tolist())}; escapes such as \\x00 in place of each",
+        BadValueWarning,
+    )
+    return [None if text is None else unseen.sub(_escape, text) for text in texts]
+
+
+def _escape(match: re.Match[str]) -> str:
+    """Return the escape of one character."""
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"

@@ -1,0 +1,82 @@
+"""What the methods of ``df.b24`` cost: ``python -m benchmarks.accessor``.
+
+Each is compared with ``df["OWNER_ID"] + 1`` on the same frame, measured in turn with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from statistics import median
+from timeit import timeit
+from typing import Literal
+
+import pandas as pd
+
+from b24frames.errors import BadValueWarning
+from b24frames.frame import Layout, build_frame
+from b24frames.practice.data import make_record
+
+LIMIT = 20
+ROUNDS = 15
+_DISTINCT = 5_000  # practice records; further rows repeat them under ids of their own
+
+_METHODS: dict[str, Callable[[pd.DataFrame], object]] = {
+    "labels(['TYPE_ID'])": lambda df: df.b24.labels(["TYPE_ID"]),
+    "labels(), 10 columns": lambda df: df.b24.labels(),
+    "labels(['PROVIDER_ID'])": lambda df: df.b24.labels(["PROVIDER_ID"]),
+    "duration": lambda df: df.b24.duration,
+    "talk_time": lambda df: df.b24.talk_time,
+    "is_overdue()": lambda df: df.b24.is_overdue(),
+    "is_missed_call": lambda df: df.b24.is_missed_call,
+    "provider_name": lambda df: df.b24.provider_name,
+}
+_LONG: dict[str, Callable[[pd.DataFrame], object]] = {
+    "expand('SETTINGS')": lambda df: df.b24.expand("SETTINGS"),
+    "typed()": lambda df: df.b24.typed(),
+}
+
+
+def _make_frame(rows: int, backend: Literal["numpy_nullable", "pyarrow"]) -> pd.DataFrame:
+    """Return a frame of practice records."""
+    some = [make_record(0, i) for i in range(1, min(rows, _DISTINCT) + 1)]
+    records = ({**some[i % len(some)], "ID": str(i + 1)} for i in range(rows))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BadValueWarning)
+        return build_frame(records, Layout(dtype_backend=backend))
+
+
+def _measure(
+    frame: pd.DataFrame, method: Callable[[pd.DataFrame], object], rounds: int
+) -> tuple[float, float]:
+    """Return the median seconds of a method, and of the addition between its calls."""
+    method(frame)
+    ours, addition = [], []
+    for _ in range(rounds):
+        addition.append(timeit(lambda: frame["OWNER_ID"] + 1, number=10) / 10)
+        ours.append(timeit(partial(method, frame), number=1))
+    return median(ours), median(addition)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure each method and print a table in Markdown."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.accessor", description=__doc__)
+    parser.add_argument("--rows", type=int, default=100_000, help="how many activities")
+    rows = parser.parse_args(arguments).rows
+    for backend in ("numpy_nullable", "pyarrow"):
+        frame = _make_frame(rows, backend)
+        sys.stdout.write(f"\n{rows:,} rows, {backend}, pandas {pd.__version__}\n\n")
+        sys.stdout.write("| df.b24. | ms | times df['OWNER_ID'] + 1 | limit |\n| --- ")
+        sys.stdout.write("| --- | --- | --- |\n")
+        for name, method in {**_METHODS, **_LONG}.items():
+            seconds, addition = _measure(frame, method, 2 if name in _LONG else ROUNDS)
+            ratio = seconds / addition
+            limit = "–" if name in _LONG else "met" if ratio <= LIMIT else f"{LIMIT}: MISSED"
+            sys.stdout.write(f"| `{name}` | {seconds * 1e3:.2f} | {ratio:.1f} | {limit} |\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,245 @@
+"""To files and other programs, and back: frames come back equal, and nothing is executed."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from b24frames.__main__ import main
+from b24frames.errors import BadValueWarning
+from b24frames.frame import Layout, build_frame
+from b24frames.interchange import escape_formula, spreadsheet_safe, storable, to_json
+from b24frames.practice import PracticePortal
+from b24frames.practice.data import make_record
+
+AWKWARD = {
+    "SUBJECT": "=1+1\nsecond line",
+    "LOCATION": "",
+    "DESCRIPTION": '\'=x, "quoted"; NA',
+    "ORIGIN_ID": "00123",
+    "ORIGINATOR_ID": "12345678901234567890",
+    "RESULT_CURRENCY_ID": "NA",
+    "RESULT_SUM": "-0.1234567890123",
+    "SETTINGS": {"it's": 'a "q"', "n": None, "b": True, "ж": [1.5]},
+    "PROVIDER_PARAMS": False,
+    "DEADLINE": "9999-12-31T00:00:00+03:00",
+    "CREATED": "2026-03-29T03:30:00.123456+02:00",
+    "FILES": [{"id": 1}],
+}
+NA = "<NA>"
+AS_TEXT: dict[str, Any] = {"dtype": str, "keep_default_na": False, "na_values": [NA]}
+
+
+@pytest.fixture(params=["numpy_nullable", "pyarrow"])
+def backend(request: pytest.FixtureRequest) -> Any:
+    """Run a test for both families of dtypes."""
+    if request.param == "pyarrow":
+        pytest.importorskip("pyarrow")
+    return request.param
+
+
+@pytest.fixture(params=["Asia/Almaty", "UTC"])
+def frame(request: pytest.FixtureRequest, backend: Any) -> pd.DataFrame:
+    """Make a frame of usual and awkward records."""
+    from b24frames.options import check_tz
+
+    records = [make_record(0, i) for i in range(1, 101)]
+    records.append({**records[0], **AWKWARD, "ID": "1000"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BadValueWarning)
+        return build_frame(records, Layout(dtype_backend=backend, tz=check_tz(request.param)))
+
+
+def assert_restored(frame: pd.DataFrame, read: pd.DataFrame, **options: Any) -> None:
+    """Type what was read back, and compare it with what was written."""
+    if "ID" in read.columns:
+        read = read.set_index("ID")
+    tz = str(frame["CREATED"].iloc[-1].tz)
+    arrow = isinstance(frame["SUBJECT"].dtype, pd.ArrowDtype)
+    backend: Any = "pyarrow" if arrow else "numpy_nullable"
+    typed = read.b24.typed(tz=tz, dtype_backend=backend, on_bad_value="raise", **options)
+    pd.testing.assert_frame_equal(typed, frame)
+
+
+def with_na_for_empty(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame without empty texts, which a plain CSV file does not tell from NA."""
+    texts = [name for name in frame if getattr(frame[name].dtype, "type", None) is str]
+    return frame.assign(**{name: frame[name].mask(frame[name] == "") for name in texts})
+
+
+def test_parquet__restored(frame: pd.DataFrame, tmp_path: Path) -> None:
+    """Parquet keeps all, attrs too; nested columns go as JSON text."""
+    pytest.importorskip("pyarrow")
+    frame.attrs["b24"] = {"missing": [7]}
+    frame.b24.storable().to_parquet(tmp_path / "a.parquet")
+    read = pd.read_parquet(tmp_path / "a.parquet")
+    assert_restored(frame, read)
+    assert read.attrs == frame.attrs
+
+
+def test_csv__restored_with_a_mark_for_na(frame: pd.DataFrame, tmp_path: Path) -> None:
+    """CSV with a mark for NA keeps all, whether written plainly or for a spreadsheet."""
+    file = tmp_path / "a.csv"
+    frame.to_csv(file, na_rep=NA)
+    assert_restored(frame, pd.read_csv(file, **AS_TEXT))
+    frame.b24.spreadsheet_safe().to_csv(file, na_rep=NA)
+    assert_restored(frame, pd.read_csv(file, **AS_TEXT), from_spreadsheet=True)
+
+
+def test_csv__plain(frame: pd.DataFrame, tmp_path: Path) -> None:
+    """Plain CSV, read as text, keeps all but the difference between "" and NA."""
+    file = tmp_path / "a.csv"
+    frame.to_csv(file)
+    read = pd.read_csv(file, dtype=str, keep_default_na=False, na_values=[""])
+    assert_restored(with_na_for_empty(frame), read)
+
+
+def test_csv__defaults_of_pandas(backend: Any, tmp_path: Path) -> None:
+    """Usual values come back from plain CSV with the defaults of pandas."""
+    records = [make_record(0, i) for i in range(1, 101)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BadValueWarning)
+        frame = build_frame(records, Layout(dtype_backend=backend))
+    frame.to_csv(tmp_path / "a.csv")
+    assert_restored(with_na_for_empty(frame), pd.read_csv(tmp_path / "a.csv"))
+
+
+def test_excel__restored(frame: pd.DataFrame, tmp_path: Path) -> None:
+    """A workbook with a mark for NA keeps all, and has no formula in it."""
+    openpyxl = pytest.importorskip("openpyxl")
+    file = tmp_path / "a.xlsx"
+    frame.b24.spreadsheet_safe().to_excel(file, na_rep=NA)
+    assert_restored(frame, pd.read_excel(file, **AS_TEXT), from_spreadsheet=True)
+    cells = [cell for row in openpyxl.load_workbook(file).active.iter_rows() for cell in row]
+    assert "f" not in {cell.data_type for cell in cells}
+
+
+def test_json__restored(frame: pd.DataFrame) -> None:
+    """JSON keeps all, with nested values as such."""
+    text = to_json(frame.reset_index())
+    records = json.loads(text)
+    assert records[-1]["SETTINGS"] == AWKWARD["SETTINGS"]
+    assert_restored(frame, pd.DataFrame(records, dtype=object))
+    assert_restored(frame, pd.DataFrame(records))
+
+
+def _through_arrow(frame: pd.DataFrame) -> pd.DataFrame:
+    """Go to an Arrow table and back."""
+    pa = pytest.importorskip("pyarrow")
+    back: pd.DataFrame = pa.Table.from_pandas(frame).to_pandas()
+    return back
+
+
+def _through_polars(frame: pd.DataFrame) -> pd.DataFrame:
+    """Go to a polars frame and back."""
+    polars = pytest.importorskip("polars")
+    pytest.importorskip("pyarrow")
+    back: pd.DataFrame = polars.from_pandas(frame).to_pandas()
+    return back
+
+
+def _through_duckdb(frame: pd.DataFrame) -> pd.DataFrame:
+    """Go to a DuckDB table and back."""
+    duckdb = pytest.importorskip("duckdb")
+    pytest.importorskip("pyarrow")
+    with duckdb.connect() as connection:
+        connection.register("activities", frame)
+        connection.execute("CREATE TABLE kept AS SELECT * FROM activities")
+        columns = connection.sql("SELECT * FROM kept ORDER BY ID").to_arrow_table()
+    back: pd.DataFrame = columns.to_pandas()
+    return back
+
+
+@pytest.mark.parametrize("through", [_through_arrow, _through_polars, _through_duckdb])
+def test_programs__restored(
+    frame: pd.DataFrame, through: Callable[[pd.DataFrame], pd.DataFrame]
+) -> None:
+    """Arrow, polars and DuckDB take the frame, and it comes back equal."""
+    assert_restored(frame, through(storable(frame).reset_index()))
+
+
+@given(st.text(alphabet="=+-@\t\r\n'＝ax1 ") | st.text())
+def test_escape_formula__undone(text: str) -> None:
+    """No text begins like a formula after it, and every one comes back, whatever it was."""
+    raw = pd.DataFrame({"SUBJECT": [text]}, dtype=object)
+    safe = escape_formula(text)
+    assert not safe.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝"))
+    back = raw.assign(SUBJECT=[safe]).b24.typed(from_spreadsheet=True)
+    assert back["SUBJECT"].tolist() == [text]
+    assert raw.b24.typed()["SUBJECT"].tolist() == [text]
+
+
+def test_spreadsheet_safe__touches_text_only() -> None:
+    """Numbers, flags and times stay what they are; names of columns and nested text are safe."""
+    frame = pd.DataFrame(
+        {
+            "OWNER_ID": pd.array([-5], "Int64"),
+            "RESULT_SUM": pd.array([-1.5], "Float64"),
+            "COMPLETED": pd.array([True], "boolean"),
+            "duration": pd.to_timedelta(["-1h"]),
+            "UF_A": pd.Series(["@SUM(A1)"], dtype=object),
+            "kind": pd.Categorical(["+1"]),
+            "=name": pd.Series(["x"], dtype="string"),
+        }
+    )
+    safe = spreadsheet_safe(frame)
+    assert safe.iloc[0].tolist() == [-5, -1.5, True, pd.Timedelta("-1h"), "'@SUM(A1)", "'+1", "x"]
+    assert list(safe.columns)[-1] == "'=name"
+    assert frame.columns[-1] == "=name"
+
+
+def test_storable__half_a_character(tmp_path: Path) -> None:
+    """What UTF-8 cannot write becomes visible, with a warning that names column and id."""
+    record = {"ID": "5", "SUBJECT": "half \ud800", "SETTINGS": {"A": "\udfff"}}
+    frame = build_frame([record], Layout())
+    with pytest.warns(BadValueWarning, match="SUBJECT: .* in the rows 5;"):
+        stored = storable(frame)
+    assert stored.at[5, "SUBJECT"] == "half \\ud800"
+    stored.to_csv(tmp_path / "a.csv")
+    assert stored.b24.typed().at[5, "SETTINGS"] == {"A": "\udfff"}
+    assert frame.at[5, "SUBJECT"] == "half \ud800"
+
+
+def test_spreadsheet_safe__control_characters(tmp_path: Path) -> None:
+    """Characters that no workbook takes become visible, with a warning."""
+    pytest.importorskip("openpyxl")
+    frame = build_frame([{"ID": "5", "SUBJECT": "bell \x07, null \x00"}], Layout())
+    with pytest.warns(BadValueWarning, match="SUBJECT"):
+        safe = spreadsheet_safe(frame)
+    safe.to_excel(tmp_path / "a.xlsx")
+    assert pd.read_excel(tmp_path / "a.xlsx").at[0, "SUBJECT"] == "bell \\x07, null \\x00"
+
+
+def test_command_line__files_come_back(
+    portal: PracticePortal, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the command line writes is safe, and comes back."""
+    portal.server.touch(5, SUBJECT="=HYPERLINK(1)", LOCATION="", RESULT_SUM="-2.5")
+    portal.server.touch(6, SUBJECT="half \ud83d", SETTINGS={"A": {"B": "\ud83d"}})
+
+    def write(suffix: str) -> Path:
+        file = tmp_path / f"out{suffix}"
+        assert main(["read", "5,6", "--portal", portal.url, "--to", str(file)]) == 0
+        assert ("warning: SUBJECT" in capsys.readouterr().err) is (suffix != ".json")
+        return file
+
+    csv = pd.read_csv(write(".csv"), index_col="ID")
+    assert csv.at[5, "SUBJECT"] == "'=HYPERLINK(1)"
+    assert csv.at[5, "RESULT_SUM"] == -2.5
+    assert csv.b24.typed(from_spreadsheet=True).at[5, "SUBJECT"] == "=HYPERLINK(1)"
+    records = json.loads(write(".json").read_text(encoding="utf-8"))
+    restored = pd.DataFrame(records, dtype=object).b24.typed().set_index("ID")
+    assert restored.at[6, "SUBJECT"] == "half \ud83d"
+    assert restored.at[6, "SETTINGS"] == {"A": {"B": "\ud83d"}}
+    assert restored.at[5, "LOCATION"] == ""
+    pytest.importorskip("pyarrow")
+    parquet = pd.read_parquet(write(".parquet")).b24.typed()
+    assert parquet.at[6, "SETTINGS"] == {"A": {"B": "\ud83d"}}

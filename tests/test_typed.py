@@ -1,0 +1,176 @@
+"""`df.b24.typed`: raw frames get the dtypes of `read_activities`, and nothing is guessed."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import b24frames as b24
+from b24frames.errors import BadValueError, BadValueWarning
+from b24frames.frame import Layout, build_frame
+from b24frames.practice.data import make_record
+
+
+@pytest.fixture(params=["numpy_nullable", "pyarrow"])
+def backend(request: pytest.FixtureRequest) -> Any:
+    """Run a test for both families of dtypes."""
+    if request.param == "pyarrow":
+        pytest.importorskip("pyarrow")
+    return request.param
+
+
+RECORDS = [make_record(0, i) for i in range(1, 121)]
+
+
+def expected(backend: Any, **options: Any) -> pd.DataFrame:
+    """Return the frame that a read of the records gives, with its ids as a column."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BadValueWarning)
+        return build_frame(RECORDS, Layout(dtype_backend=backend, index_col=None, **options))
+
+
+def test_typed__records(backend: Any) -> None:
+    """A frame of records becomes what a read gives; the input stays as it was."""
+    raw = pd.DataFrame(RECORDS)
+    before = raw.copy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BadValueWarning)
+        typed = raw.b24.typed(dtype_backend=backend)
+    frame = expected(backend)
+    pd.testing.assert_frame_equal(typed[frame.columns], frame)
+    pd.testing.assert_frame_equal(raw, before)
+
+
+def test_typed__twice(backend: Any) -> None:
+    """A typed frame stays as it is, with its attrs."""
+    frame = expected(backend).set_index("ID")
+    frame.attrs["b24"] = {"missing": [7]}
+    typed = frame.b24.typed(dtype_backend=backend)
+    pd.testing.assert_frame_equal(typed, frame)
+    assert typed.attrs == frame.attrs
+    assert typed.attrs["b24"] is not frame.attrs["b24"]
+
+
+def test_typed__across_backends_and_zones(backend: Any) -> None:
+    """Another backend and another zone, and back, lose nothing."""
+    pytest.importorskip("pyarrow")
+    other = "pyarrow" if backend == "numpy_nullable" else "numpy_nullable"
+    frame = expected(backend)
+    there = frame.b24.typed(dtype_backend=other, tz="Asia/Kolkata")
+    assert "Asia/Kolkata" in str(there["CREATED"].dtype)
+    pd.testing.assert_frame_equal(there.b24.typed(dtype_backend=backend), frame)
+
+
+def test_typed__keeps_the_shape() -> None:
+    """Columns, their order, the index, and what is no field of an activity stay as they are."""
+    raw = pd.DataFrame(
+        {"score": [0.5, 1.5], "COMPLETED": ["Y", "N"], "ID": ["5", "3"], "UF_A": [[1], None]},
+        index=["a", "a"],
+    )
+    typed = raw.b24.typed()
+    assert list(typed.columns) == list(raw.columns)
+    assert typed.index.tolist() == ["a", "a"]
+    assert typed["score"].tolist() == [0.5, 1.5]
+    assert typed["ID"].tolist() == [5, 3]
+    assert typed["UF_A"].tolist() == [[1], None]
+    by_id = raw.set_index("ID").b24.typed()
+    assert by_id.index.equals(pd.Index(pd.array([5, 3], "Int64"), name="ID"))
+
+
+def test_typed__empty(backend: Any) -> None:
+    """No rows get the same dtypes."""
+    typed = expected(backend).head(0).astype(object).b24.typed(dtype_backend=backend)
+    assert list(typed.dtypes) == list(expected(backend).dtypes)
+    assert typed.empty
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "value"),
+    [
+        ("OWNER_ID", [5.0, None], 5),
+        ("OWNER_ID", [-5, 3], -5),
+        ("ORIGIN_ID", [12345.0, None], "12345"),
+        ("ORIGIN_ID", [12345, 6], "12345"),
+        ("COMPLETED", ["True", None], True),
+        ("COMPLETED", ["FALSE", ""], False),
+        ("COMPLETED", [1.0, None], True),
+        ("COMPLETED", [True, None], True),
+        ("RESULT_SUM", ["1.5", None], 1.5),
+        ("SETTINGS", ['{"A": [1]}', None], {"A": [1]}),
+        ("SETTINGS", ["{'A': None, 'B': \"it's\"}", "[]"], {"A": None, "B": "it's"}),
+        ("BINDINGS", ["[{'A': True}]", None], [{"A": True}]),
+        ("CREATED", ["2026-03-01 12:00:00+01:00", None], pd.Timestamp("2026-03-01T11:00Z")),
+        ("CREATED", ["2026-03-01T11:00:00.000000Z", ""], pd.Timestamp("2026-03-01T11:00Z")),
+        ("CREATED", pd.to_datetime(["2026-03-01T11:00Z", None]), pd.Timestamp("2026-03-01T11:00Z")),
+        (
+            "CREATED",
+            [pd.Timestamp("2026-03-01T11:00Z"), "x"][:1],
+            pd.Timestamp("2026-03-01T11:00Z"),
+        ),
+        ("DEADLINE", ["9999-12-31T00:00:00+03:00", None], None),
+    ],
+)
+def test_typed__what_pandas_reads(name: str, raw: Any, value: Any) -> None:
+    """What pandas makes of a field when it reads a file is understood."""
+    typed = pd.DataFrame({name: raw}).b24.typed(on_bad_value="raise")[name].iloc[0]
+    assert pd.isna(typed) if value is None else typed == value
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "named"),
+    [
+        ("OWNER_ID", [2.0**53, None], "9007199254740992"),
+        ("ORIGIN_ID", [1.2345678901234567e19, None], "12345678901234567168"),
+        ("CREATED", pd.to_datetime(["2026-03-01 12:00"]), "2026-03-01T12:00:00"),
+        ("COMPLETED", ["maybe"], "maybe"),
+        ("SETTINGS", ["{broken"], "broken"),
+        ("SETTINGS", ["__import__('os')"], "__import__"),
+    ],
+)
+def test_typed__never_guesses(name: str, raw: Any, named: str) -> None:
+    """Lost digits, dates without a zone and the like are named, and not guessed."""
+    frame = pd.DataFrame({"ID": range(41, 41 + len(raw)), name: raw})
+    with pytest.warns(BadValueWarning, match=rf"{name}: 1 value .*{named}.*id 41"):
+        assert frame.b24.typed()[name].isna().all()
+    with pytest.raises(BadValueError, match=named):
+        frame.b24.typed(on_bad_value="raise")
+
+
+def test_typed__refused() -> None:
+    """Frames and options that make no sense are refused with what is accepted."""
+    with pytest.raises(AttributeError, match="no column that is a field"):
+        pd.DataFrame({"a": [1]}).b24.typed()
+    with pytest.raises(ValueError, match="several columns of one name"):
+        pd.DataFrame([[1, 2]], columns=["ID", "ID"]).b24.typed()
+    for options in ({"tz": "Mars"}, {"dtype_backend": "numpy"}, {"on_bad_value": "ignore"}):
+        with pytest.raises(ValueError, match="accepted"):
+            pd.DataFrame({"ID": [1]}).b24.typed(**options)
+
+
+# No notation of Python's own, which only `typed` reads.
+TEXT = st.text(st.characters(exclude_characters="[{("))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | TEXT,
+    lambda parts: st.lists(parts, max_size=3) | st.dictionaries(TEXT, parts, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.lists(st.fixed_dictionaries(dict.fromkeys(RECORDS[0], JSON)), max_size=4))
+def test_typed__as_read(records: list[dict[str, Any]]) -> None:
+    """Whatever the records, a frame of them becomes what a read of them gives, or is refused."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BadValueWarning)
+        read = build_frame(records, Layout(index_col=None))
+        typed = pd.DataFrame(records, columns=list(RECORDS[0]), dtype=object).b24.typed()
+    for name in set(b24.schema.COLUMNS) - {"COMPLETED"}:
+        same = [
+            (a is pd.NA and b is pd.NA) or a == b or (a != a and b != b)
+            for a, b in zip(read[name].astype(object), typed[name].astype(object), strict=True)
+        ]
+        assert all(same), name
