@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import TypeVar
 
 Task = TypeVar("Task")
@@ -26,6 +27,7 @@ def run_in_threads(
     tasks: Iterable[Task],
     threads: int,
     stop: threading.Event,
+    on_wait: Callable[[], object] = lambda: None,
 ) -> Iterator[Result]:
     """Yield the results of all tasks, in the order in which they are there.
 
@@ -42,6 +44,9 @@ def run_in_threads(
         How many tasks are under way at once, at most.
     stop : threading.Event
         Once set, no further task is begun. Set here when the caller stops reading.
+    on_wait : callable
+        Called in the caller's thread now and then while there is no result; what it raises ends
+        all.
 
     Raises
     ------
@@ -57,24 +62,27 @@ def run_in_threads(
     source = iter(tasks)
     lock = threading.Lock()
 
-    def run() -> None:
+    def take() -> list[Task]:
         try:
-            while not stop.is_set():
-                with lock:
-                    task = next(source)
-                _do(work, task, done)
-        except StopIteration:
-            pass
-        except BaseException as error:  # noqa: BLE001 - of the tasks' iterator: told to the caller
+            with lock:
+                return list(islice(source, 0 if stop.is_set() else 1))
+        except Exception as error:  # noqa: BLE001 - raised again when the others have been done
             done.put(([], error))
-        finally:
-            done.put(None)
+            return []
 
-    crew = [threading.Thread(target=run, name="b24frames", daemon=True) for _ in range(threads)]
+    def run(tasks: list[Task]) -> None:
+        while tasks:
+            _do(work, tasks.pop(), done)
+            tasks = take()
+        done.put(None)
+
+    crew: list[threading.Thread] = []
     try:
-        for thread in crew:
-            thread.start()
-        yield from _results(done, len(crew))
+        # No more threads than tasks; the first are at work while the others are being started.
+        while len(crew) < threads and (first := take()):
+            crew.append(threading.Thread(target=run, args=(first,), name="b24frames", daemon=True))
+            crew[-1].start()
+        yield from _results(done, len(crew), on_wait)
     finally:
         stop.set()
         deadline = time.monotonic() + _LONGEST_JOIN
@@ -94,13 +102,14 @@ def _do(work: Callable[[Task], Iterable[Result]], task: Task, done: Done[Result]
         done.put(([], error))
 
 
-def _results(done: Done[Result], threads: int) -> Iterator[Result]:
+def _results(done: Done[Result], threads: int, on_wait: Callable[[], object]) -> Iterator[Result]:
     """Yield results until all threads have ended, then raise the first error."""
     errors: list[BaseException] = []
     while threads:
         try:
             outcome = done.get(timeout=_POLL)
         except queue.Empty:
+            on_wait()
             continue
         if outcome is None:
             threads -= 1

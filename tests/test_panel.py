@@ -1,15 +1,42 @@
-"""`LookupPanel`, driven without a kernel."""
+"""`LookupPanel`, driven without a kernel; what a person sees is tested in `browser`."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
+import ipywidgets as widgets
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import b24frames as b24
+from b24frames.ids import parse_id_text
+from b24frames.panel import reading
+from b24frames.panel.card import card_html, owner_url
+from b24frames.panel.table import static_html
+from b24frames.panel.texts import description_text, ids_code, ids_text
 from b24frames.practice import PracticePortal
+from b24frames.practice.faults import Fault
 from tests.conftest import posts
+
+SECRET = "planted-secret-77"
+HOSTILE = (
+    "<script>run()</script><img src=x onerror=run()><a href='javascript:run()'>x</a> {{1}} $x$"
+)
+
+
+@pytest.fixture
+def portal(make_portal: Callable[..., PracticePortal]) -> PracticePortal:
+    """Make a portal with a planted secret."""
+    return make_portal(activities=300, deleted=[7], refused=[9], secret=SECRET)
 
 
 @pytest.fixture
@@ -18,55 +45,503 @@ def panel(portal: PracticePortal) -> b24.LookupPanel:
     return b24.LookupPanel(portal)
 
 
-def test_lookup__shows(panel: b24.LookupPanel, portal: PracticePortal) -> None:
-    """A look-up sets the traits and shows the rows; a missing id is named."""
+def everything(widget: widgets.Widget) -> Iterator[widgets.Widget]:
+    """Find a widget and all that is in it."""
+    yield widget
+    for child in getattr(widget, "children", ()):
+        yield from everything(child)
+
+
+def find(panel: b24.LookupPanel, name: str) -> Any:
+    """Find a widget of a panel by its description."""
+    (found,) = [w for w in everything(panel) if getattr(w, "description", "").startswith(name)]
+    return found
+
+
+def shown(panel: b24.LookupPanel) -> str:
+    """Return all HTML that a panel shows, but for its style."""
+    values = [w.value for w in everything(panel) if isinstance(w, widgets.HTML)]
+    return "\n".join(value for value in values if "<style>" not in value)
+
+
+def press_enter(panel: b24.LookupPanel, text: str) -> None:
+    """Type into the field and press Enter, which a browser tells by such a message."""
+    field = find(panel, "Activities")
+    field.value = text
+    data = {"method": "custom", "content": {"event": "submit"}}
+    field.comm.handle_msg({"content": {"data": data}, "buffers": []})
+
+
+def rows(panel: b24.LookupPanel) -> list[str]:
+    """Return the names of the buttons of the rows."""
+    names = [getattr(w, "description", "") for w in everything(panel)]
+    return [name for name in names if name.startswith("Show activity")]
+
+
+class Tags(HTMLParser):
+    """Collects the tags and attributes of HTML."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take a tag."""
+        self.found.append((tag, dict(attrs)))
+
+
+def assert_harmless(html: str) -> None:
+    """Check that HTML runs nothing, and links to nothing but the portal."""
+    for tag, attributes in Tags(html).found:
+        assert tag not in ("script", "img", "iframe", "style", "link", "form", "svg")
+        assert not [name for name in attributes if name.startswith("on") or name == "style"]
+        assert re.match(r"http://127\.0\.0\.1:\d+/crm/", attributes.get("href") or "", re.A) or (
+            "href" not in attributes
+        )
+
+
+def test_lookup__shows(panel: b24.LookupPanel) -> None:
+    """A look-up sets the traits and shows the rows; missing ids are named, with their reason."""
     seen: list[Any] = []
-    panel.observe(lambda change: seen.append(change["new"]), names="busy")
-    panel.lookup("5-8")
-    assert panel.ids == [5, 6, 7, 8]
+    panel.observe(lambda change: seen.append((change["name"], change["new"])), ["busy", "message"])
+    panel.lookup("5-9")
+    assert panel.ids == [5, 6, 7, 8, 9]
     assert panel.frame.index.tolist() == [5, 6, 8]
-    assert panel.message == "3 activities. No record: 7."
-    assert seen == [True, False]
-    assert panel.history == [[5, 6, 7, 8]]
+    assert panel.message == "3 activities. No record: 7, 9."
+    assert seen == [("busy", True), ("message", panel.message), ("busy", False)]
+    assert panel.history == [[5, 6, 7, 8, 9]]
+    assert "Not found): 7" in shown(panel)
+    assert "crm.activity.configurable.get for this activity provider): 9" in shown(panel)
+    assert len(rows(panel)) == 3
 
 
-def test_button__looks_up(panel: b24.LookupPanel) -> None:
-    """The button looks up what the field says."""
-    row = panel.children[0]
-    field, button = row.children
-    field.value = "5"
-    button.click()
+def test_ids__looked_up_at_once(portal: PracticePortal) -> None:
+    """Ids given to the panel are there when it is made; a single one with its card."""
+    panel = b24.LookupPanel(portal, 5, tz="Asia/Tokyo")
     assert panel.frame.index.tolist() == [5]
+    assert str(panel.frame["CREATED"].dt.tz) == "Asia/Tokyo"
+    assert "JST" in shown(panel)
 
 
-def test_lookup__rubbish(panel: b24.LookupPanel, portal: PracticePortal) -> None:
-    """Rubbish is refused in words, without a traceback or a request."""
-    panel.lookup("<b>rubbish</b>")
-    assert "neither an id" in panel.message
-    assert "<b>" not in panel.children[1].value
-    assert posts(portal) == 0
-    assert not panel.busy
+@pytest.mark.parametrize("how", ["button", "enter"])
+def test_field__looks_up(panel: b24.LookupPanel, how: str) -> None:
+    """The button and Enter look up what the field says."""
+    if how == "enter":
+        press_enter(panel, "5, 8")
+    else:
+        find(panel, "Activities").value = "5, 8"
+        find(panel, "Look up").click()
+    assert panel.frame.index.tolist() == [5, 8]
+    assert find(panel, "Look up").disabled is False
+
+
+@pytest.mark.parametrize(
+    ("ids", "words"),
+    [
+        ("<b>rubbish</b>", "neither an id (999) nor a range (1-200)"),
+        ("  ", "No ids; type some, such as 999 or 1-20, 35"),
+        ("9-5", "ends before it begins"),
+        ([1, True], "True at position 1"),
+        (None, "NoneType was given"),
+        (0, "0 is no activity id"),
+    ],
+)
+def test_lookup__rubbish(
+    panel: b24.LookupPanel, portal: PracticePortal, ids: object, words: str
+) -> None:
+    """Rubbish is refused in words, without a traceback, a request or the last result."""
+    panel.lookup([5])
+    sent = posts(portal)
+    panel.lookup(ids)
+    assert words in panel.message
+    assert (panel.frame, panel.ids, panel.busy) == (None, [], False)
+    assert posts(portal) == sent
+    assert_harmless(shown(panel))
+    assert 'role="alert"' in shown(panel)
 
 
 def test_lookup__portal_down(panel: b24.LookupPanel, portal: PracticePortal) -> None:
-    """A portal that is down is said in words."""
+    """A portal that is down is said in words, with what to do next."""
     portal.server.stop()
     panel.lookup(5)
-    assert "no connection" in panel.message
+    assert panel.message == (
+        "No connection to 127.0.0.1. Check the connection to the portal, then look up again."
+    )
     assert panel.frame is None
 
 
-def test_table__escaped(panel: b24.LookupPanel, portal: PracticePortal) -> None:
-    """Markup in the portal's texts stays text."""
-    portal.server.touch(5, SUBJECT="<img src=x onerror=alert(1)>")
-    panel.lookup([5])
-    assert "<img" not in panel.children[2].value
-    assert "&lt;img" in panel.children[2].value
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("NO_AUTH_FOUND", "Check the webhook"),
+        ("insufficient_scope", "scope 'crm'"),
+        ("OVERLOAD_LIMIT", "ask the portal's administrator"),
+    ],
+)
+def test_lookup__refused(
+    panel: b24.LookupPanel, portal: PracticePortal, code: str, words: str
+) -> None:
+    """What the portal refuses is said in words, with what to do next."""
+    portal.server.faults.append(Fault(code))
+    panel.lookup(5)
+    assert words in panel.message
+    assert SECRET not in panel.message
+
+
+@pytest.mark.parametrize("portal", [None, f"https://acme/{SECRET}", f"ftp://a/rest/1/{SECRET}/", 5])
+def test_lookup__no_portal(portal: Any) -> None:
+    """A panel without a right portal says so when it is used, and not what the secret is."""
+    panel = b24.LookupPanel(portal)
+    panel.lookup(5)
+    assert len(panel.message) > 20
+    assert SECRET not in panel.message
+
+
+def test_lookup__ends_early(panel: b24.LookupPanel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever happens, the panel is free again."""
+
+    def interrupt(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reading, "read_activities", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        panel.lookup(5)
+    assert not panel.busy
+    assert "ended early" in panel.message
+
+
+def test_lookup__notes(panel: b24.LookupPanel, portal: PracticePortal) -> None:
+    """What would be a warning is said in the panel."""
+    portal.server.touch(5, OWNER_ID="<i>abc</i>")
+    panel.lookup(5)
+    assert "OWNER_ID" in shown(panel)
+    assert "&lt;i&gt;abc" in shown(panel)
+
+
+def test_cancel__ends_the_read(panel: b24.LookupPanel, portal: PracticePortal) -> None:
+    """Cancel ends a look-up between two answers, and says how far it was."""
+    (bar,) = [w for w in everything(panel) if isinstance(w, widgets.IntProgress)]
+    cancel, seen = find(panel, "Cancel"), []
+
+    def click(change: dict[str, Any]) -> None:
+        if change["new"] == 50:
+            seen.append(cancel.layout.display)
+            cancel.click()
+
+    bar.observe(click, "value")
+    panel.lookup("1-300")
+    assert panel.message == (
+        "Cancelled: 50 of 300 activities had been received and kept. Look up again to go on."
+    )
+    assert panel.frame is None
+    assert (seen, cancel.layout.display) == ([None], "none")
+
+
+async def _until(panel: b24.LookupPanel, *, busy: bool) -> None:
+    """Wait until a panel is busy, or free."""
+    changed = asyncio.Event()
+    panel.observe(lambda _: changed.set(), "busy")
+    while panel.busy is not busy:
+        await asyncio.wait_for(changed.wait(), 60)
+        changed.clear()
+
+
+def test_button__in_an_event_loop(panel: b24.LookupPanel, portal: PracticePortal) -> None:
+    """Where an event loop runs the button returns at once; the traits change in its thread."""
+    portal.server.faults.append(Fault("hang", ids=[250]))
+
+    async def use() -> None:
+        find(panel, "Activities").value = "1-300"
+        find(panel, "Look up").click()
+        assert panel.busy
+        assert find(panel, "Look up").disabled
+        press_enter(panel, "3")  # does nothing while the panel is busy
+        while not posts(portal):
+            await asyncio.sleep(0)
+        find(panel, "Cancel").click()  # no answer comes that could be waited for
+        await _until(panel, busy=False)
+        assert panel.message.startswith("Cancelled")
+        press_enter(panel, "3")
+        await _until(panel, busy=False)
+        assert panel.frame.index.tolist() == [3]
+
+    asyncio.run(use())
+
+
+def test_lookup__ends_the_one_before(panel: b24.LookupPanel, portal: PracticePortal) -> None:
+    """A look-up from code takes the place of the one that the button began."""
+    portal.server.faults.append(Fault("hang", ids=[250]))
+
+    async def use() -> None:
+        press_enter(panel, "1-300")
+        panel.lookup([4])
+        assert panel.frame.index.tolist() == [4]
+        assert not panel.busy
+        for thread in threading.enumerate():
+            if thread.name == "b24frames panel":
+                await asyncio.to_thread(thread.join)
+
+    asyncio.run(use())
+    assert panel.frame.index.tolist() == [4]
+    assert panel.history == [[4]]
+
+
+def test_table__sorted_and_paged(panel: b24.LookupPanel) -> None:
+    """Rows are sorted as chosen, and shown page by page."""
+    panel.lookup("60, 1-5, 10-40")
+    assert rows(panel)[0].startswith("Show activity 60:")
+    assert "1–20 of 37" in shown(panel)
+    find(panel, "Sort by").value = "ID"
+    find(panel, "Next").click()
+    assert "21–37 of 37" in shown(panel)
+    assert find(panel, "Next").disabled
+    assert rows(panel)[-1].startswith("Show activity 60:")
+    find(panel, "Descending").value = True
+    assert rows(panel)[0].startswith("Show activity 60:")
+    assert find(panel, "Previous").disabled
+
+
+@pytest.mark.parametrize("by", ["Subject", "Type", "Start", "Deadline", "Last updated"])
+def test_table__sorted_like_pandas(panel: b24.LookupPanel, by: str) -> None:
+    """Every order holds all rows, those without a value last."""
+    panel.lookup("1-20")
+    find(panel, "Sort by").value = by
+    numbers = [int(re.findall(r"\d+", name)[0]) for name in rows(panel)]
+    assert sorted(numbers) == panel.frame.index.tolist()
+    column = {"Subject": "SUBJECT", "Start": "START_TIME", "Deadline": "DEADLINE"}.get(by)
+    if column:
+        values = panel.frame.loc[numbers, column]
+        values = values.str.casefold() if by == "Subject" else values
+        assert values.dropna().is_monotonic_increasing
+        assert not values.isna().iloc[: values.notna().sum()].any()
+
+
+def test_row__card(panel: b24.LookupPanel, portal: PracticePortal) -> None:
+    """A row's button shows the activity in detail."""
+    portal.server.touch(
+        5,
+        SUBJECT="Call & talk",
+        TYPE_ID="2",
+        PROVIDER_ID="VOXIMPLANT_CALL",
+        ORIGIN_ID="VI_1",
+        OWNER_TYPE_ID="2",
+        OWNER_ID="77",
+        DIRECTION="1",
+        RESULT_STREAM="4",
+        START_TIME="2024-03-01T10:00:00+03:00",
+        END_TIME="2024-03-01T10:01:40+03:00",
+        DESCRIPTION="[b]bold[/b]",
+        DESCRIPTION_TYPE="2",
+        SETTINGS={"MISSED_CALL": True},
+    )
+    panel.lookup("1-5")
+    assert "<article" not in shown(panel)
+    (button,) = [
+        w for w in everything(panel) if getattr(w, "description", "")[:16] == rows(panel)[4][:16]
+    ]
+    button.click()
+    card = shown(panel)
+    for text in ("Call &amp; talk", ">call<", "incoming", "missed call", "deal 77", "0:01:40"):
+        assert text in card
+    assert f'href="{portal.address}/crm/deal/details/77/"' in card
+    assert "2024-03-01 07:00 UTC" in card
+    assert ">bold</div>" in card
+    assert "<summary>SETTINGS</summary>" in card
+    assert_harmless(card)
+
+
+def test_texts__escaped(panel: b24.LookupPanel, portal: PracticePortal) -> None:
+    """Markup in the portal's texts stays text, wherever it is shown."""
+    fields = "SUBJECT PROVIDER_ID PROVIDER_TYPE_ID LOCATION DESCRIPTION PROVIDER_DATA".split()
+    for kind in ("1", "2", "3"):
+        texts = dict.fromkeys(fields, HOSTILE)
+        portal.server.touch(
+            5,
+            **texts,
+            DESCRIPTION_TYPE=kind,
+            SETTINGS={HOSTILE: HOSTILE},
+            PROVIDER_PARAMS=[HOSTILE],
+        )
+        find(panel, "Refresh").click()
+        panel.lookup(5)
+        html = shown(panel) + panel._repr_mimebundle_()["text/html"]
+        assert "&lt;script&gt;" in html
+        assert_harmless(html)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"SUBJECT": "half \ud83d", "DESCRIPTION": "half \ud83d", "PROVIDER_ID": "half \ud83d"},
+        {"START_TIME": "0001-01-01T00:00:00+00:00", "END_TIME": "9998-01-01T00:00:00+00:00"},
+        dict.fromkeys(b24.schema.COLUMNS[1:]),
+        dict.fromkeys(b24.schema.COLUMNS[1:], ""),
+    ],
+)
+def test_card__extreme_values(
+    panel: b24.LookupPanel, portal: PracticePortal, fields: dict[str, Any]
+) -> None:
+    """Whatever a record holds, it is shown, in messages that can be sent."""
+    portal.server.touch(5, **fields)
+    panel.lookup(5)
+    assert "<article" in shown(panel)
+    for widget in everything(panel):
+        json.dumps(widget.get_state(), ensure_ascii=False, default=str).encode("utf-8")
+    panel._repr_mimebundle_()["text/html"].encode("utf-8")
+
+
+def test_refresh__asks_again(panel: b24.LookupPanel, portal: PracticePortal) -> None:
+    """Where the data come from is said, and Refresh asks the portal again."""
+    panel.lookup("1-3")
+    assert "3 from the portal" in shown(panel)
+    panel.lookup("1-4")
+    assert "3 from the cache (the oldest read just now); 1 from the portal" in shown(panel)
+    portal.server.touch(2, SUBJECT="changed")
+    find(panel, "Refresh").click()
+    assert panel.frame.loc[2, "SUBJECT"] == "changed"
+    assert "4 from the portal" in shown(panel)
+
+
+def test_history__bounded(panel: b24.LookupPanel) -> None:
+    """The last hundred look-ups are kept; one of them can be chosen again."""
+    panel.lookup("1-3")
+    for number in range(101):
+        panel.lookup([1 + number % 3])
+    assert len(panel.history) == 100
+    assert panel.history[-1] == [2]
+    recent = find(panel, "Recent")
+    assert [text for text, _ in recent.options[1:]] == ["2", "1", "3"]
+    recent.value = [3]
+    assert panel.ids == [3]
+    assert find(panel, "Activities").value == "3"
+
+
+def test_code__reads_the_same(
+    panel: b24.LookupPanel, portal: PracticePortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The code to copy gives the same frame, and holds no secret."""
+    panel.lookup("1-6, 20")
+    find(panel, "Copy as code").value = True
+    code = find(panel, "Code").value
+    assert SECRET not in code
+    monkeypatch.setenv("B24_WEBHOOK_URL", portal.url)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    pd.testing.assert_frame_equal(names["df"], panel.frame)
+    find(panel, "Copy as code").value = False
+    assert find(panel, "Code").value == ""
+
+
+def test_save__files(
+    panel: b24.LookupPanel,
+    portal: PracticePortal,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The frame is saved beside the notebook; a spreadsheet executes nothing of it."""
+    monkeypatch.chdir(tmp_path)
+    portal.server.touch(5, SUBJECT="=1+1")
+    panel.lookup("5-6")
+    find(panel, "Save CSV").click()
+    find(panel, "Save CSV").click()
+    (one, other) = tmp_path.glob("*.csv")
+    assert one.read_text("utf-8") == other.read_text("utf-8")
+    assert ",'=1+1," in one.read_text("utf-8")
+    pytest.importorskip("pyarrow", reason="parquet needs it")
+    find(panel, "Save parquet").click()
+    (parquet,) = tmp_path.glob("*.parquet")
+    assert f"2 rows saved as {parquet.name}" in shown(panel)
+    assert pd.read_parquet(parquet)["SUBJECT"].iloc[0] == "=1+1"
+
+
+def test_save__not_possible(
+    panel: b24.LookupPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be saved is said in words."""
+    monkeypatch.chdir(tmp_path)
+    panel.lookup(5)
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", refuse)
+    find(panel, "Save CSV").click()
+    assert "Not saved: No space left on device." in shown(panel)
+
+
+def test_static__last_result(panel: b24.LookupPanel) -> None:
+    """Beside the widget there is the last result, for pages without a kernel."""
+    assert "Nothing has been looked up yet" in panel._repr_mimebundle_()["text/html"]
+    panel.lookup("1-60")
+    bundle = panel._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+    assert "Comments: Globex &amp; Sons" in bundle["text/html"]
+    assert "The first 50 of 58 rows" in bundle["text/html"]
+    assert bundle["text/plain"] == "LookupPanel('58 activities. No record: 7, 9.')"
 
 
 def test_state__no_secret(panel: b24.LookupPanel, portal: PracticePortal) -> None:
-    """The state that a notebook saves holds no secret."""
-    panel.lookup([5])
-    states = [w.get_state() for w in (panel, *panel.children, *panel.children[0].children)]
-    assert "/rest/" not in json.dumps(states, default=str)
-    assert "practice" not in json.dumps(states, default=str)
+    """The state that a notebook saves holds no secret, whatever was done."""
+    panel.lookup("1-9")
+    find(panel, "Copy as code").value = True
+    found = [json.dumps(w.get_state(), default=str) for w in everything(panel)]
+    portal.server.faults.append(Fault("NO_AUTH_FOUND"))
+    find(panel, "Refresh").click()
+    found += [json.dumps(w.get_state(), default=str) for w in everything(panel)]
+    found += [repr(panel), str(panel._repr_mimebundle_())]
+    assert "/rest/" not in "".join(found)
+    assert SECRET not in "".join(found)
+
+
+@given(st.lists(st.integers(1, 2**63 - 1), unique=True, min_size=1))
+def test_ids_text__round_trip(ids: list[int]) -> None:
+    """Ids as text, and as code, name the same ids."""
+    assert parse_id_text(ids_text(ids)) == ids
+    assert list(eval(ids_code(ids))) == ids
+
+
+@settings(max_examples=30)
+@given(st.text() | st.text("<>/abc='\"&;[]*ul li\n"), st.sampled_from([None, 0, 1, 2, 3]))
+def test_description__any_text(text: str, kind: int | None) -> None:
+    """Any description gives a text, and a card that is harmless."""
+    frame = pd.DataFrame({"ID": ["5"], "DESCRIPTION": [text], "SUBJECT": [text]})
+    raw = frame.reindex(columns=b24.schema.COLUMNS).assign(DESCRIPTION_TYPE=str(kind or 0))
+    typed = raw.b24.typed(on_bad_value="warn").set_index("ID")
+    now = pd.Timestamp("2026-01-01", tz="UTC")
+    assert_harmless(card_html(typed, 5, "https://acme.bitrix24.com", now))
+    assert_harmless(static_html(typed, text))
+    assert isinstance(description_text(text, kind), str)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "plain"),
+    [
+        ("a  <b>b</b><br>c<p>d</p>", 3, "a b\nc\nd"),
+        ("<style>p{}</style>x<script>y", 3, "x"),
+        ('<a href="https://e.org/">on</a> <a href="data:x">no</a>', 3, "on (https://e.org/) no"),
+        ("<ul><li>one<li>two</ul>", 3, "• one\n• two"),
+        ("[url=https://e.org]here[/url] [user=3]Ivan[/user] [1] [draft]", 2,
+         "here (https://e.org) Ivan [1] [draft]"),
+        ("<b>[b]</b>", 1, "<b>[b]</b>"),
+        ("x" * 10_001, 1, "x" * 10_000 + "… (1 more characters in the frame)"),
+    ],
+)  # fmt: skip
+def test_description__text(text: str, kind: int, plain: str) -> None:
+    """Markup is reduced to what a reader sees."""
+    assert description_text(text, kind) == plain
+
+
+@pytest.mark.parametrize(
+    ("address", "kind", "path"),
+    [
+        ("https://acme.bitrix24.com", 3, "https://acme.bitrix24.com/crm/contact/details/5/"),
+        ("https://acme.bitrix24.com", 130, "https://acme.bitrix24.com/crm/type/130/details/5/"),
+        ("https://acme.bitrix24.com", 1031, ""),
+        ("https://acme.bitrix24.com", 14, ""),
+        ("javascript:alert(1)//", 3, ""),
+    ],
+)
+def test_owner_url__own_host(address: str, kind: int, path: str) -> None:
+    """Links lead to pages of the portal, or nowhere."""
+    assert owner_url(address, kind, 5) == path

@@ -31,6 +31,19 @@ def test_run_in_threads__at_once() -> None:
     assert sorted(done) == [0, 1, 2, 3]
 
 
+def test_run_in_threads__no_more_threads_than_tasks() -> None:
+    """A thread is started for a task only, however many there may be."""
+    barrier, names = threading.Barrier(3, timeout=10), set()
+
+    def work(_: int) -> list[int]:
+        names.add(threading.get_ident())
+        barrier.wait()
+        return [len(ours())]
+
+    assert max(run_in_threads(work, range(3), 50, threading.Event())) <= 3
+    assert len(names) == 3
+
+
 def test_run_in_threads__error_last() -> None:
     """An error of one task is raised after the others have been done, results before it kept."""
 
@@ -86,3 +99,21 @@ def test_run_in_threads__left() -> None:
     for thread in ours():
         thread.join(5)
     assert ours() == []
+
+
+def test_run_in_threads__on_wait() -> None:
+    """While there is no result the caller is heard; what it raises ends the tasks."""
+    ended = threading.Event()
+
+    def work(_: int) -> list[int]:
+        ended.wait()
+        return [1]
+
+    def refuse() -> None:
+        ended.set()
+        raise RuntimeError("enough")
+
+    stop = threading.Event()
+    with pytest.raises(RuntimeError, match="enough"):
+        list(run_in_threads(work, range(5), 1, stop, refuse))
+    assert stop.is_set()

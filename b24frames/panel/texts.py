@@ -1,0 +1,195 @@
+"""Texts for people: what the CRM holds as plain text, and numbers, ages and ids in words."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator, Sequence
+from html.parser import HTMLParser
+
+_HTML, _BB_CODE = 3, 2  # of DESCRIPTION_TYPE
+_LONGEST = 10_000
+_LONGEST_IDS = 60
+
+_UNSEEN_TAGS = {"script", "style", "template", "title"}
+_LINE_TAGS = set(
+    "address blockquote div dl dt dd h1 h2 h3 h4 h5 h6 hr ol p pre table tr ul".split()
+)
+
+_BB_BREAK = re.compile(r"\[(?:br|/?p|/?quote|/?list(?:=\w+)?|/?table|/?tr|/?code)\]", re.I)
+_BB_ITEM = re.compile(r"\s*\[\*\]", re.I)
+_BB_LINK = re.compile(r"\[url=([^\]]*)\](.*?)\[/url\]", re.I | re.S)
+_BB_TAG = re.compile(
+    r"\[/?(?:b|i|u|s|del|url|img|user|size|color|font|left|center|right|justify|td|th|disk|video"
+    r"|spoiler)(?:[= ][^\]]*)?\]",
+    re.I,
+)
+_UNITS = (("year", 31_556_952), ("month", 2_629_746), ("day", 86_400), ("hour", 3_600))
+
+
+def storable(text: str) -> str:
+    r"""Return a text with halves of characters made visible: no message takes them.
+
+    Examples
+    --------
+    >>> storable("half: \ud83d")
+    'half: \\ud83d'
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def escape(text: str) -> str:
+    """Return a text as HTML that shows it.
+
+    Examples
+    --------
+    >>> escape("<b>")
+    '&lt;b&gt;'
+    """
+    return html.escape(storable(text))
+
+
+def description_text(text: str, kind: int | None) -> str:
+    r"""Return a description as plain text; its markup is of the kind that DESCRIPTION_TYPE names.
+
+    Examples
+    --------
+    >>> description_text("<p>Dear <b>Anna</b>,</p><script>alert(1)</script>", 3)
+    'Dear Anna,'
+    >>> description_text("[b]Agenda[/b][list][*]prices[*]delivery[/list]", 2)
+    'Agenda\n• prices\n• delivery'
+    """
+    if kind == _HTML:
+        text = _html_text(text)
+    elif kind == _BB_CODE:
+        text = _bb_text(text)
+    text = text.strip()
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[:_LONGEST]}… ({len(text) - _LONGEST:,} more characters in the frame)"
+
+
+class _TextOf(HTMLParser):
+    """Collects what a reader of a page sees; links keep their address as text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+        self._unseen = 0
+        self._links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Begin a line, a cell or a link, or what is not seen."""
+        if tag in _UNSEEN_TAGS:
+            self._unseen += 1
+        elif tag == "br" or tag in _LINE_TAGS:
+            self.parts.append("\n")
+        elif tag == "li":
+            self.parts.append("\n• ")
+        elif tag == "a":
+            address = dict(attrs).get("href") or ""
+            self._links.append(address if address.startswith(("http://", "https://")) else "")
+
+    def handle_endtag(self, tag: str) -> None:
+        """End what was begun."""
+        if tag in _UNSEEN_TAGS:
+            self._unseen = max(0, self._unseen - 1)
+        elif tag in ("td", "th"):
+            self.parts.append("  ")
+        elif tag in _LINE_TAGS:
+            self.parts.append("\n")
+        elif tag == "a" and self._links and (address := self._links.pop()):
+            self.parts.append(f" ({address})")
+
+    def handle_data(self, data: str) -> None:
+        """Take text; its line breaks mean nothing."""
+        if not self._unseen:
+            self.parts.append(re.sub(r"\s+", " ", data))
+
+
+def _html_text(text: str) -> str:
+    """Return HTML as text."""
+    parser = _TextOf()
+    parser.feed(text)
+    parser.close()
+    lines = (line.strip() for line in "".join(parser.parts).split("\n"))
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
+
+
+def _bb_text(text: str) -> str:
+    """Return BB-code as text; brackets that are none of its tags stay."""
+    text = _BB_LINK.sub(lambda m: f"{m[2]} ({m[1]})", text)
+    text = _BB_BREAK.sub("\n", _BB_ITEM.sub("\n• ", text))
+    return re.sub(r"\s*\n\s*\n\s*", "\n\n", _BB_TAG.sub("", text)).replace("\n\n•", "\n•")
+
+
+def relative_age(seconds: float) -> str:
+    """Return how long ago something was, or how far ahead it is.
+
+    Examples
+    --------
+    >>> relative_age(7300), relative_age(-90_000), relative_age(59)
+    ('2 hours ago', 'in 1 day', 'just now')
+    """
+    size = abs(seconds)
+    if size < 60:
+        return "just now"
+    unit, length = next(((u, n) for u, n in _UNITS if size >= n), ("minute", 60))
+    amount = count(int(size // length), unit)
+    return f"{amount} ago" if seconds > 0 else f"in {amount}"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number and its noun.
+
+    Examples
+    --------
+    >>> count(1, "activity"), count(1200, "activity"), count(2, "row")
+    ('1 activity', '1,200 activities', '2 rows')
+    """
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") and noun != "day" else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def _runs(ids: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield first and last of the runs of consecutive ids."""
+    start = previous = None
+    for i in ids:
+        if start is None or previous is None or i != previous + 1:
+            if start is not None and previous is not None:
+                yield start, previous
+            start = i
+        previous = i
+    if start is not None and previous is not None:
+        yield start, previous
+
+
+def ids_text(ids: Sequence[int]) -> str:
+    """Return ids as they may be typed into the field.
+
+    Examples
+    --------
+    >>> ids_text([1, 2, 3, 9])
+    '1-3, 9'
+    """
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in _runs(ids))
+
+
+def short_ids_text(ids: Sequence[int]) -> str:
+    """Return the same for a line in a list."""
+    text = ids_text(ids)
+    return text if len(text) <= _LONGEST_IDS else f"{text[:_LONGEST_IDS]}… ({len(ids):,} ids)"
+
+
+def ids_code(ids: Sequence[int]) -> str:
+    """Return ids as a Python expression.
+
+    Examples
+    --------
+    >>> ids_code(range(1, 21)), ids_code([5, 1, 2, 3])
+    ('range(1, 21)', '[5, *range(1, 4)]')
+    """
+    runs = list(_runs(ids))
+    if len(runs) == 1 and runs[0][0] < runs[0][1]:
+        return f"range({runs[0][0]}, {runs[0][1] + 1})"
+    return f"[{', '.join(str(a) if a == b else f'*range({a}, {b + 1})' for a, b in runs)}]"

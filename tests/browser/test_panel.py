@@ -1,0 +1,259 @@
+"""The look-up panel in a real browser: what a person types, presses and sees."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from b24frames.practice import PracticePortal
+from b24frames.practice.faults import Fault
+from tests.browser.conftest import Shoot
+from tests.browser.jupyter import PATIENCE, Lab, Voila, webhook_code
+
+SECRET = "planted-secret-5e1f"
+PANEL = "panel = b24.LookupPanel(portal, cache='cache-{}', tz='Europe/Berlin')\npanel"
+HOSTILE = (
+    "<script>window.ran=1</script><img src='http://evil.example/x.png' onerror='window.ran=2'>"
+    "<a href='javascript:window.ran=3'>click</a> {{7*7}} $x^2$ $$\\frac{1}{2}$$ \\(y\\)"
+)
+SLOW = {"latency": 0.4}
+NOTE_PROGRESS = """() => {
+    window.progress = []
+    const bar = document.querySelector(".b24-panel .progress-bar")
+    new MutationObserver(() => {
+        if (!window.progress.includes(bar.style.width)) window.progress.push(bar.style.width)
+    }).observe(bar, {attributes: true})
+}"""
+
+
+@pytest.fixture
+def portal(
+    make_portal: Callable[..., PracticePortal], request: pytest.FixtureRequest
+) -> PracticePortal:
+    """Make a portal with a planted secret; a test may ask for a slow one."""
+    options = {"activities": 300, "deleted": [7], "refused": [9], "secret": SECRET}
+    return make_portal(**options, **getattr(request, "param", {}))
+
+
+@pytest.fixture
+def cells(portal: PracticePortal, folder: Path, request: pytest.FixtureRequest) -> list[str]:
+    """Return the cells of a notebook with a panel."""
+    return [webhook_code(folder, portal.url), PANEL.format(request.node.originalname)]
+
+
+def expect(locator: Any) -> Any:
+    """Wait for what is expected, however slow the machine is."""
+    from playwright.sync_api import expect as expect_of_playwright
+
+    expect_of_playwright.set_options(timeout=PATIENCE)
+    return expect_of_playwright(locator)
+
+
+def look_up(page: Any, ids: str) -> None:
+    """Type ids and press Enter."""
+    field = page.get_by_label("Activities")
+    field.fill(ids)
+    field.press("Enter")
+
+
+def row(page: Any, number: int) -> Any:
+    """Find the row of an activity in the table."""
+    return page.get_by_role("button", name=re.compile(rf"^Show activity {number}:"))
+
+
+def card(page: Any, number: int) -> Any:
+    """Find the card of an activity."""
+    return page.get_by_role("article", name=f"Activity {number}", exact=True)
+
+
+def check_accessibility(page: Any) -> None:
+    """Let axe-core look for what keeps people out."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page, context=".b24-panel").response["violations"]
+    grave = [v for v in found if v["impact"] in ("serious", "critical")]
+    said = [(v["id"], [node["html"][:200] for node in v["nodes"][:3]]) for v in grave]
+    assert said == []
+
+
+def test_enter__shows_rows(lab: Lab, cells: list[str], shoot: Shoot) -> None:
+    """Ids and Enter: the rows are there, the missing ones are named, and pages can be turned."""
+    page = lab.open(cells)
+    look_up(page, "1-30, 35")
+    expect(row(page, 1)).to_be_visible()
+    expect(page.get_by_role("status")).to_contain_text("29 activities. No record: 7, 9.")
+    expect(page.get_by_text("1–20 of 29")).to_be_visible()
+    shoot(page, "result-light")
+    check_accessibility(page)
+    page.get_by_role("button", name="Next").click()
+    expect(row(page, 35)).to_be_visible()
+    page.get_by_label("Sort by").select_option("ID")
+    page.get_by_role("button", name="Descending").click()
+    expect(page.locator(".b24-table tbody tr").first).to_contain_text("35")
+
+
+def test_rubbish__refused(lab: Lab, cells: list[str], shoot: Shoot) -> None:
+    """A wrong id is refused in words, and the field keeps it."""
+    page = lab.open(cells)
+    look_up(page, "12, a dozen")
+    expect(page.get_by_role("alert")).to_contain_text("'a dozen' is neither an id")
+    expect(page.get_by_label("Activities")).to_have_value("12, a dozen")
+    shoot(page, "error-light")
+    check_accessibility(page)
+
+
+@pytest.mark.parametrize("portal", [SLOW], indirect=True)
+def test_slow_portal__progress_and_cancel(
+    lab: Lab, cells: list[str], portal: PracticePortal, shoot: Shoot
+) -> None:
+    """While a slow portal is read the bar moves, another cell runs, and Cancel ends it."""
+    portal.server.faults.append(Fault("hang", ids=[290]))
+    page = lab.open(cells)
+    expect(page.get_by_label("Activities")).to_be_visible()
+    page.evaluate(NOTE_PROGRESS)
+    look_up(page, "1-300")
+    expect(page.get_by_role("status")).to_contain_text("250 of 300 activities")
+    expect(page.locator(".b24-panel .progress-bar")).to_have_attribute(
+        "style", re.compile(r"width: 83")
+    )
+    shoot(page, "busy-light")
+    check_accessibility(page)
+    assert len(page.evaluate("window.progress")) >= 4
+    lab.add("print('busy:', panel.busy)")
+    expect(page.get_by_text("busy: True").last).to_be_visible()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("status")).to_contain_text("Cancelled: 250 of 300")
+    expect(page.get_by_role("button", name="Look up")).to_be_enabled()
+    look_up(page, "1-250")
+    expect(page.get_by_text("248 from the cache")).to_be_visible()
+
+
+def test_portal_down__said(
+    lab: Lab, cells: list[str], portal: PracticePortal, shoot: Shoot
+) -> None:
+    """A portal that is out of reach is said in a sentence, without a traceback."""
+    page = lab.open(cells)
+    expect(page.get_by_label("Activities")).to_be_visible()
+    portal.server.stop()
+    look_up(page, "5")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("o connection to 127.0.0.1")
+    expect(alert).to_contain_text("Check the connection")
+    shoot(page, "portal-down")
+    assert "Traceback" not in page.content()
+
+
+def test_row__card(lab: Lab, cells: list[str], shoot: Shoot) -> None:
+    """A row is chosen by the keyboard alone; its card says it all, and links to the owner."""
+    page = lab.open(cells)
+    look_up(page, "1-30")
+    row(page, 2).focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(card(page, 3)).to_be_visible()
+    link = card(page, 3).get_by_role("link")
+    assert link.get_attribute("rel") == "noopener noreferrer"
+    assert link.get_attribute("href").startswith("http://127.0.0.1:")
+    row(page, 22).click()
+    expect(card(page, 22)).to_contain_text("Owner")
+    expect(card(page, 22)).to_contain_text("CET")
+    shoot(page, "card-light")
+    check_accessibility(page)
+    lab.run("apputils:change-theme", {"theme": "JupyterLab Dark"})
+    expect(page.locator("body[data-jp-theme-light='false']")).to_be_attached()
+    shoot(page, "card-dark")
+    check_accessibility(page)
+    look_up(page, "rubbish")
+    expect(page.get_by_role("alert")).to_be_visible()
+    shoot(page, "error-dark")
+    lab.run("apputils:change-theme", {"theme": "JupyterLab Light"})
+
+
+def test_narrow__fits(lab: Lab, cells: list[str], shoot: Shoot) -> None:
+    """In a narrow window nothing sticks out."""
+    page = lab.open(cells)
+    page.set_viewport_size({"width": 480, "height": 900})
+    look_up(page, "20-26")
+    row(page, 22).click()
+    expect(card(page, 22)).to_be_visible()
+    shoot(page, "narrow")
+    wide = "e => [...e.querySelectorAll('*')].some(c => c.getBoundingClientRect().right > "
+    wide += "e.getBoundingClientRect().right + 1 && getComputedStyle(c).position != 'absolute')"
+    assert page.locator(".b24-panel").evaluate(wide) is False
+
+
+def test_frame__in_the_next_cell(lab: Lab, cells: list[str], screenshots: Path) -> None:
+    """What was looked up by hand is in the next cell as a frame."""
+    page = lab.open(cells)
+    look_up(page, "1-3")
+    expect(row(page, 3)).to_be_visible()
+    lab.add("print(f'rows: {panel.frame.index.tolist()}')")
+    expect(page.get_by_text("rows: [1, 2, 3]")).to_be_visible()
+    page.screenshot(path=str(screenshots / "next-cell.png"))
+
+
+def test_hostile_texts__stay_texts(
+    lab: Lab, cells: list[str], portal: PracticePortal, page: Any, shoot: Shoot
+) -> None:
+    """Scripts, images, links and formulas in texts of the CRM are shown, and do nothing."""
+    for number, kind in ((4, "1"), (5, "2"), (6, "3")):
+        portal.server.touch(
+            number, SUBJECT=HOSTILE, DESCRIPTION=HOSTILE, DESCRIPTION_TYPE=kind, LOCATION=HOSTILE,
+            PROVIDER_ID=HOSTILE, PROVIDER_TYPE_ID=HOSTILE, SETTINGS={HOSTILE: HOSTILE},
+            PROVIDER_DATA=HOSTILE,
+        )  # fmt: skip
+    page = lab.open(cells)
+    look_up(page, "4-6")
+    for number in (4, 5, 6):
+        row(page, number).click()
+        expect(card(page, number)).to_contain_text("{{7*7}}")
+        expect(card(page, number)).to_contain_text("$x^2$")
+    for summary in page.locator(".b24-card summary").all():
+        summary.click()
+    shoot(page, "hostile")
+    assert page.evaluate("window.ran") is None
+    assert page.locator(".b24-panel :is(script, img)").count() == 0
+    assert page.locator("[href^='javascript']").count() == 0
+    assert page.locator("mjx-container, .MathJax").count() == 0
+    assert [url for url in page.foreign_requests if "evil" in url] == []
+
+
+def test_saved_notebook__no_secret_but_the_result(lab: Lab, cells: list[str], shoot: Shoot) -> None:
+    """The saved notebook, with its widgets' state, shows the last result and holds no secret."""
+    page = lab.open(cells)
+    look_up(page, "1-3, 7")
+    row(page, 2).click()
+    expect(card(page, 2)).to_be_visible()
+    page.get_by_role("button", name="Copy as code").click()
+    expect(page.get_by_label("Code", exact=True)).to_have_value(re.compile("read_activities"))
+    lab.run("docmanager:save")
+    text = lab.path.read_text(encoding="utf-8")
+    saved = json.loads(text)
+    assert "widgets" in saved["metadata"]
+    assert SECRET not in text
+    outputs = [output["data"] for cell in saved["cells"] for output in cell["outputs"]]
+    (static,) = [o for o in outputs if "text/html" in o]
+    assert "3 activities. No record: 7." in "".join(static["text/html"])
+    expect(page.locator(".b24-fallback")).to_be_hidden()
+    # The same notebook where no kernel runs, and nothing of the widgets was kept.
+    del saved["metadata"]["widgets"]
+    lab.path = lab.path.with_name(f"static-{lab.path.name}")
+    lab.path.write_text(json.dumps(saved), encoding="utf-8")
+    lab.show()
+    expect(page.locator(".b24-fallback")).to_be_visible()
+    expect(page.locator(".b24-fallback")).to_contain_text("No record: 7")
+
+
+def test_voila__panel(voila: Voila, cells: list[str], shoot: Shoot) -> None:
+    """In voila the panel works as an application."""
+    page = voila.open(cells)
+    look_up(page, "1-5")
+    row(page, 5).click()
+    expect(card(page, 5)).to_be_visible()
+    expect(page.locator(".b24-fallback")).to_be_hidden()
+    shoot(page, "voila")
