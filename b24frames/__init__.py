@@ -37,6 +37,7 @@ _LAZY = {
     "ActivityCache": "cache",
     "LookupPanel": "panel",
     "Portal": "portal",
+    "load_ipython_extension": "magics",  # what %load_ext looks for
     "practice_portal": "practice",
     "read_activities": "activities",
 }

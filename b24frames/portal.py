@@ -8,6 +8,7 @@ References
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -32,6 +33,8 @@ from b24frames.transport import Transport
 from b24frames.workers import run_in_threads
 
 T = TypeVar("T")
+# How many requests are under way at once by default: at most, and where nothing sets the pace.
+_MOST, _UNPACED = 50, 16
 
 
 class Portal:
@@ -50,8 +53,9 @@ class Portal:
         Longest wait for a connection, and for an answer [s].
     session : requests.Session, optional
         For proxies, own certificates and the like; it stays the caller's to close.
-    concurrency : int, default 16
-        How many requests are under way at once, at most.
+    concurrency : int, optional
+        How many requests are under way at once, at most; by default as many as the plan grants
+        at once, but not more than 50, and 16 where it grants any number.
     max_wait : float, default 900
         How long to go on without any success before a transient error is raised [s].
     operating_limit : float or None, default 480
@@ -102,14 +106,16 @@ class Portal:
         limits: Limits = "cloud",
         timeout: tuple[float, float] = (10.0, 65.0),
         session: requests.Session | None = None,
-        concurrency: int = 16,
+        concurrency: int | None = None,
         max_wait: float = 900.0,
         operating_limit: float | None = 480.0,
         trusted_hosts: Iterable[str] = (),
         clock: Clock | None = None,
     ) -> None:
         self._credential = webhook if isinstance(webhook, Credential) else Webhook(webhook)
-        bucket = parse_limits(limits)
+        self._bucket = bucket = parse_limits(limits)
+        if concurrency is None:
+            concurrency = _UNPACED if bucket is None else min(_MOST, int(bucket.capacity))
         self._concurrency = _check_positive("concurrency", concurrency)
         self._own_session = session is None
         self._session = session or _make_session(self._concurrency)
@@ -143,13 +149,14 @@ class Portal:
         ----------
         address : str
             ``https://PORTAL``.
-        access_token, refresh_token : str
-            What the application was given. Without a refresh token an expired access token is an
-            `AuthenticationError`.
-        client_id, client_secret : str
-            Of the application; needed for a refresh.
+        access_token : str
+            What the application was given.
         user_id : int
             The user who granted the token: cache entries are kept by portal and user.
+        refresh_token : str
+            Without it an expired access token is an `AuthenticationError`.
+        client_id, client_secret : str
+            Of the application; needed for a refresh.
         on_refresh : callable, optional
             Given the new pair (access token, refresh token) before it is used: keep it, since the
             old pair is spent.
@@ -161,6 +168,7 @@ class Portal:
         Returns
         -------
         Portal
+            One that renews its token when it expires.
 
         Examples
         --------
@@ -192,6 +200,19 @@ class Portal:
         if not hasattr(self, "_credential"):  # a debugger looks at one whose webhook was refused
             return f"{type(self).__name__}()"
         return f"{type(self).__name__}({self.address!r}, user_id={self.user_id})"
+
+    def _repr_html_(self) -> str | None:
+        """Show where the portal is, who asks, and how often it may be asked, as a table."""
+        if not hasattr(self, "_bucket"):  # as in __repr__
+            return None
+        rate = "no limit"
+        if self._bucket is not None:
+            rate = f"{self._bucket.capacity:g} at once, then {self._bucket.leak:g} a second"
+        rows = {"portal": self.address, "user": str(self.user_id), "requests": rate}
+        cells = "".join(
+            f"<tr><th>{name}</th><td>{html.escape(text)}</td></tr>" for name, text in rows.items()
+        )
+        return f"<table>{cells}</table>"
 
     def close(self) -> None:
         """Close the connections, unless the caller's own session made them."""
@@ -276,9 +297,9 @@ class Portal:
         watch : Watch, optional
             What the caller wants to be told.
 
-        Yields
-        ------
-        object
+        Returns
+        -------
+        iterator of object
             What `handle` returned, in the order in which answers arrived.
 
         Raises
@@ -286,11 +307,12 @@ class Portal:
         PortalError
             As of `call_batch`, after the other requests have been answered.
         """
-        run = self._calls.begin(watch or Watch())
+        watch = watch or Watch()
+        run = self._calls.begin(watch)
         source = iter(commands)
 
         def groups() -> Iterator[dict[str, Command]]:
-            while group := dict(islice(source, self._calls.batch_size)):
+            while group := dict(islice(source, self._calls.batches.size)):
                 yield group
 
         def work(group: dict[str, Command]) -> Iterator[T]:
@@ -302,7 +324,7 @@ class Portal:
                     run.stop.set()
                 raise
 
-        return run_in_threads(work, groups(), self._concurrency, run.stop)
+        return run_in_threads(work, groups(), self._concurrency, run.stop, watch.on_wait)
 
 
 def _make_session(connections: int) -> requests.Session:

@@ -23,9 +23,9 @@ from b24frames.errors import (
     RateLimitError,
 )
 from b24frames.limits import MAX_ATTEMPTS
-from b24frames.pacing import SystemClock
 from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
+from tests.clocks import WaitlessClock
 from tests.conftest import asked, posts
 from tests.test_errors import SYSTEM_ERRORS
 
@@ -123,7 +123,7 @@ def test_call__redirect(portal: PracticePortal) -> None:
 
 def test_call__no_connection() -> None:
     """A portal that is not there is unavailable, after a bounded number of attempts."""
-    portal = b24.Portal("http://127.0.0.1:9/rest/1/x/", clock=SystemClock(1000.0))
+    portal = b24.Portal("http://127.0.0.1:9/rest/1/x/", clock=WaitlessClock())
     with pytest.raises(PortalUnavailableError, match="no connection") as caught:
         portal.call("crm.activity.get", {"id": 5})
     assert caught.value.retryable
@@ -134,7 +134,7 @@ def test_call__timeout(make_portal: MakePortal) -> None:
     """A portal that does not answer is given up after the time set."""
     practice = make_portal()
     practice.server.faults.append(Fault("hang"))
-    portal = b24.Portal(practice.url, timeout=(1, 0.05), clock=SystemClock(1000.0))
+    portal = b24.Portal(practice.url, timeout=(1, 0.05), clock=WaitlessClock())
     with pytest.raises(PortalUnavailableError, match="no answer"):
         portal.call("crm.activity.get", {"id": 5})
     portal.close()

@@ -1,0 +1,113 @@
+"""The notebooks run top to bottom, and what is committed of their output shows nothing it must not.
+
+They need the extra ``notebooks``. Without it they are skipped; where the environment variable
+B24FRAMES_REQUIRE names ``notebooks``, that is a failure.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.notebooks import FOLDER, run
+
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+# Folders of machines, Windows' too, the names that kernels give to cells, and webhooks.
+PATHS = re.compile(
+    r"/(tmp|home|root|Users|var|private|opt|usr|mnt|work)/|[A-Za-z]:\\|ipykernel_|site-packages"
+    r"|/rest/\d+/|b24frames-\w"
+)
+
+
+@pytest.fixture
+def _can_run() -> None:
+    """Skip, or fail where notebooks are required, if what runs them is not installed."""
+    lacking = [name for name in ("nbclient", "ipykernel", "matplotlib") if find_spec(name) is None]
+    if lacking:
+        required = "notebooks" in re.split(r"[,\s]+", os.environ.get("B24FRAMES_REQUIRE", ""))
+        (pytest.fail if required else pytest.skip)(
+            f"{', '.join(lacking)}: not installed, part of the extra notebooks"
+        )
+
+
+def outputs(notebook: Any) -> Iterator[Any]:
+    """Yield the outputs of all cells."""
+    for cell in notebook["cells"]:
+        yield from cell.get("outputs", [])
+
+
+def shown(notebook: Any) -> str:
+    """Return all that a notebook shows, but for the bytes of pictures, and its metadata."""
+    said = [
+        {**output, "data": {k: v for k, v in output.get("data", {}).items() if "image" not in k}}
+        for output in outputs(notebook)
+    ]
+    cells = [cell["metadata"] for cell in notebook["cells"]]
+    return json.dumps([said, cells, notebook["metadata"]], ensure_ascii=False)
+
+
+def kinds(notebook: Any) -> list[list[list[str]]]:
+    """Return what kinds of output each code cell has."""
+    return [
+        [sorted(output.get("data", ["text"])) for output in cell["outputs"]]
+        for cell in notebook["cells"]
+        if cell["cell_type"] == "code"
+    ]
+
+
+def test_notebooks__are_there() -> None:
+    """The notebooks are numbered from 01 on."""
+    assert [path.name[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05"]
+
+
+@pytest.mark.notebooks
+@pytest.mark.usefixtures("_can_run")
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook__runs(path: Path, tmp_path: Path) -> None:
+    """Each cell runs without an error and a warning, and shows what is committed, kind by kind."""
+    notebook = run(path, tmp_path)
+    complaints = [
+        output
+        for output in outputs(notebook)
+        if output["output_type"] == "error" or output.get("name") == "stderr"
+    ]
+    assert complaints == []
+    assert PATHS.search(shown(notebook)) is None
+    assert kinds(notebook) == kinds(json.loads(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook__committed(path: Path) -> None:
+    """It has a purpose and outputs of one run, and these tell neither a secret nor the machine."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    assert "**Purpose:**" in "".join(notebook["cells"][0]["source"])
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    assert any(cell["outputs"] for cell in code)
+    assert {output["output_type"] for output in outputs(notebook)} <= {
+        "display_data",
+        "execute_result",
+    }
+    text = shown(notebook)
+    assert (found := PATHS.search(text)) is None, found
+    assert "widget-state" not in text
+
+
+def test_paths__are_found() -> None:
+    """What is looked for in the outputs would be found."""
+    for path in (
+        "/tmp/ipykernel_1/2.py:1",
+        "/home/anna/x",
+        "/Users/anna/x",
+        "C:\\Users\\anna",
+        "https://acme.bitrix24.com/rest/1/secret/",
+    ):
+        assert PATHS.search(path)
+    assert not PATHS.search("created 2024-01-01 10:00 at http://127.0.0.1:4000, 1/2 of A/B tests")
