@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import doctest
 import importlib
 import pkgutil
+import re
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +16,18 @@ import pandas as pd
 import pytest
 
 import b24frames
+from b24frames.__main__ import _parser
 from b24frames.practice import PracticePortal
 from b24frames.schema import ACTIVITY, DTYPES
 
 ROOT = Path(__file__).parents[1]
+PAGES = [
+    page
+    for page in (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.[mr][ds]*")))
+    if "_build" not in page.parts
+]
+# Packages that examples may use, and how to tell that they do.
+OPTIONAL = {"pyarrow": "pyarrow|parquet", "matplotlib": "plot"}
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
 
@@ -37,8 +48,21 @@ def _docstrings() -> Iterator[Any]:
 
 def _pages() -> list[Path]:
     """Find every page with an example in it."""
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    return [page for page in pages if ">>>" in page.read_text(encoding="utf-8")]
+    return [page for page in PAGES if ">>>" in page.read_text(encoding="utf-8")]
+
+
+def _name(page: Path) -> str:
+    """Name a page by its path in the project."""
+    return page.relative_to(ROOT).as_posix()
+
+
+def _run(test: doctest.DocTest) -> int:
+    """Run examples, if the optional packages that they use are installed; count what fails."""
+    source = "".join(example.source for example in test.examples)
+    for package, signs in OPTIONAL.items():
+        if re.search(signs, source):
+            pytest.importorskip(package)
+    return doctest.DocTestRunner(optionflags=OPTIONS).run(test).failed
 
 
 @pytest.fixture
@@ -53,15 +77,59 @@ def names(make_portal: Callable[..., PracticePortal], tmp_path: Path) -> dict[st
 def test_docstrings__run(test: doctest.DocTest, names: dict[str, Any]) -> None:
     """Each example of a docstring prints what it says."""
     test.globs = {**test.globs, **names}
-    assert doctest.DocTestRunner(optionflags=OPTIONS).run(test).failed == 0
+    assert _run(test) == 0
 
 
-@pytest.mark.parametrize("page", _pages(), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", _pages(), ids=_name)
 def test_pages__run(page: Path, names: dict[str, Any]) -> None:
     """Each example of a page prints what it says."""
     text = page.read_text(encoding="utf-8").replace("```", "\n")
     test = doctest.DocTestParser().get_doctest(text, names, page.name, str(page), 0)
-    assert doctest.DocTestRunner(optionflags=OPTIONS).run(test).failed == 0
+    assert _run(test) == 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_pages__links(page: Path) -> None:
+    """Each link to a file or to a heading of this project leads there."""
+    for target in re.findall(r"\]\(\s*([^)\s]+)\s*\)", page.read_text(encoding="utf-8")):
+        path, _, anchor = target.partition("#")
+        if "://" not in target:
+            linked = page.parent / path if path else page
+            assert linked.exists(), target
+            assert not anchor or anchor in _anchors(linked), target
+
+
+def _anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub and the site make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_command_line_page__names_each_option() -> None:
+    """The page of the command line has every option, and no other."""
+    page = (ROOT / "docs" / "reference" / "command-line.md").read_text(encoding="utf-8")
+    options = set(re.findall(r"`(--[a-z-]+)", page))
+    assert options == _options(_parser()) | {"--version", "--help"}
+
+
+def _options(parser: argparse.ArgumentParser) -> set[str]:
+    """Return the options of a parser and its commands."""
+    found = {option for action in parser._actions for option in action.option_strings}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                found |= _options(command)
+    return {option for option in found if option.startswith("--")}
+
+
+def test_contributing__command() -> None:
+    """The command for contributors installs extras that exist, and runs the tests."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    command = re.search(r'^python -m pip install --editable "\.\[(.+)\]" && (.+)$', page, re.M)
+    assert command is not None
+    assert set(command[1].split(",")) <= set(project["optional-dependencies"])
+    assert command[2] == "python -m pytest --quiet"
 
 
 def test_columns_page__is_the_schema() -> None:
@@ -86,8 +154,6 @@ def test_columns_page__is_the_schema() -> None:
 
 def test_dependencies_page__names_each() -> None:
     """Every dependency has its reason in the documentation."""
-    import tomllib
-
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
     wanted = [*project["dependencies"], *project["optional-dependencies"]["test"]]

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 def _requirements(lines: list[str]) -> dict[str, str]:
     """Split requirements into names and versions."""
-    pairs = (re.fullmatch(r"([A-Za-z0-9_.-]+)(.*)", line.strip()) for line in lines)
+    pairs = (re.fullmatch(r"([A-Za-z0-9_.-]+)(?:\[.+?\])?(.*)", line.strip()) for line in lines)
     return {m[1].lower(): m[2] for m in pairs if m}
 
 
@@ -23,9 +23,9 @@ def test_environment__agrees_with_pyproject() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     environment: dict[str, Any] = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))
     extras = project["optional-dependencies"]
-    groups = ("arrow", "lab", "test", "dev")
+    of_extras = (line for lines in extras.values() for line in lines)
     declared = _requirements(
-        [*project["dependencies"], *(r for g in groups for r in extras[g] if "[" not in r)]
+        [*project["dependencies"], *(r for r in of_extras if not r.startswith("b24frames["))]
     )
     conda = [line for line in environment["dependencies"] if isinstance(line, str)]
     (pip,) = [line["pip"] for line in environment["dependencies"] if isinstance(line, dict)]
@@ -42,3 +42,18 @@ def test_changelog__names_the_version() -> None:
     version = re.search('__version__ = "(.+)"', source)
     assert version is not None
     assert f"## {version[1]}" in text
+
+
+def test_workflow__mirrors_ci() -> None:
+    """The workflow runs `.ci/run`, and the tests on each system, oldest and newest."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    file = ROOT / ".github" / "workflows" / "ci.yml"
+    jobs: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))["jobs"]
+    assert any(step.get("run") == ".ci/run" for step in jobs["run"]["steps"])
+    matrix = jobs["test"]["strategy"]["matrix"]
+    assert matrix["os"] == ["ubuntu", "macos", "windows"]
+    (oldest,) = (entry for entry in matrix["include"] if entry["age"] == "oldest")
+    assert f">={oldest['python']}" == project["requires-python"]
+    (pandas,) = (r for r in project["dependencies"] if r.startswith("pandas"))
+    assert oldest["pandas"] == f"{pandas.replace('>=', '==')}.*"
+    assert f'"{oldest["pandas"]}"' in (ROOT / ".ci" / "run").read_text(encoding="utf-8")

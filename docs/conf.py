@@ -1,0 +1,54 @@
+"""The documentation's site: ``python -m sphinx -W --keep-going -b html docs docs/_build``.
+
+Nothing is fetched: no inventory of other projects, no font, no script.
+"""
+
+import shutil
+from pathlib import Path
+
+import b24frames
+
+# Sphinx reads what is below this folder only.
+HERE = Path(__file__).parent
+shutil.rmtree(HERE / "notebooks", ignore_errors=True)
+(HERE / "notebooks").mkdir()
+for notebook in (HERE.parent / "notebooks").glob("*.ipynb"):
+    shutil.copy(notebook, HERE / "notebooks")
+
+project = "b24frames"
+author = "The b24frames developers"
+project_copyright = author
+version = release = b24frames.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "numpydoc",
+    "myst_nb",
+]
+exclude_patterns = ["_build", "**.ipynb_checkpoints"]
+
+# Pages are Markdown; notebooks are shown as they were saved.
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+nb_execution_mode = "off"
+nb_ipywidgets_js: dict[str, dict[str, str]] = {}
+nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]
+
+# The reference is made of the docstrings, which say the types in words.
+default_role = "py:obj"
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+numpydoc_show_class_members = False
+
+html_theme = "pydata_sphinx_theme"
+html_title = "b24frames"
+html_copy_source = False
+html_show_sourcelink = False
+html_theme_options = {
+    "navigation_with_keys": False,
+    "show_toc_level": 2,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
