@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from b24frames.errors import (
     InvalidAnswerError,
@@ -20,18 +21,25 @@ from b24frames.errors import (
     PortalUnavailableError,
     RateLimitError,
 )
-from b24frames.limits import MAX_ATTEMPTS, OPERATING_BASKET, OperatingTime, retry_delay
+from b24frames.limits import (
+    MAX_ATTEMPTS,
+    OPERATING_BASKET,
+    BatchSize,
+    OperatingTime,
+    retry_delay,
+)
 from b24frames.pacing import Clock, RequestRate
-from b24frames.transport import Transport
+from b24frames.transport import Transport, has_expired
 from b24frames.wire import encode_params, named_answers
 from b24frames.workers import Stopped
 
 MAX_COMMANDS = 50
-_SMALLEST_BATCH = 5
 _USED_UP = "the operating time that the portal grants is used up"
 _NOT_IN_BATCH = "ERROR_BATCH_METHOD_NOT_ALLOWED"
 _WORTH_TELLING = 5.0  # [s]
 _log = logging.getLogger("b24frames")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Command = tuple[str, Mapping[str, Any]]
 """A REST method and its parameters: one call, alone or in a batch."""
@@ -47,10 +55,14 @@ class Watch:
         At each HTTP request that is sent.
     on_message : callable
         Why and how long nothing is sent, in words, when it is long.
+    on_wait : callable
+        Now and then while no answer is there, in the caller's thread; what it raises ends the
+        calls.
     """
 
     on_request: Callable[[], object] = lambda: None
     on_message: Callable[[str], object] = lambda _: None
+    on_wait: Callable[[], object] = lambda: None
 
 
 @dataclass
@@ -60,6 +72,7 @@ class Run:
     watch: Watch
     last_success: float
     stop: threading.Event = field(default_factory=threading.Event)
+    renewed_for: set[str] = field(default_factory=set)
 
 
 class Calls:
@@ -80,8 +93,8 @@ class Calls:
 
     Attributes
     ----------
-    batch_size : int
-        How many commands a batch may have; less than 50 once one has taken too long.
+    batches : BatchSize
+        How many commands a batch may have; less than 50 for a while once one has taken too long.
     """
 
     def __init__(
@@ -92,12 +105,13 @@ class Calls:
         clock: Clock,
         max_wait: float,
     ) -> None:
-        self.batch_size = MAX_COMMANDS
+        self.batches = BatchSize(MAX_COMMANDS)
         self._transport = transport
         self._rate = rate
         self._operating = operating
         self._clock = clock
         self._max_wait = max_wait
+        self._one_at_a_time = threading.Lock()
 
     def begin(self, watch: Watch) -> Run:
         """Begin calls that belong together."""
@@ -114,12 +128,12 @@ class Calls:
             part, attempt = parts.pop()
             answers = self._batch(part, run)
             if not isinstance(answers, PortalError):
+                self.batches.grow(len(part))
                 yield from self._take(part, attempt, answers, parts, run)
             elif answers.code == _NOT_IN_BATCH:
                 yield from self._call_one_by_one(part, run)
             elif self._is_too_much(part, answers, attempt, started, run):
-                smaller = max(_SMALLEST_BATCH, (len(part) + 1) // 2)
-                self.batch_size = min(self.batch_size, smaller)
+                self.batches.shrink(len(part))
                 parts += [(half, 0) for half in _halves(part)]
             elif self._may_repeat(answers, attempt, MAX_ATTEMPTS, run):
                 parts.append((part, attempt + 1))
@@ -179,27 +193,43 @@ class Calls:
     def _batch(self, commands: dict[str, Command], run: Run) -> dict[str, Any] | PortalError:
         """Send up to 50 commands in one request; return the answer or error of each."""
         cmd = {n: f"{method}?{encode_params(params)}" for n, (method, params) in commands.items()}
-        methods = ["batch", *_methods(commands)]
+        methods, renewals = ["batch", *_methods(commands)], self._transport.renewals
         answer = self._exchange("batch", {"halt": 0, "cmd": cmd}, methods, run)
         if isinstance(answer, PortalError):
             return answer
         result = answer["result"]
         if not isinstance(result, dict):
             return InvalidAnswerError("the answer to a batch has no result", method="batch")
-        answers: dict[str, Any] = {name: _unanswered(commands[name][0]) for name in commands}
-        answers |= named_answers(result.get("result"), commands)
+        answers = named_answers(result.get("result"), commands)
         for name, time in named_answers(result.get("result_time"), commands).items():
             self._operating.note(commands[name][0], time)
         for name, error in named_answers(result.get("result_error"), commands).items():
             answers[name] = self._transport.error(error, method=commands[name][0])
             self._take_note(answers[name])
-        return answers
+            if has_expired(answers[name]) and name not in run.renewed_for:
+                answers[name] = self._renew_for(name, commands[name][0], renewals, run)
+        return {n: answers[n] if n in answers else _unanswered(m) for n, (m, _) in commands.items()}
+
+    def _renew_for(self, name: str, method: str, renewals: int, run: Run) -> PortalError:
+        """Renew the token that a command has found expired, once; it is to be sent again."""
+        refused = _without_traces(self._transport.renew, renewals, method)
+        if refused is not None:
+            return refused
+        run.renewed_for.add(name)
+        return _unanswered(method)
 
     def _exchange(
         self, method: str, params: Mapping[str, Any], methods: Collection[str], run: Run
     ) -> dict[str, Any] | PortalError:
         """Send one request when its turn has come; return the answer, or the error it is."""
-        self._wait_for_operating_time(methods, run)
+        with self._one_at_a_time if self._operating.is_short(methods) else nullcontext():
+            self._wait_for_operating_time(methods, run)
+            return self._send(method, params, run)
+
+    def _send(
+        self, method: str, params: Mapping[str, Any], run: Run
+    ) -> dict[str, Any] | PortalError:
+        """Send one request at the pace that the portal grants; note what its answer tells."""
         level = 0.0
         if self._rate is not None:
             delay, level = self._rate.reserve(self._clock.now)
@@ -208,7 +238,7 @@ class Calls:
             raise Stopped
         run.watch.on_request()
         sent = self._clock.now()
-        answer = self._post(method, params)
+        answer = _without_traces(self._transport.post, method, params)
         seconds = self._clock.now() - sent
         failed = isinstance(answer, PortalError)
         _log.debug(
@@ -225,18 +255,6 @@ class Calls:
         else:
             self._operating.note(method, answer.get("time"))
         return answer
-
-    def _post(self, method: str, params: Mapping[str, Any]) -> dict[str, Any] | PortalError:
-        """Send one request; an interruption leaves no trace of the address called.
-
-        The frames below hold the secret, and some debuggers show what frames hold.
-        """
-        try:
-            return self._transport.post(method, params)
-        except BaseException as error:  # noqa: BLE001 - raised again
-            interruption = error.with_traceback(None)
-        interruption.__context__ = interruption.__cause__ = None
-        raise interruption
 
     def _take_note(self, error: PortalError) -> None:
         """Let a refusal by one of the limits hold back what comes next."""
@@ -285,6 +303,19 @@ class Calls:
             run.watch.on_message(words)
         _log.info("%s", words)
         self._clock.sleep(seconds, run.stop)
+
+
+def _without_traces(send: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Send something; an interruption leaves no trace of the address called.
+
+    The frames below hold the secret, and some debuggers show what frames hold.
+    """
+    try:
+        return send(*args, **kwargs)
+    except BaseException as error:  # noqa: BLE001 - raised again
+        interruption = error.with_traceback(None)
+    interruption.__context__ = interruption.__cause__ = None
+    raise interruption
 
 
 def _methods(commands: Mapping[str, Command]) -> set[str]:

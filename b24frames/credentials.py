@@ -54,13 +54,16 @@ class Credential(ABC):
         Scheme and host of the portal, without any secret.
     user_id : int
         The user as whom the portal is asked.
+    renewals : int
+        How often what proves the user has been renewed.
     """
 
-    __slots__ = ("address", "user_id")
+    __slots__ = ("address", "renewals", "user_id")
 
     def __init__(self, address: str, user_id: int) -> None:
         self.address = address
         self.user_id = user_id
+        self.renewals = 0
 
     @abstractmethod
     def path(self, method: str) -> str:
@@ -222,13 +225,13 @@ class AccessToken(Credential):
         }
 
     @contextmanager
-    def renewing(self, spent: Mapping[str, Any]) -> Iterator[bool]:
-        """Let one thread renew the token; tell whether the body's token is still the current one.
+    def renewing(self, renewals: int) -> Iterator[bool]:
+        """Let one thread renew the token; tell whether it has not been since so many renewals.
 
         The threads that come later find that it has been renewed.
         """
         with self._lock:
-            yield spent.get("auth") == self._tokens.access_token
+            yield renewals == self.renewals
 
     def renew(self, tokens: TokenPair) -> None:
         """Take new tokens, once the caller has been given them."""
@@ -237,6 +240,7 @@ class AccessToken(Credential):
                 self._on_refresh(tokens)
         finally:
             self._tokens = tokens  # whatever the caller did: the old pair is spent
+            self.renewals += 1
 
 
 class _RedactingFilter(logging.Filter):

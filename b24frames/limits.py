@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Limits = Literal["cloud", "enterprise", "self-hosted"] | tuple[float, float]
@@ -22,15 +22,22 @@ _PRESETS: dict[str, tuple[float, float] | None] = {
     "enterprise": (250, 5),
     "self-hosted": None,
 }
-# Requests that are under way at once reach the portal in bunches.
-_MARGIN = 2
+# By how much some requests may be later on their way than others [s].
+_LATENESS = 0.5
+# How long after the last of its level has leaked the portal's own counter is surely at nought [s].
+_SECONDS_TO_BE_SURE = 3.0
 # After a refusal others are known to ask the portal too: their share is given back slowly.
 _SMALLEST_SHARE = 0.25
 _SECONDS_TO_RECOVER = 60.0
 
 # Before the wall: calls under way at once still add to the sum.
 _OPERATING_SHARE = 0.9
+# From here on one at a time: a batch takes a second a second, and no more than 0.8 is granted.
+_SHORT_SHARE = 0.6
 OPERATING_BASKET = 60.0  # [s]
+
+_SMALLEST_BATCH = 5
+_FIRST_PATIENCE, _LONGEST_PATIENCE = 8, 128  # [batches]
 
 MAX_ATTEMPTS = 6
 _FIRST_DELAY = 0.5
@@ -49,11 +56,14 @@ class BucketState:
         When that was so [s].
     share : float
         The part of the leak that is ours; less than 1 for a while after a refusal.
+    sent : float
+        Requests since the portal's counter was surely at nought.
     """
 
     level: float = 0.0
     updated: float = 0.0
     share: float = 1.0
+    sent: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -70,17 +80,18 @@ class LeakyBucket:
     Notes
     -----
     The portal lowers its counter by `leak` once a second, not continuously, so a client that
-    fills the whole capacity is refused now and then. Of the capacity, ``leak - 1`` and a small
-    margin are therefore left unused.
+    keeps the whole capacity filled is refused now and then: ``leak - 1`` of it, and a margin for
+    requests that are late, are left unused. Only a bucket that was empty takes all of it: so many
+    requests are granted whenever the counter falls.
 
     Examples
     --------
-    >>> bucket, state = LeakyBucket(5, 2), BucketState()
+    >>> bucket, state = LeakyBucket(2, 1), BucketState()
     >>> state, first = bucket.reserve(state, now=0.0)
     >>> state, second = bucket.reserve(state, now=0.0)
     >>> state, third = bucket.reserve(state, now=0.0)
     >>> first, second, third
-    (0.0, 0.0, 0.5)
+    (0.0, 0.0, 2.0)
     """
 
     capacity: float
@@ -88,27 +99,32 @@ class LeakyBucket:
 
     @property
     def usable(self) -> float:
-        """How much of the capacity may be filled [requests]."""
-        return max(1.0, self.capacity - (self.leak - 1) - _MARGIN)
+        """How much of the capacity may be kept filled [requests]."""
+        margin = max(1.0, self.leak * _LATENESS)
+        return max(1.0, self.capacity - (self.leak - 1) - margin)
 
     def reserve(self, state: BucketState, now: float) -> tuple[BucketState, float]:
         """Take a place in the queue; return the new state and how long to wait [s]."""
         state = self._drain(state, now)
-        level = state.level + 1
-        delay = max(0.0, (level - self.usable) / (self.leak * state.share))
-        return BucketState(level, state.updated, state.share), delay
+        state = replace(state, level=state.level + 1, sent=state.sent + 1)
+        if state.sent <= self.capacity:
+            return state, 0.0
+        return state, max(0.0, (state.level - self.usable) / (self.leak * state.share))
 
     def refuse(self, state: BucketState, now: float) -> BucketState:
         """Take the bucket as full, and our share as smaller: others ask this portal too."""
         state = self._drain(state, now)
         share = max(_SMALLEST_SHARE, state.share / 2)
-        return BucketState(max(state.level, self.usable), state.updated, share)
+        return BucketState(max(state.level, self.usable), now, share, self.capacity)
 
     def _drain(self, state: BucketState, now: float) -> BucketState:
         """Lower the level by what has leaked; a clock that went back has leaked nothing."""
         elapsed = max(0.0, now - state.updated)
-        level = max(0.0, state.level - elapsed * self.leak * state.share)
-        return BucketState(level, now, min(1.0, state.share + elapsed / _SECONDS_TO_RECOVER))
+        leak = self.leak * state.share
+        level = state.level - elapsed * leak
+        share = min(1.0, state.share + elapsed / _SECONDS_TO_RECOVER)
+        is_empty = share == 1.0 and level <= -leak * _SECONDS_TO_BE_SURE
+        return BucketState(max(0.0, level), now, share, 0.0 if is_empty else state.sent)
 
 
 def parse_limits(limits: Limits) -> LeakyBucket | None:
@@ -163,7 +179,8 @@ class OperatingTime:
     """
 
     def __init__(self, limit: float | None) -> None:
-        self._wall = math.inf if limit is None else limit * _OPERATING_SHARE
+        self._limit = math.inf if limit is None else limit
+        self._used: dict[str, float] = {}
         self._until: dict[str, float] = {}
 
     def note(self, method: str, time: object) -> None:
@@ -171,7 +188,14 @@ class OperatingTime:
         if isinstance(time, Mapping):
             used, reset_at = time.get("operating"), time.get("operating_reset_at")
             if isinstance(used, (int, float)) and isinstance(reset_at, (int, float)):
-                self._until[method.lower()] = reset_at if used >= self._wall else 0.0
+                wall = self._limit * _OPERATING_SHARE
+                self._used[method.lower()] = used
+                self._until[method.lower()] = reset_at if used >= wall else 0.0
+
+    def is_short(self, methods: Iterable[str]) -> bool:
+        """Tell whether one of the methods has used so much that calls at once may be too many."""
+        short = self._limit * _SHORT_SHARE
+        return any(self._used.get(method.lower(), 0.0) >= short for method in methods)
 
     def block(self, method: str, now: float, later: float) -> None:
         """Take note that a method was refused: until the reset, if known, else until `later`."""
@@ -181,6 +205,56 @@ class OperatingTime:
     def blocked_until(self, methods: Iterable[str]) -> float:
         """Return when all methods may be called again, as Unix time [s]; 0: now."""
         return max((float(self._until.get(method.lower(), 0.0)) for method in methods), default=0.0)
+
+
+class BatchSize:
+    """How many commands a batch may have: fewer once one took too long, and more again in time.
+
+    Parameters
+    ----------
+    most : int
+        What a batch may have at all.
+
+    Attributes
+    ----------
+    size : int
+        What the next batch may have.
+
+    Notes
+    -----
+    After some batches that were answered the size doubles. A portal that then takes too long again
+    is left in peace twice as long, so that what it cannot do costs ever fewer requests; one that
+    has only had a bad moment is soon asked as before.
+
+    Examples
+    --------
+    >>> batches = BatchSize(50)
+    >>> batches.shrink(50)
+    >>> batches.size
+    25
+    """
+
+    def __init__(self, most: int) -> None:
+        self.size = most
+        self._most = most
+        self._answered = 0
+        self._patience = _FIRST_PATIENCE
+
+    def shrink(self, commands: int) -> None:
+        """Take note that a batch of so many commands took too long."""
+        smaller = max(_SMALLEST_BATCH, (commands + 1) // 2)
+        if smaller < self.size:  # of those that were under way at once, the first one counts
+            self.size, self._answered = smaller, 0
+            self._patience = min(_LONGEST_PATIENCE, 2 * self._patience)
+
+    def grow(self, commands: int) -> None:
+        """Take note that a batch of so many commands was answered."""
+        if self.size < self._most and commands >= self.size:
+            self._answered += 1
+            if self._answered >= self._patience:
+                self.size, self._answered = min(self._most, 2 * self.size), 0
+        elif self.size == self._most == commands:
+            self._patience = max(_FIRST_PATIENCE, self._patience - 1)
 
 
 def retry_delay(attempt: int, retry_after: float | None) -> float:

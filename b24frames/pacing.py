@@ -141,15 +141,15 @@ class RequestRate:
             connection.execute("PRAGMA synchronous = OFF")  # worth nothing after a power loss
             connection.execute("BEGIN IMMEDIATE")
             connection.execute(
-                "CREATE TABLE IF NOT EXISTS request_rate"
-                " (address TEXT PRIMARY KEY, level REAL, updated REAL, share REAL)"
+                "CREATE TABLE IF NOT EXISTS buckets"
+                " (address TEXT PRIMARY KEY, level REAL, updated REAL, share REAL, sent REAL)"
             )
             row = connection.execute(
-                "SELECT level, updated, share FROM request_rate WHERE address = ?",
+                "SELECT level, updated, share, sent FROM buckets WHERE address = ?",
                 (self._address,),
             ).fetchone()
             state = change(BucketState(*row) if row else BucketState())
             connection.execute(
-                "INSERT OR REPLACE INTO request_rate VALUES (?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO buckets VALUES (?, ?, ?, ?, ?)",
                 (self._address, *astuple(state)),
             )

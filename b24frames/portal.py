@@ -33,8 +33,7 @@ from b24frames.transport import Transport
 from b24frames.workers import run_in_threads
 
 T = TypeVar("T")
-# How many requests are under way at once by default: at most, and where nothing sets the pace.
-_MOST, _UNPACED = 50, 16
+_MOST, _UNPACED = 50, 16  # requests under way at once by default; where nothing sets the pace
 
 
 class Portal:
@@ -54,8 +53,8 @@ class Portal:
     session : requests.Session, optional
         For proxies, own certificates and the like; it stays the caller's to close.
     concurrency : int, optional
-        How many requests are under way at once, at most; by default as many as the plan grants
-        at once, but not more than 50, and 16 where it grants any number.
+        How many requests are under way at once, at most; by default the burst of the plan, up to
+        50, or 16 where it grants any number.
     max_wait : float, default 900
         How long to go on without any success before a transient error is raised [s].
     operating_limit : float or None, default 480
@@ -72,8 +71,7 @@ class Portal:
     user_id : int
         The user as whom the portal is asked.
     folder : pathlib.Path or None
-        Where cache entries and the request rate are kept by default; None: the user's cache
-        folder.
+        Where cache and request rate are kept by default; None: the user's cache folder.
 
     Raises
     ------
@@ -114,8 +112,8 @@ class Portal:
     ) -> None:
         self._credential = webhook if isinstance(webhook, Credential) else Webhook(webhook)
         self._bucket = bucket = parse_limits(limits)
-        if concurrency is None:
-            concurrency = _UNPACED if bucket is None else min(_MOST, int(bucket.capacity))
+        usual = _UNPACED if bucket is None else min(_MOST, int(bucket.capacity))
+        concurrency = usual if concurrency is None else concurrency
         self._concurrency = _check_positive("concurrency", concurrency)
         self._own_session = session is None
         self._session = session or _make_session(self._concurrency)

@@ -74,12 +74,17 @@ class Transport:
         """Where the portal is now: another address than the one given, once it has moved."""
         return self._address
 
+    @property
+    def renewals(self) -> int:
+        """How often the access token has been renewed."""
+        return self._credential.renewals
+
     def post(self, method: str, params: Mapping[str, Any]) -> dict[str, Any] | PortalError:
         """Call a method once; return the whole answer, or the error it is."""
-        body = self._credential.body(params)
-        answer = self._post_once(method, body)
-        if isinstance(answer, AuthenticationError) and answer.code.lower() == "expired_token":
-            refused = self._renew(body, method)
+        renewals = self.renewals
+        answer = self._post_once(method, self._credential.body(params))
+        if isinstance(answer, PortalError) and has_expired(answer):
+            refused = self.renew(renewals, method)
             if refused is not None:
                 return refused
             answer = self._post_once(method, self._credential.body(params))
@@ -169,8 +174,8 @@ class Transport:
             return False
         return new_host in self._trusted_hosts or (_is_cloud(old_host) and _is_cloud(new_host))
 
-    def _renew(self, spent: Mapping[str, Any], method: str) -> PortalError | None:
-        """Renew the access token, unless another thread has; return why it cannot be."""
+    def renew(self, renewals: int, method: str) -> PortalError | None:
+        """Renew the access token, unless another thread has since; return why it cannot be."""
         credential = self._credential
         if not isinstance(credential, AccessToken) or not credential.renewable:
             return AuthenticationError(
@@ -179,7 +184,7 @@ class Transport:
                 http_status=401,
                 method=method,
             )
-        with credential.renewing(spent) as current:
+        with credential.renewing(renewals) as current:
             if not current:
                 return None
             url = f"{credential.authorization_server}/oauth/token/"
@@ -244,6 +249,11 @@ _REFRESH_ERRORS = {
     "insufficient_scope": "the application has not the rights that the token had",
     "payment_required": "the portal's plan has expired",
 }
+
+
+def has_expired(error: PortalError) -> bool:
+    """Tell whether an error is that of an access token to be renewed."""
+    return error.code.lower() == "expired_token"
 
 
 def _final(description: str, method: str) -> PortalError:

@@ -35,6 +35,7 @@ from fast_bitrix24 import BitrixAsync
 
 from b24frames import Portal, read_activities
 from b24frames.pacing import SystemClock
+from b24frames.practice.faults import Fault
 from b24frames.practice.server import PracticeServer
 
 CAPACITY, LEAK = 50, 2  # requests, and requests a second
@@ -42,13 +43,16 @@ SPEED = 10.0  # portal seconds in a real one
 LATENCY, COMMAND_SECONDS = 0.12, 0.004  # [s]
 BATCH = 50
 PROCESSES = 4
+FAULTS = ("INTERNAL_SERVER_ERROR", "html", "OPERATION_TIME_LIMIT")  # HTTP 500, 502, 429
 SECRET = "secret-of-the-webhook"  # noqa: S105 - it guards nothing but generated data
 WRONG_METHOD = "crm.activity.nope"
 CLOSED = f"http://127.0.0.1:9/rest/1/{SECRET}/"
 _AUTHORITY = trustme.CA()
 _spawn = get_context("spawn")
 
-ClientName = Literal["b24frames", "b24frames list", "fast_bitrix24", "b24pysdk", "requests"]
+ClientName = Literal[
+    "b24frames", "b24frames list", "b24frames dicts", "fast_bitrix24", "b24pysdk", "requests"
+]
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ class Task:
         Portal seconds in a real one.
     concurrency : int, optional
         Requests at once; None: the client's own default.
+    fault : str, optional
+        What the portal answers once, to the first request.
     """
 
     client: ClientName
@@ -74,6 +80,7 @@ class Task:
     missing: bool = True
     speed: float = SPEED
     concurrency: int | None = None
+    fault: str | None = None
 
     @property
     def deleted(self) -> list[int]:
@@ -158,6 +165,14 @@ def _read_b24frames(url: str, task: Task, rows: list[object]) -> str:
     return "; ".join(f"{w.category.__name__}: {w.message}" for w in caught)
 
 
+def _read_b24frames_dicts(url: str, task: Task, rows: list[object]) -> str:
+    """Read by `Portal.call_batch`: dicts as other clients give them, in place of a frame."""
+    commands = {f"a{i}": ("crm.activity.get", {"id": i}) for i in task.ids}
+    answers = _open_portal(url, task).call_batch(commands).values()
+    rows += [answer for answer in answers if isinstance(answer, dict)]
+    return "; ".join(str(answer) for answer in answers if not isinstance(answer, dict))
+
+
 def _read_fast_bitrix24(url: str, task: Task, rows: list[object]) -> str:
     """Read by `get_by_ID`, at its own pace: its rate is set to that of the portal."""
     bitrix = BitrixAsync(url, verbose=False, requests_per_second=float(LEAK * task.speed))
@@ -195,6 +210,7 @@ def _read_requests(url: str, task: Task, rows: list[object]) -> str:
 _READERS: dict[ClientName, Callable[[str, Task, list[object]], str]] = {
     "b24frames": _read_b24frames,
     "b24frames list": _read_b24frames,
+    "b24frames dicts": _read_b24frames_dicts,
     "fast_bitrix24": _read_fast_bitrix24,
     "b24pysdk": _read_b24pysdk,
     "requests": _read_requests,
@@ -262,6 +278,8 @@ def _serve(task: Task, activities: int) -> Iterator[PracticeServer]:
         secret=SECRET,
         ssl_context=context,
     ) as server:
+        if task.fault is not None:
+            server.faults.append(Fault(task.fault, times=1))
         yield server
 
 
@@ -337,6 +355,7 @@ def _write_results(results: Iterable[Result]) -> None:
         _write(f"| {' | '.join(map(str, cells))} |")
 
 
+_IN_A_BURST: tuple[ClientName, ...] = ("b24frames", "b24frames dicts", "fast_bitrix24")
 _COLUMNS = (
     *("client", "ids", "missing", "rows", "lost", "requests", "refused"),
     *("s", "floor s", "s / floor", "what it said"),
@@ -375,7 +394,7 @@ def _measure_scaled(ids: range) -> None:
         run(Task("b24frames", ids)),
         run(Task("b24frames list", ids)),
         run(Task("fast_bitrix24", ids, missing=False, concurrency=8)),
-        run(Task("fast_bitrix24", ids[: CAPACITY * BATCH], missing=False)),
+        *(run(Task(client, ids[: CAPACITY * BATCH], missing=False)) for client in _IN_A_BURST),
     ]
     together = run_processes(len(ids))
     _write(f"\nThe portal's clock {SPEED:g} times as fast, one client after the other\n")
@@ -390,9 +409,20 @@ def _measure_concurrency(ids: range) -> None:
     """Measure what several requests at once gain within the burst."""
     _write(f"\n{len(ids)} ids in the burst\n")
     _write_head("at once", "s", "refused")
-    for concurrency in (1, 2, 4, 8, 16):
+    for concurrency in (1, 2, 4, 8, 16, 32, 50):
         result = run(Task("b24frames", ids, missing=False, concurrency=concurrency))
         _write(f"| {concurrency} | {result.seconds:.2f} | {result.refusals} |")
+
+
+def _measure_faults(ids: range) -> None:
+    """Measure what becomes of a read whose very first answer is a fault that passes."""
+    _write(f"\n{len(ids)} ids; the first answer is a fault that does not come again\n")
+    _write_head("client", "fault", "rows", "requests", "what it said")
+    for client in ("b24frames", "b24pysdk", "fast_bitrix24", "requests"):
+        for fault in FAULTS:
+            result = run(Task(client, ids, missing=False, fault=fault))
+            said = " ".join(result.outcome.said.split())[:120]
+            _write(f"| {client} | {fault} | {result.outcome.rows} | {result.requests} | {said} |")
 
 
 def _measure_real_time(ids: range) -> None:
@@ -433,6 +463,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _write_settings()
         _measure_scaled(ids)
         _measure_concurrency(ids[: CAPACITY * BATCH])
+        _measure_faults(ids[: 2 * BATCH])
         _measure_real_time(ids)
     _write(f"\n{time.monotonic() - started:.0f} s in all")
 

@@ -26,8 +26,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from b24frames.cache import ActivityCache
+from b24frames.cache.entries import decode, encode
 from b24frames.credentials import is_loopback
 from b24frames.practice import PracticePortal, practice_portal
+from tests.clocks import WaitlessClock
 
 _connect = socket.socket.connect
 
@@ -62,7 +64,11 @@ def make_portal() -> Iterator[Callable[..., PracticePortal]]:
 
         def make(**options: Any) -> PracticePortal:
             settings: dict[str, Any] = {"limits": "self-hosted", "speed": 1000.0, **options}
-            return stack.enter_context(practice_portal(**settings))
+            made = stack.enter_context(practice_portal(**settings))
+            if not {"limits", "operating_limit"} & options.keys():
+                # Nothing is to be waited for but the next attempt; no pace depends on the machine.
+                made._calls._clock = WaitlessClock()
+            return made
 
         yield make
 
@@ -76,13 +82,11 @@ def portal(make_portal: Callable[..., PracticePortal]) -> PracticePortal:
 def make_older(cache: ActivityCache, seconds: int) -> None:
     """Shift the time of all entries of a cache into the past."""
     cache.close()
-    with closing(sqlite3.connect(cache.path)) as connection, connection:
-        connection.execute(
-            "UPDATE activities SET value = CAST(substr(value, 1, 2)"
-            " || (CAST(substr(value, 3, 13) AS INTEGER) - ?)"
-            " || CAST(substr(value, 16) AS TEXT) AS BLOB)",
-            (seconds * 1000,),
-        )
+    with closing(sqlite3.connect(str(cache.path))) as connection, connection:
+        for key, value in connection.execute("SELECT key, value FROM activities").fetchall():
+            is_record, stamp, text = decode(key.encode(), value)
+            older = encode(key, is_record, stamp - seconds * 1000, text)
+            connection.execute("UPDATE activities SET value = ? WHERE key = ?", (older, key))
 
 
 def posts(portal: PracticePortal) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import pytest
+import requests
 
 import b24frames as b24
 from b24frames.calls import Watch
@@ -14,6 +16,7 @@ from b24frames.errors import OperatingTimeError, PortalBlockedError, PortalUnava
 from b24frames.pacing import SystemClock
 from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
+from tests.clocks import WaitlessClock
 from tests.conftest import asked, posts
 
 MakePortal = Callable[..., PracticePortal]
@@ -24,14 +27,31 @@ def get(ids: range) -> dict[str, tuple[str, dict[str, int]]]:
     return {f"a{i}": ("crm.activity.get", {"id": i}) for i in ids}
 
 
-def test_concurrency__several_at_once(make_portal: MakePortal) -> None:
-    """Eight requests of a tenth of a second take much less than eight tenths."""
-    portal = make_portal(activities=400, deleted=(), refused=(), latency=0.1)
-    start = time.monotonic()
-    answers = portal.call_batch(get(range(1, 401)))
-    assert time.monotonic() - start < 0.6
-    assert list(answers) == [f"a{i}" for i in range(1, 401)]
-    assert posts(portal) == 8
+class Together(requests.Session):
+    """A session whose requests wait until so many are under way at once."""
+
+    def __init__(self, parties: int) -> None:
+        super().__init__()
+        self.barrier = threading.Barrier(parties, timeout=60)
+
+    def request(self, *args: Any, **options: Any) -> requests.Response:
+        """Send a request."""
+        self.barrier.wait()
+        return super().request(*args, **options)
+
+
+@pytest.mark.parametrize(
+    ("limits", "at_once"),
+    [("cloud", 50), ("enterprise", 50), ("self-hosted", 16), ((7.5, 1), 7)],
+)
+def test_concurrency__by_default(make_portal: MakePortal, limits: Any, at_once: int) -> None:
+    """As many requests as the plan grants are under way at once, within reason."""
+    practice = make_portal(activities=2500, deleted=(), refused=())
+    with Together(at_once) as session:
+        portal = b24.Portal(practice.url, limits=limits, session=session)
+        answers = portal.call_batch(get(range(1, 50 * at_once + 1)))
+    assert list(answers) == [f"a{i}" for i in range(1, 50 * at_once + 1)]
+    assert posts(practice) == at_once
 
 
 def test_concurrency__one(make_portal: MakePortal) -> None:
@@ -42,8 +62,10 @@ def test_concurrency__one(make_portal: MakePortal) -> None:
     assert asked(practice) == list(range(1, 201))
 
 
-@pytest.mark.parametrize("option", ["concurrency", "max_wait"])
-@pytest.mark.parametrize("value", [0, -1, "5", None, True])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [*product(("concurrency", "max_wait"), (0, -1, "5", True)), ("max_wait", None)],
+)
 def test_options__refused(option: str, value: Any) -> None:
     """What is no positive number is refused."""
     with pytest.raises(ValueError, match=option):
@@ -58,8 +80,20 @@ def test_batch__halved(make_portal: MakePortal) -> None:
     assert [len(r.commands) for r in portal.server.requests] == [50, 25, 13, 12, 25, 13, 12]
     assert all(answers[f"a{i}"] == portal.server.record(i) for i in range(1, 51))
     portal.call_batch(get(range(51, 301)))
-    portal.call_batch(get(range(51, 301)))
-    assert max(len(r.commands) for r in portal.server.requests[-15:]) == 13
+    assert max(len(r.commands) for r in portal.server.requests[7:]) == 13
+
+
+def test_batch__as_large_as_before(make_portal: MakePortal) -> None:
+    """Once a bad moment of the portal has passed, the batches become as large as they were."""
+    practice = make_portal(activities=2000, deleted=(), refused=())
+    practice.server.faults.append(Fault("batch-timeout", times=2))
+    portal = b24.Portal(practice.url, concurrency=1, limits="self-hosted")
+    answers = portal.call_batch(get(range(1, 2001)))
+    assert len(answers) == 2000
+    sizes = [len(r.commands) for r in practice.server.requests]
+    assert sizes[:4] == [50, 25, 13, 12]
+    assert max(sizes[4:20]) < 50
+    assert max(sizes[20:]) == 50
 
 
 def test_batch__poisoned(make_portal: MakePortal) -> None:
@@ -146,7 +180,7 @@ def test_max_wait__ends(make_portal: MakePortal) -> None:
     """A limit that never gives way is an error after the time set."""
     practice = make_portal()
     practice.server.faults.append(Fault("OPERATION_TIME_LIMIT"))
-    portal = b24.Portal(practice.url, max_wait=100, clock=SystemClock(1000.0), limits="self-hosted")
+    portal = b24.Portal(practice.url, max_wait=100, clock=WaitlessClock(), limits="self-hosted")
     with pytest.raises(OperatingTimeError):
         portal.call("profile")
     assert posts(practice) == 2

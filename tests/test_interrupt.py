@@ -23,11 +23,12 @@ pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="Windows has no signals to a thread of one's choice"
 )
 
-ACTIVITIES = 2000
+ACTIVITIES = 500
 IDS = range(1, ACTIVITIES + 1)
 BATCHES = ACTIVITIES // 50
-CONCURRENCY = 8
-LATENCY = 0.02  # [s]
+CONCURRENCY = 2
+MANY = 8  # requests at once, where none of them is answered
+LATENCY = 0.01  # [s]
 LONGEST = 1.0  # [s]
 
 Read = Callable[..., pd.DataFrame]
@@ -50,9 +51,12 @@ class Interrupting(requests.Session):
         self.count = 0
         self.sent_at = 0.0
         self.lock = threading.Lock()
+        self.over = threading.Event()
 
     def request(self, *args: Any, **options: Any) -> requests.Response:
-        """Send a request."""
+        """Send a request; after Ctrl-C late, so that a slow main thread is not too late for it."""
+        if self.sent_at:
+            self.over.wait(0.2)
         with self.lock:
             self.count += 1
             is_due = self.count == self.number
@@ -103,6 +107,7 @@ def check_interrupted(
         with pytest.raises(KeyboardInterrupt):
             b24.read_activities(IDS, portal, cache=place, missing="ignore")
         took = time.monotonic() - session.sent_at
+        session.over.set()
         assert took < LONGEST
         deadline = time.monotonic() + LONGEST
         for thread in ours():
@@ -139,7 +144,7 @@ def test_interrupt__any_moment(
         number = rng.randrange(1, BATCHES - 2 * CONCURRENCY)
         session = Interrupting(number, rng.uniform(0.0005, LATENCY))
         kept.append(check_interrupted(practice, undisturbed, tmp_path / str(turn), session))
-    assert min(kept) < 500 < 1000 < max(kept)
+    assert min(kept) <= 200 < 250 <= max(kept)
 
 
 def test_interrupt__as_threads_start(
@@ -149,7 +154,7 @@ def test_interrupt__as_threads_start(
     for turn in range(5):
         session = Interrupting(1, 0.0)
         place = tmp_path / str(turn)
-        check_interrupted(practice, undisturbed, place, session, concurrency=30)
+        check_interrupted(practice, undisturbed, place, session, concurrency=8)
 
 
 def test_interrupt__while_it_hangs(make_portal: Callable[..., PracticePortal]) -> None:
@@ -159,9 +164,7 @@ def test_interrupt__while_it_hangs(make_portal: Callable[..., PracticePortal]) -
     hanging = make_portal(activities=500, deleted=(), refused=())
     hanging.server.faults.append(Fault("hang"))
     with Interrupting(5, 0.05) as session:
-        portal = b24.Portal(
-            hanging.url, limits="self-hosted", session=session, concurrency=CONCURRENCY
-        )
+        portal = b24.Portal(hanging.url, limits="self-hosted", session=session, concurrency=MANY)
         with pytest.raises(KeyboardInterrupt):
             b24.read_activities(range(1, 501), portal, cache=False)
         assert time.monotonic() - session.sent_at < LONGEST
@@ -170,7 +173,7 @@ def test_interrupt__while_it_hangs(make_portal: Callable[..., PracticePortal]) -
     for thread in ours():
         thread.join(5)
     assert ours() == []
-    assert session.count <= CONCURRENCY
+    assert session.count <= MANY
 
 
 def test_interrupt__while_it_waits(make_portal: Callable[..., PracticePortal]) -> None:
@@ -180,13 +183,11 @@ def test_interrupt__while_it_waits(make_portal: Callable[..., PracticePortal]) -
     busy = make_portal(activities=500, deleted=(), refused=())
     busy.server.faults.append(Fault("QUERY_LIMIT_EXCEEDED", retry_after=60))
     with Interrupting(5, 0.05) as session:
-        portal = b24.Portal(
-            busy.url, limits="self-hosted", session=session, concurrency=CONCURRENCY
-        )
+        portal = b24.Portal(busy.url, limits="self-hosted", session=session, concurrency=MANY)
         with pytest.raises(KeyboardInterrupt):
             b24.read_activities(range(1, 501), portal, cache=False)
         assert time.monotonic() - session.sent_at < LONGEST
         for thread in ours():
             thread.join(LONGEST)
         assert ours() == []
-        assert session.count <= CONCURRENCY
+        assert session.count <= MANY

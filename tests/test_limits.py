@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from b24frames.limits import BucketState, LeakyBucket, OperatingTime, parse_limits, retry_delay
+from b24frames.limits import (
+    BatchSize,
+    BucketState,
+    LeakyBucket,
+    OperatingTime,
+    parse_limits,
+    retry_delay,
+)
 
 
 class PortalCounter:
@@ -27,24 +34,39 @@ class PortalCounter:
         return self.level <= self.bucket.capacity
 
 
-PRESETS = [LeakyBucket(50, 2), LeakyBucket(250, 5), LeakyBucket(10, 3)]
+PRESETS = [LeakyBucket(50, 2), LeakyBucket(250, 5), LeakyBucket(10, 3), LeakyBucket(5, 0.5)]
 
 
 @given(
     bucket=st.sampled_from(PRESETS),
     phase=st.floats(0, 0.999),
-    pauses=st.lists(st.floats(0, 30), min_size=1, max_size=400),
+    rounds=st.lists(
+        st.tuples(st.sampled_from([0.0, 0.3, 1.0, 2.9, 3.1, 30.0, 90.0]), st.integers(1, 80)),
+        min_size=1,
+        max_size=30,
+    ),
+    lateness=st.lists(st.floats(0, 0.4), min_size=1, max_size=20),
 )
 def test_leaky_bucket__never_refused(
-    bucket: LeakyBucket, phase: float, pauses: list[float]
+    bucket: LeakyBucket, phase: float, rounds: list[tuple[float, int]], lateness: list[float]
 ) -> None:
-    """Whatever the pauses between requests, the portal's ticking counter refuses none."""
-    counter, state, now = PortalCounter(bucket, phase), BucketState(), 0.0
-    for pause in pauses:
+    """Whatever the pauses, and however requests overtake each other, the portal refuses none."""
+    state, now, arrivals = BucketState(), 0.0, []
+    for pause, requests in rounds:
         now += pause
-        state, delay = bucket.reserve(state, now)
-        now += delay
-        assert counter.accepts(now)
+        for _ in range(requests):
+            state, delay = bucket.reserve(state, now)
+            arrivals.append(now + delay + lateness[len(arrivals) % len(lateness)])
+    counter = PortalCounter(bucket, phase)
+    assert all(counter.accepts(moment) for moment in sorted(arrivals))
+
+
+@pytest.mark.parametrize("bucket", PRESETS)
+def test_leaky_bucket__all_of_an_empty_one(bucket: LeakyBucket) -> None:
+    """A bucket that was empty grants its whole capacity at once, and again when it is empty."""
+    burst = int(bucket.capacity)
+    found = delays(bucket, BucketState(), [1000.0] * (burst + 1) + [5000.0] * (burst + 1))
+    assert [delay > 0 for delay in found] == 2 * [*[False] * burst, True]
 
 
 @pytest.mark.parametrize(("bucket", "requests"), [(PRESETS[0], 200), (PRESETS[1], 1000)])
@@ -55,7 +77,8 @@ def test_leaky_bucket__as_fast_as_granted(bucket: LeakyBucket, requests: int) ->
         state, delay = bucket.reserve(state, now)
         now += delay
     floor = (requests - bucket.capacity) / bucket.leak
-    assert floor <= now <= floor + (bucket.leak - 1 + 2) / bucket.leak + 1e-6
+    assert floor <= now <= floor + (bucket.capacity - bucket.usable) / bucket.leak + 1e-6
+    assert bucket.capacity - bucket.usable <= 1.5 * bucket.leak
 
 
 def delays(bucket: LeakyBucket, state: BucketState, moments: list[float]) -> list[float]:
@@ -69,12 +92,13 @@ def delays(bucket: LeakyBucket, state: BucketState, moments: list[float]) -> lis
 
 def test_leaky_bucket__waits_in_line() -> None:
     """Requests that reserve at the same moment get different moments to be sent."""
-    assert delays(LeakyBucket(5, 2), BucketState(), [0.0] * 5) == [0, 0, 0.5, 1.0, 1.5]
+    assert delays(LeakyBucket(5, 2), BucketState(), [0.0] * 7) == [0] * 5 + [1.5, 2.0]
 
 
 def test_leaky_bucket__clock_back() -> None:
     """A clock that goes back grants nothing, and holds nothing up."""
-    assert delays(LeakyBucket(5, 2), BucketState(), [9.0, 9.0, 0.0, 0.0]) == [0, 0, 0.5, 1.0]
+    moments = [9.0] * 5 + [0.0, 0.0]
+    assert delays(LeakyBucket(5, 2), BucketState(), moments) == [0] * 5 + [1.5, 2.0]
 
 
 def test_leaky_bucket__slower_after_refusal() -> None:
@@ -143,3 +167,51 @@ def test_retry_delay__bounds(attempt: int, retry_after: float | None) -> None:
     assert delay >= 0.25
     assert delay >= (retry_after or 0)
     assert delay <= max(30.0, retry_after or 0)
+
+
+def failures(batches: BatchSize, most: int, requests: int) -> int:
+    """Send so many batches to a portal that can do so many commands; return how many fail."""
+    failed = 0
+    for _ in range(requests):
+        if batches.size > most:
+            failed += 1
+            batches.shrink(batches.size)
+        else:
+            batches.grow(batches.size)
+    return failed
+
+
+def test_batch_size__recovers() -> None:
+    """After a bad moment the size is soon what it was."""
+    batches = BatchSize(50)
+    for _ in range(3):
+        batches.shrink(batches.size)
+    assert batches.size == 7
+    assert failures(batches, 50, 500) == 0
+    assert batches.size == 50
+
+
+def test_batch_size__one_moment_counts_once() -> None:
+    """Batches that fail together, since they were under way together, lower the size once."""
+    batches = BatchSize(50)
+    for _ in range(20):
+        batches.shrink(50)
+    assert batches.size == 25
+    failures(batches, 50, 20)
+    assert batches.size == 50
+
+
+@pytest.mark.parametrize("most", [5, 6, 12, 20, 24, 40])
+def test_batch_size__seldom_too_large(most: int) -> None:
+    """A portal that can never do more is tried again seldom."""
+    batches = BatchSize(50)
+    failures(batches, most, 1000)
+    assert failures(batches, most, 2000) <= 20
+    assert batches.size <= most or failures(batches, most, 1) == 1
+
+
+def test_batch_size__never_too_small() -> None:
+    """However small the batch that took too long, five commands are tried."""
+    batches = BatchSize(50)
+    batches.shrink(2)
+    assert batches.size == 5

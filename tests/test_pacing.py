@@ -29,7 +29,7 @@ def test_request_rate__shared_by_objects(tmp_path: Path) -> None:
     """What one object takes, another does not get; a restart forgets nothing."""
     first, second = reserve(tmp_path, 40), reserve(tmp_path, 40)
     assert first == [0.0] * 40
-    assert [delay > 0 for delay in second] == [False] * 7 + [True] * 33
+    assert [delay > 0 for delay in second] == [False] * 10 + [True] * 30
 
 
 def test_request_rate__own_for_each_portal(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_request_rate__processes(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     with context.Pool(4) as pool:
         delays = [d for part in pool.starmap(reserve, [(tmp_path, 50)] * 4) for d in part]
-    expected = [max(0.0, (level - BUCKET.usable) / 2) for level in range(1, 201)]
+    expected = [0.0] * 50 + [(level - BUCKET.usable) / 2 for level in range(51, 201)]
     assert sorted(delays) == pytest.approx(expected)
 
 
@@ -71,7 +71,7 @@ def test_request_rate__no_place(tmp_path: Path) -> None:
     """Where no file can be made, the process keeps the rate by itself."""
     (tmp_path / "file").write_text("in the way")
     delays = reserve(tmp_path / "file", 60)
-    assert [delay > 0 for delay in delays] == [False] * 47 + [True] * 13
+    assert [delay > 0 for delay in delays] == [False] * 50 + [True] * 10
 
 
 def test_request_rate__damaged_file(tmp_path: Path) -> None:
@@ -93,6 +93,6 @@ def test_system_clock__speed() -> None:
     start, real_start = clock.now(), real.now()
     clock.sleep(5)
     assert clock.now() - start >= 5
-    assert real.now() - real_start < 5
-    assert clock.until(clock.unix_after(1000.0)) == pytest.approx(1000, abs=100)
+    assert real.now() - real_start < clock.now() - start
+    assert 900_000 < clock.until(clock.unix_after(1_000_000.0)) < 1_001_000
     assert clock.until(0) == 0

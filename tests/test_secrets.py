@@ -40,9 +40,9 @@ from b24frames.errors import (
     PortalError,
     PortalUnavailableError,
 )
-from b24frames.pacing import SystemClock
 from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
+from tests.clocks import WaitlessClock
 
 MakePortal = Callable[..., PracticePortal]
 
@@ -54,6 +54,9 @@ PLANTED = (PLAIN, QUOTED, ACCESS, REFRESH, CLIENT, NEW_ACCESS, NEW_REFRESH)
 
 # The frames of errors that are searched: those of a test hold what the test has planted.
 SEARCHED = tuple(str(Path(module.__file__ or "").parent) for module in (b24, requests, urllib3))
+
+# Where it does not matter whether an answer came in time.
+SHORT = (2.0, 0.03)
 
 FAULTS = [
     Fault("INTERNAL_SERVER_ERROR"),
@@ -205,8 +208,8 @@ MakeHunt = Callable[[], Any]
 
 def client_of(practice: PracticePortal, url: str, **options: Any) -> b24.Portal:
     """Make a client that waits for almost no time, and keeps its request rate in a file."""
-    settings: dict[str, Any] = {"clock": SystemClock(1000.0), "max_wait": 300.0, **options}
-    return b24.Portal(url, limits=(10_000, 10_000), timeout=(2.0, 0.2), **settings)
+    settings: dict[str, Any] = {"clock": WaitlessClock(), "max_wait": 300.0, **options}
+    return b24.Portal(url, limits=(10_000, 10_000), **settings)
 
 
 def read_and_add(hunt: Hunt, portal: b24.Portal, **options: Any) -> None:
@@ -291,7 +294,7 @@ def test_webhook__faults(
         for number, fault in enumerate(FAULTS):
             practice.server.faults.clear()
             practice.server.faults.append(fault)
-            with closing(client_of(practice, practice.url)) as portal:
+            with closing(client_of(practice, practice.url, timeout=SHORT)) as portal:
                 portal.folder = tmp_path / str(number)
                 read_and_add(found, portal)
                 with suppress(PortalError):
@@ -319,7 +322,7 @@ def test_webhook__no_way_to_the_portal(hunt: MakeHunt) -> None:
         session.trust_env = False
         for address in ("http://127.0.0.1:9", "https://127.0.0.1:9", "https://no-such.invalid"):
             url = f"{address}/rest/1/{PLAIN}/"
-            portal = b24.Portal(url, session=session, clock=SystemClock(1000.0))
+            portal = b24.Portal(url, session=session, clock=WaitlessClock())
             read_and_add(found, portal)
     assert sum("PortalUnavailableError" in place for place in found.places) >= 3
     assert found.found() == []
@@ -512,7 +515,7 @@ def test_answers__that_repeat_the_address(
     """What a portal says about the address it was called at is not passed on as it is."""
     with hunt() as found, serving(reply) as address:
         url = f"{address}/rest/1/{secret}/"
-        portal = b24.Portal(url, limits="self-hosted", clock=SystemClock(1000.0))
+        portal = b24.Portal(url, limits="self-hosted", clock=WaitlessClock())
         with closing(portal):
             read_and_add(found, portal, cache=tmp_path)
             with suppress(PortalError):
@@ -536,7 +539,7 @@ def test_answers__that_repeat_the_token(hunt: MakeHunt, tmp_path: Path) -> None:
 
 def oauth_portal(address: str, authorization_server: str, **options: Any) -> b24.Portal:
     """Make a portal with all of the planted tokens."""
-    settings: dict[str, Any] = {"limits": "self-hosted", "clock": SystemClock(1000.0), **options}
+    settings: dict[str, Any] = {"limits": "self-hosted", "clock": WaitlessClock(), **options}
     return b24.Portal.from_oauth(
         address,
         access_token=ACCESS,
@@ -545,7 +548,6 @@ def oauth_portal(address: str, authorization_server: str, **options: Any) -> b24
         client_secret=CLIENT,
         user_id=1,
         authorization_server=authorization_server,
-        timeout=(2.0, 0.2),
         max_wait=300.0,
         **settings,
     )
@@ -598,7 +600,8 @@ def test_oauth__faults(make_portal: MakePortal, hunt: MakeHunt, tmp_path: Path) 
         for number, fault in enumerate(FAULTS):
             practice.server.faults.clear()
             practice.server.faults.append(fault)
-            with closing(oauth_portal(practice.address, "http://127.0.0.1:9")) as portal:
+            options = {"timeout": SHORT}
+            with closing(oauth_portal(practice.address, "http://127.0.0.1:9", **options)) as portal:
                 portal.folder = tmp_path / str(number)
                 read_and_add(found, portal)
                 found.add_portal(portal)

@@ -7,6 +7,7 @@ import logging
 import pickle
 import ssl
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,11 +22,11 @@ import trustme
 import b24frames as b24
 from b24frames.credentials import AccessToken, TokenPair
 from b24frames.errors import AuthenticationError, PortalError, PortalUnavailableError
-from b24frames.pacing import SystemClock
 from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
 from b24frames.practice.server import PracticeServer
 from b24frames.transport import Transport
+from tests.clocks import WaitlessClock
 from tests.conftest import posts
 
 MakePortal = Callable[..., PracticePortal]
@@ -192,7 +193,7 @@ def oauth(portal: PracticePortal, server: AuthorizationServer, **options: Any) -
         "client_secret": "s3cret",
         "user_id": 5,
         "authorization_server": server.url,
-        "clock": SystemClock(1000.0),
+        "clock": WaitlessClock(),
         "limits": "self-hosted",
     }
     return b24.Portal.from_oauth(portal.address, **{**settings, **options})
@@ -240,6 +241,68 @@ def test_oauth__one_refresh_for_all_threads(
         answers = list(pool.map(lambda i: made.call("crm.activity.get", {"id": i}), range(1, 5)))
     assert answers == [portal.server.record(i) for i in range(1, 5)]
     assert len(authorization.queries) == 1
+
+
+def expire_in_batches(portal: PracticePortal, server: AuthorizationServer, ids: set[int]) -> None:
+    """Let the portal call the token expired, for some commands of batches, until it is renewed."""
+    portal.server.faults.clear()
+    portal.server.faults.append(Fault("expired_token", ids=ids))
+    server.before_answer = portal.server.faults.clear
+
+
+def test_oauth__expired_in_a_batch(
+    portal: PracticePortal, authorization: AuthorizationServer
+) -> None:
+    """A command that finds the token expired is sent again with the new one, and no other is."""
+    seen: list[TokenPair] = []
+    made = oauth(portal, authorization, on_refresh=seen.append)
+    expire_in_batches(portal, authorization, {12, 30})
+    answers = made.call_batch({f"a{i}": ("crm.activity.get", {"id": i}) for i in range(10, 40)})
+    assert answers == {f"a{i}": portal.server.record(i) for i in range(10, 40)}
+    assert [r.ids for r in portal.server.requests] == [set(range(10, 40)), {12, 30}]
+    assert [r.params["auth"] for r in portal.server.requests] == ["access-0", "access-1"]
+    assert seen == [("access-1", "refresh-1")]
+
+
+def test_oauth__expired_in_many_batches(
+    portal: PracticePortal, authorization: AuthorizationServer
+) -> None:
+    """Threads whose commands meet the expired token use one refresh, and lose no row."""
+    made = oauth(portal, authorization)
+    expire_in_batches(portal, authorization, {12, 60, 110, 160, 210, 260})
+    frame = b24.read_activities(range(1, 301), made, missing="ignore", cache=False)
+    assert frame.index.tolist() == [i for i in range(1, 301) if i not in (7, 9)]
+    assert len(authorization.queries) == 1
+    sent = Counter(i for request in portal.server.requests for i in request.ids)
+    assert {i for i, times in sent.items() if times > 1} <= {12, 60, 110, 160, 210, 260}
+
+
+def test_oauth__expired_in_a_batch_for_good(
+    portal: PracticePortal, authorization: AuthorizationServer
+) -> None:
+    """A command that finds the new token expired, too, is refused; one token is spent on it."""
+    made = oauth(portal, authorization)
+    expire_in_batches(portal, authorization, {12})
+    authorization.before_answer = lambda: None
+    answers = made.call_batch({f"a{i}": ("crm.activity.get", {"id": i}) for i in range(10, 40)})
+    assert isinstance(answers["a12"], AuthenticationError)
+    assert sum(isinstance(answer, dict) for answer in answers.values()) == 29
+    assert len(authorization.queries) == 1
+
+
+def test_oauth__expired_in_a_batch_not_renewed(
+    portal: PracticePortal, authorization: AuthorizationServer
+) -> None:
+    """Where the token cannot be renewed the command says why; the others are answered."""
+    made = oauth(portal, authorization)
+    expire_in_batches(portal, authorization, {12})
+    authorization.answer = (400, {"error": "invalid_grant"})
+    answers = made.call_batch({f"a{i}": ("crm.activity.get", {"id": i}) for i in range(10, 40)})
+    assert isinstance(answers["a12"], AuthenticationError)
+    assert "refresh token is spent" in str(answers["a12"])
+    assert sum(isinstance(answer, dict) for answer in answers.values()) == 29
+    assert len(authorization.queries) == 1
+    assert posts(portal) == 1
 
 
 def test_oauth__next_refresh_uses_the_new_token(

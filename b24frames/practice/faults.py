@@ -8,8 +8,9 @@ answer, or on the way it is sent. This module says which kinds there are and whe
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from enum import Enum
 from random import Random
 from types import MappingProxyType
@@ -149,6 +150,26 @@ class Fault:
         )
 
 
+@dataclass
+class _Entry:
+    """A fault of a server, and what it has done: how often it happened, and was to be drawn."""
+
+    fault: Fault
+    name: str
+    used: int = 0
+    drawn: Counter[object] = field(default_factory=Counter)
+
+    def happens(self, target: Target) -> bool:
+        """Draw whether it happens, by what it would happen to and how often that was asked for.
+
+        So that the same calls meet the same fate, however their threads overtake each other.
+        """
+        what = (target.method, target.commands, tuple(target.ids))
+        self.drawn[what] += 1
+        draw = Random(f"{self.name}:{what}:{self.drawn[what]}").random()
+        return draw < self.fault.probability
+
+
 class Faults:
     """The faults of a server, in the order in which they are tried.
 
@@ -159,36 +180,37 @@ class Faults:
     """
 
     def __init__(self, seed: int) -> None:
-        self._rng = Random(seed)
-        self._faults: list[tuple[Fault, list[int]]] = []
+        self._seed = seed
+        self._entries: list[_Entry] = []
         self._lock = threading.Lock()
 
     def append(self, fault: Fault) -> None:
         """Add a fault."""
         with self._lock:
-            self._faults.append((fault, [0]))
+            self._entries.append(_Entry(fault, f"{self._seed}:{len(self._entries)}"))
 
     def clear(self) -> None:
         """Remove all faults."""
         with self._lock:
-            self._faults.clear()
+            self._entries.clear()
 
     def __len__(self) -> int:
-        return len(self._faults)
+        return len(self._entries)
 
     def __iter__(self) -> Iterator[Fault]:
-        return iter([fault for fault, _ in self._faults])
+        return iter([entry.fault for entry in self._entries])
 
     def take(self, place: Place, target: Target) -> Fault | None:
         """Return the first fault that happens now, and count it."""
         with self._lock:
-            for fault, used in self._faults:
+            for entry in self._entries:
+                fault = entry.fault
                 if (
                     fault.place is place
-                    and (fault.times is None or used[0] < fault.times)
+                    and (fault.times is None or entry.used < fault.times)
                     and fault.matches(target)
-                    and self._rng.random() < fault.probability
+                    and (fault.probability >= 1 or entry.happens(target))
                 ):
-                    used[0] += 1
+                    entry.used += 1
                     return fault
             return None
