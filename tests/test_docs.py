@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import builtins
 import doctest
 import importlib
 import pkgutil
@@ -62,7 +63,10 @@ def _run(test: doctest.DocTest) -> int:
     for package, signs in OPTIONAL.items():
         if re.search(signs, source):
             pytest.importorskip(package)
-    return doctest.DocTestRunner(optionflags=OPTIONS).run(test).failed
+    try:
+        return doctest.DocTestRunner(optionflags=OPTIONS).run(test).failed
+    finally:
+        vars(builtins).pop("_", None)  # the last value shown; IPython would leave it there
 
 
 @pytest.fixture
