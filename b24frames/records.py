@@ -10,7 +10,6 @@ from queue import SimpleQueue
 from typing import BinaryIO, Literal
 
 from b24frames.cache import MISSING_AGE, ActivityCache, Hits
-from b24frames.calls import MAX_COMMANDS, Watch
 from b24frames.errors import (
     CacheError,
     CacheWarning,
@@ -19,8 +18,9 @@ from b24frames.errors import (
     name_some,
     warn_caller,
 )
-from b24frames.methods import PAGE, Answered, get_activities, list_activities
 from b24frames.portal import Portal
+from b24frames.portal.calls import MAX_COMMANDS, Watch
+from b24frames.portal.methods import PAGE, Answered, get_activities, list_activities
 
 _IDS_AT_ONCE = 2_500
 _MANY = 5_000

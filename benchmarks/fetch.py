@@ -34,7 +34,7 @@ from b24pysdk import BitrixWebhook, Client
 from fast_bitrix24 import BitrixAsync
 
 from b24frames import Portal, read_activities
-from b24frames.pacing import SystemClock
+from b24frames.portal.pacing import SystemClock
 from b24frames.practice.faults import Fault
 from b24frames.practice.server import PracticeServer
 

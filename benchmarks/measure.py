@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from b24frames import blocks
+from b24frames.frame import blocks
 from b24frames.practice.data import make_record
 
 _spawn = get_context("spawn")

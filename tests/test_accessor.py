@@ -189,7 +189,7 @@ def test_frame__no_rows(portal: PracticePortal) -> None:
     assert [len(answer) for answer in ask_everything(b24.read_activities([], portal))] == [0] * 10
 
 
-@pytest.mark.parametrize("name", ["b24frames", "b24frames.accessor"])
+@pytest.mark.parametrize("name", ["b24frames", "b24frames.accessor.accessor"])
 def test_register__survives_reload(name: str) -> None:
     """A reload warns of nothing, and the accessor goes on working."""
     with warnings.catch_warnings():

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from b24frames import analysis
-from b24frames.analysis import ENUMERATIONS
+from b24frames.accessor import analysis
+from b24frames.accessor.analysis import ENUMERATIONS
+from b24frames.accessor.interchange import storable
+from b24frames.accessor.nested import expand
 from b24frames.frame import Layout, build_frame
-from b24frames.interchange import storable
-from b24frames.nested import expand
 from b24frames.schema import ACTIVITY, PROVIDERS, label
 
 NOON = "2026-03-01T12:00:00+00:00"

@@ -11,9 +11,9 @@ import pytest
 import requests
 
 import b24frames as b24
-from b24frames.calls import Watch
 from b24frames.errors import OperatingTimeError, PortalBlockedError, PortalUnavailableError
-from b24frames.pacing import SystemClock
+from b24frames.portal.calls import Watch
+from b24frames.portal.pacing import SystemClock
 from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
 from tests.clocks import WaitlessClock

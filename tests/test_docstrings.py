@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 import b24frames
-from b24frames import accessor, report
+from b24frames import accessor
+from b24frames.accessor import report
 
 numpydoc = pytest.importorskip("numpydoc.validate", reason="numpydoc is part of the extra dev")
 

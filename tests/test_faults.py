@@ -29,7 +29,7 @@ from b24frames.errors import (
     PortalUnavailableError,
     RateLimitError,
 )
-from b24frames.limits import MAX_ATTEMPTS
+from b24frames.portal.limits import MAX_ATTEMPTS
 from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
 from b24frames.practice.refusals import SYSTEM_ERRORS as DESCRIPTIONS

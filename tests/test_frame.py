@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from b24frames.accessor.interchange import storable
 from b24frames.errors import BadValueError, BadValueWarning
 from b24frames.frame import Layout, build_frame
-from b24frames.interchange import storable
 from b24frames.schema import ACTIVITY, COLUMNS, DTYPES, Wire
 
 # The example of the method's page.

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from b24frames.__main__ import main
+from b24frames.accessor.interchange import escape_formula, spreadsheet_safe, storable, to_json
 from b24frames.errors import BadValueWarning
 from b24frames.frame import Layout, build_frame
-from b24frames.interchange import escape_formula, spreadsheet_safe, storable, to_json
 from b24frames.practice import PracticePortal
 from b24frames.practice.data import make_record
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from b24frames.limits import (
+from b24frames.portal.limits import (
     BatchSize,
     BucketState,
     LeakyBucket,

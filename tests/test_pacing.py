@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from b24frames.limits import LeakyBucket
-from b24frames.pacing import RequestRate, SystemClock
+from b24frames.portal.limits import LeakyBucket
+from b24frames.portal.pacing import RequestRate, SystemClock
 
 BUCKET = LeakyBucket(50, 2)
 

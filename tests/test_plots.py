@@ -310,7 +310,8 @@ def test_plot__without_matplotlib(
     """Without matplotlib the error says how to install it."""
     found = importlib.util.find_spec
     monkeypatch.setattr(
-        "b24frames.plots.find_spec", lambda name: None if name == "matplotlib" else found(name)
+        "b24frames.accessor.plots.find_spec",
+        lambda name: None if name == "matplotlib" else found(name),
     )
     with pytest.raises(ImportError, match=r"b24frames\[plot\]"):
         activities(ORIGIN_ID=["VI_1"]).b24.plot("week")

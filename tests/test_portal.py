@@ -22,7 +22,7 @@ from b24frames.errors import (
     PortalUnavailableError,
     RateLimitError,
 )
-from b24frames.limits import MAX_ATTEMPTS
+from b24frames.portal.limits import MAX_ATTEMPTS
 from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
 from tests.clocks import WaitlessClock

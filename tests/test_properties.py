@@ -21,14 +21,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from b24frames import blocks
-from b24frames import frame as frame_module
-from b24frames.coerce import coerce
+from b24frames.accessor.interchange import storable
 from b24frames.encoding import OTHER, decode_record, encode_record, extra_names
 from b24frames.errors import BadValueError, BadValueWarning
-from b24frames.frame import Layout, build_frame, build_frame_of_lines
-from b24frames.interchange import storable
-from b24frames.parsers import NOT_UNDERSTOOD, PARSERS
+from b24frames.frame import Layout, blocks, build_frame, build_frame_of_lines
+from b24frames.frame import frame as frame_module
+from b24frames.frame.coerce import coerce
+from b24frames.frame.parsers import NOT_UNDERSTOOD, PARSERS
 from b24frames.schema import ACTIVITY, COLUMNS, DTYPES, Wire
 
 Record = dict[str, Any]

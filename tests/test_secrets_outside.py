@@ -69,7 +69,7 @@ def test_notebook__saved_outputs(
     monkeypatch.setenv("B24_NOBODY", f"https://no-such.invalid/rest/1/{PLAIN}/")
     monkeypatch.setenv("NO_PROXY", "*")
     # The pauses between the attempts at a portal that is not there are of no interest.
-    quick = "import b24frames.calls; b24frames.calls.retry_delay = lambda *_: 0.0"
+    quick = "import b24frames.portal.calls; b24frames.portal.calls.retry_delay = lambda *_: 0.0"
     text = execute([quick, *CELLS], tmp_path)
     outputs = [cell["outputs"] for cell in json.loads(text)["cells"]]
     errors = [o["ename"] for found in outputs for o in found if o["output_type"] == "error"]

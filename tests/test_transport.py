@@ -22,10 +22,10 @@ import trustme
 import b24frames as b24
 from b24frames.credentials import AccessToken, TokenPair
 from b24frames.errors import AuthenticationError, PortalError, PortalUnavailableError
+from b24frames.portal.transport import Transport
 from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
 from b24frames.practice.server import PracticeServer
-from b24frames.transport import Transport
 from tests.clocks import WaitlessClock
 from tests.conftest import posts
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from b24frames.workers import run_in_threads
+from b24frames.portal.workers import run_in_threads
 
 
 def ours() -> list[threading.Thread]:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from b24frames.analysis import is_missed_call, is_overdue, talk_time
+from b24frames.accessor.analysis import is_missed_call, is_overdue, talk_time
 from b24frames.panel.table import NO_MATHS, kind_name
 from b24frames.panel.texts import description_text, escape, relative_age
 from b24frames.schema import label

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from b24frames.accessor.interchange import spreadsheet_safe, storable
 from b24frames.activities import ReadOptions
-from b24frames.interchange import spreadsheet_safe, storable
 from b24frames.panel.texts import count, ids_code, relative_age
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from b24frames.analysis import is_overdue
+from b24frames.accessor.analysis import is_overdue
 from b24frames.panel.texts import count, escape
 from b24frames.schema import PROVIDERS, label
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from b24frames.limits import Limits, parse_limits
-from b24frames.pacing import SystemClock
 from b24frames.portal import Portal
+from b24frames.portal.limits import Limits, parse_limits
+from b24frames.portal.pacing import SystemClock
 from b24frames.practice.server import PracticeServer
 
 

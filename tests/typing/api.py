@@ -10,10 +10,10 @@ from typing import Any, assert_type
 import pandas as pd
 
 import b24frames as b24
-from b24frames.accessor import FrameAccessor
+from b24frames.accessor.accessor import FrameAccessor
+from b24frames.accessor.reading import IdsAccessor
+from b24frames.accessor.report import Report
 from b24frames.practice import PracticePortal
-from b24frames.reading import IdsAccessor
-from b24frames.report import Report
 
 
 def read(portal: b24.Portal, ids: pd.Series[int]) -> None:

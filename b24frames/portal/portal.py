@@ -17,7 +17,6 @@ from typing import Any, Self, TypeVar
 import requests
 from requests.adapters import HTTPAdapter
 
-from b24frames.calls import Calls, Command, Watch
 from b24frames.credentials import (
     AUTHORIZATION_SERVER,
     AccessToken,
@@ -27,10 +26,11 @@ from b24frames.credentials import (
     hiding_arguments,
 )
 from b24frames.errors import PortalError
-from b24frames.limits import Limits, OperatingTime, parse_limits
-from b24frames.pacing import Clock, RequestRate, SystemClock
-from b24frames.transport import Transport
-from b24frames.workers import run_in_threads
+from b24frames.portal.calls import Calls, Command, Watch
+from b24frames.portal.limits import Limits, OperatingTime, parse_limits
+from b24frames.portal.pacing import Clock, RequestRate, SystemClock
+from b24frames.portal.transport import Transport
+from b24frames.portal.workers import run_in_threads
 
 T = TypeVar("T")
 _MOST, _UNPACED = 50, 16  # requests under way at once by default; where nothing sets the pace

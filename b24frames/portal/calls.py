@@ -21,17 +21,17 @@ from b24frames.errors import (
     PortalUnavailableError,
     RateLimitError,
 )
-from b24frames.limits import (
+from b24frames.portal.limits import (
     MAX_ATTEMPTS,
     OPERATING_BASKET,
     BatchSize,
     OperatingTime,
     retry_delay,
 )
-from b24frames.pacing import Clock, RequestRate
-from b24frames.transport import Transport, has_expired
-from b24frames.wire import encode_params, named_answers
-from b24frames.workers import Stopped
+from b24frames.portal.pacing import Clock, RequestRate
+from b24frames.portal.transport import Transport, has_expired
+from b24frames.portal.wire import encode_params, named_answers
+from b24frames.portal.workers import Stopped
 
 MAX_COMMANDS = 50
 _USED_UP = "the operating time that the portal grants is used up"

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Unpack
 
 import pandas as pd
 
+from b24frames.accessor.report import Report
 from b24frames.credentials import hiding_arguments
-from b24frames.report import Report
 
 if TYPE_CHECKING:
     from b24frames.activities import ReadOptions
@@ -74,7 +74,7 @@ class FrameReading:
         b    2
         Name: ID, dtype: Int64
         """
-        from b24frames.aligned import read_aligned
+        from b24frames.accessor.aligned import read_aligned
         from b24frames.options import as_portal
 
         if column not in self._frame.columns:
@@ -159,7 +159,7 @@ class IdsAccessor:
         c       2
         Name: ID, dtype: Int64
         """
-        from b24frames.aligned import read_aligned
+        from b24frames.accessor.aligned import read_aligned
         from b24frames.options import as_portal
 
         ids = self._ids

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from b24frames.calls import MAX_COMMANDS, Command, Watch
 from b24frames.encoding import decode_record, encode_record
 from b24frames.errors import (
     ActivityNotFoundError,
@@ -23,8 +22,9 @@ from b24frames.errors import (
     name_some,
     warn_caller,
 )
-from b24frames.limits import MAX_ATTEMPTS
-from b24frames.portal import Portal
+from b24frames.portal.calls import MAX_COMMANDS, Command, Watch
+from b24frames.portal.limits import MAX_ATTEMPTS
+from b24frames.portal.portal import Portal
 from b24frames.schema import COLUMNS
 
 PAGE = 50

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from b24frames import analysis, nested
-from b24frames.reading import FrameReading, IdsAccessor
+from b24frames.accessor import analysis, nested
+from b24frames.accessor.reading import FrameReading, IdsAccessor
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,7 +71,8 @@ class FrameAccessor(FrameReading):
         DEADLINE     datetime64[us, Asia/Almaty]
         dtype: object
         """
-        from b24frames import interchange, options
+        from b24frames import options
+        from b24frames.accessor import interchange
         from b24frames.frame import Layout, OnBadValue
 
         layout = Layout(
@@ -234,7 +235,7 @@ class FrameAccessor(FrameReading):
         >>> df.b24.plot("week").get_xlabel()  # doctest: +SKIP
         'hour of START_TIME (Europe/Berlin)'
         """
-        from b24frames import plots
+        from b24frames.accessor import plots
 
         return plots.plot(self._frame, kind, ax=ax, at=at)
 
@@ -254,7 +255,7 @@ class FrameAccessor(FrameReading):
         >>> type(read_activities([2], portal).b24.storable()["SETTINGS"].iloc[0])
         <class 'str'>
         """
-        from b24frames import interchange
+        from b24frames.accessor import interchange
 
         return interchange.storable(self._frame)
 
@@ -274,7 +275,7 @@ class FrameAccessor(FrameReading):
         >>> pd.DataFrame({"SUBJECT": ["=1+1"]}).b24.spreadsheet_safe()["SUBJECT"].tolist()
         ["'=1+1"]
         """
-        from b24frames import interchange
+        from b24frames.accessor import interchange
 
         return interchange.spreadsheet_safe(self._frame)
 

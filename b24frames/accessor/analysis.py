@@ -17,8 +17,8 @@ import pandas as pd
 from pandas.api import types
 from pandas.api.extensions import ExtensionArray
 
+from b24frames.accessor.nested import HOW, parts_of
 from b24frames.errors import name_some, short_repr
-from b24frames.nested import HOW, parts_of
 from b24frames.schema import ACTIVITY, DTYPES, PROVIDERS, Wire, label
 
 ENUMERATIONS: tuple[str, ...] = tuple(

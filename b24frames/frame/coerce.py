@@ -1,6 +1,6 @@
 """From the raw values of one field to typed arrays: each distinct text is read once.
 
-What is not of the usual wire form goes through `b24frames.parsers`, value by value.
+What is not of the usual wire form goes through `b24frames.frame.parsers`, value by value.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from b24frames.parsers import (
+from b24frames.frame.parsers import (
     ARROW_PARSERS,
     EPOCH,
     MICROSECOND,

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Protocol
 
 from b24frames.errors import CacheError
-from b24frames.limits import BucketState, LeakyBucket
 from b24frames.places import cache_file
+from b24frames.portal.limits import BucketState, LeakyBucket
 
 _FILE_NAME = "request-rate.sqlite"
 _BUSY_TIMEOUT = 5.0  # [s]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from b24frames import analysis
+from b24frames.accessor import analysis
 from b24frames.errors import short_repr
 
 if TYPE_CHECKING:
