@@ -24,6 +24,7 @@ from urllib3 import HTTPResponse
 from b24frames import ActivityCache, Portal, read_activities
 from b24frames.encoding import encode_record
 from benchmarks.measure import Measurement, make_records, measure, without_arrow
+from benchmarks.typing import convert
 
 ROWS = (10_000, 100_000)
 FEW = 10
@@ -97,11 +98,11 @@ def read_few(material: tuple[Path, int]) -> None:
 
 
 def read_answers(material: tuple[Path, int]) -> pd.DataFrame:
-    """Read all answers from the cache of requests-cache."""
+    """Read all answers from the cache of requests-cache, and type them as in a notebook."""
     path, rows = material
     cache = SQLiteCache(str(path))
     answers = (cache.get_response(str(number)) for number in range(1, rows + 1))
-    df = pd.DataFrame([answer.json()["result"] for answer in answers if answer])
+    df = convert([answer.json()["result"] for answer in answers if answer])
     cache.close()
     return df
 
