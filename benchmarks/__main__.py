@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from importlib import import_module
 
-_MODULES = ("benchmarks.fetch", "benchmarks.panel", "benchmarks.typing", "benchmarks.warm_read")
+_MODULES = (
+    "benchmarks.fetch",
+    "benchmarks.typing",
+    "benchmarks.warm_read",
+    "benchmarks.accessor",
+    "benchmarks.panel",
+)
 
 if __name__ == "__main__":
     for name in _MODULES:

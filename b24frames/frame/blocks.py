@@ -127,6 +127,7 @@ def _block_by_arrow(lines: Sequence[bytes], fields: Fields) -> dict[str, Column]
                 explicit_schema=pa.schema([(name, pa.string()) for name in (*ACTIVITY, OTHER)]),
                 unexpected_field_behavior="error",
             ),
+            memory_pool=pa.system_memory_pool(),  # where the lines just decoded leave room
         )
     except pa.ArrowInvalid:  # lone surrogates, for example
         return _block_by_json(lines, fields)

@@ -213,7 +213,8 @@ class _Columns:
             index = pd.Index(ids.array, dtype=ids.dtype, name=ids.name)
         labels = pd.Index(list(columns), dtype=str)  # text too where there are no columns
         # Of Series, since a DataFrame made of object arrays looks for a narrower dtype.
-        return pd.DataFrame(columns, index=rows, columns=labels).set_axis(index, axis="index")
+        frame = pd.DataFrame(columns, index=rows, columns=labels, copy=False)
+        return frame.set_axis(index, axis="index")
 
     def _column(self, name: str) -> pd.Series:
         """Return one column of all rows."""
