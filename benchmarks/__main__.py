@@ -9,6 +9,7 @@ _MODULES = (
     "benchmarks.typing",
     "benchmarks.warm_read",
     "benchmarks.accessor",
+    "benchmarks.imports",
     "benchmarks.panel",
 )
 
