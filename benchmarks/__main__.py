@@ -8,6 +8,7 @@ _MODULES = (
     "benchmarks.fetch",
     "benchmarks.typing",
     "benchmarks.warm_read",
+    "benchmarks.shared_cache",
     "benchmarks.accessor",
     "benchmarks.imports",
     "benchmarks.panel",

@@ -83,6 +83,20 @@ def test_read__age(cache: ActivityCache, age: float, max_age: float | None, fres
     assert hits.too_old == ([] if fresh else [1])
 
 
+def test_read__while_another_writes(cache: ActivityCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another process writes between the beginning of a read and its end is not too old."""
+    store = cache._store
+    read = store.read
+
+    def write_first(keys: Any, now: float) -> Any:
+        time.sleep(0.002)  # so that the entry's millisecond is a later one
+        cache.write(ACME, {1: b"new"}, {})
+        return read(keys, now)
+
+    monkeypatch.setattr(store, "read", write_first)
+    assert cache.read(ACME, [1], max_age=60).records == {1: b"new"}
+
+
 @pytest.mark.parametrize(
     ("age", "max_age", "believed"),
     [(10, 3600, True), (601, 3600, False), (601, None, False), (10, None, True), (10, 5, False)],

@@ -148,13 +148,15 @@ class ActivityCache:
             The cache cannot be read.
         """
         hits = Hits()
+        prefix = prefix_of(portal)
+        keys = {f"{prefix}{i}": i for i in ids}
+        entries = self._store.read(list(keys), time.time() if now is None else now)
+        # Only now: another process may have written while this one read.
         now = time.time() if now is None else now
         record_limit = math.inf if max_age is None else max_age
         missing_limit = min(record_limit, math.inf if missing_age is None else missing_age)
-        prefix = prefix_of(portal)
-        keys = {f"{prefix}{i}": i for i in ids}
         oldest = now * 1000
-        for key, (is_record, stamp, text) in self._store.read(list(keys), now).items():
+        for key, (is_record, stamp, text) in entries.items():
             fresh = 0 <= now - stamp / 1000 < (record_limit if is_record else missing_limit)
             if fresh and is_record:
                 hits.records[keys[key]] = text

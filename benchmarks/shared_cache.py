@@ -1,0 +1,67 @@
+"""How four processes share one cache file: ``python -m benchmarks.shared_cache``.
+
+Each asks for 2 500 ids, 50 at a time, half of them common to all, and writes them; the same work is
+done by one process alone. The seconds are those of the slowest, without its start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Barrier
+
+from b24frames import ActivityCache, Portal
+from b24frames.encoding import encode_record
+from b24frames.practice.data import make_record
+
+PROCESSES, EACH, BATCH, ROUNDS = 4, 2_500, 50, 5
+LIMIT = 1.5
+_URL = "https://practice.bitrix24.com/rest/1/secret-of-the-webhook/"
+_spawn = get_context("spawn")
+
+
+def work(path: Path, ids: Sequence[int], together: Barrier) -> float:
+    """Ask for the ids and write them, batch by batch; return the seconds."""
+    portal, cache = Portal(_URL), ActivityCache(path)
+    lines = {i: encode_record(make_record(0, i, refused=False)) for i in ids}
+    together.wait()
+    started = time.perf_counter()
+    for first in range(0, len(ids), BATCH):
+        some = ids[first : first + BATCH]
+        cache.read(portal, some, None)
+        cache.write(portal, {i: lines[i] for i in some}, {})
+    seconds = time.perf_counter() - started
+    if cache.read(portal, ids, None).records != lines:
+        raise AssertionError("a row is lost or wrong")
+    cache.close()
+    return seconds
+
+
+def run(shares: Sequence[Sequence[int]]) -> float:
+    """Do each share in a process of its own, on one file; return the seconds of the slowest."""
+    with TemporaryDirectory() as folder, _spawn.Manager() as manager:
+        together = manager.Barrier(len(shares))
+        with _spawn.Pool(len(shares)) as pool:
+            tasks = [(Path(folder) / "cache.sqlite", share, together) for share in shares]
+            return max(pool.starmap(work, tasks))
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Measure in turn, and print."""
+    argparse.ArgumentParser(description=__doc__).parse_args(args)
+    half = EACH // 2
+    shares = [
+        [*range(1, half + 1), *range(EACH * number, EACH * number + half)]
+        for number in range(1, PROCESSES + 1)
+    ]
+    for _ in range(ROUNDS):
+        one, four = run([[i for share in shares for i in share]]), run(shares)
+        print(f"one {one:.3f} s, four {four:.3f} s: {four / one:.2f} (limit {LIMIT})")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
