@@ -103,7 +103,7 @@ def test_notebook__committed(path: Path) -> None:
 def test_paths__are_found() -> None:
     """What is looked for in the outputs would be found."""
     for path in (
-        "/tmp/ipykernel_1/2.py:1",
+        "/tmp/IPython_1/2.py:1",
         "/home/anna/x",
         "/Users/anna/x",
         "C:\\Users\\anna",
