@@ -14,10 +14,8 @@ under the wrong key.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 from urllib.parse import quote, unquote
 from zlib import crc32
 
@@ -27,8 +25,6 @@ _TEXT = slice(STAMP_END + 1, -4)
 _RIGHT = 0x2144DF1C  # the CRC-32 of whatever ends in its own CRC-32
 _METHOD = "crm.activity.get"
 _KEY = re.compile(rf"(.+)~([0-9]+)~{re.escape(_METHOD)}~([0-9]+)")
-
-T = TypeVar("T")
 
 
 class PortalUser(Protocol):
@@ -110,10 +106,3 @@ def stamp_of(value: object) -> int:
     """Return when an entry was written [ms], from the beginning of its value; 0: not known."""
     digits = value[2:STAMP_END] if isinstance(value, bytes) else b""
     return int(digits) if digits.isdigit() else 0
-
-
-def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Cut an iterable into lists of at most so many items."""
-    source = iter(items)
-    while chunk := list(islice(source, size)):
-        yield chunk

@@ -19,7 +19,8 @@ from typing import Any, TypeVar
 
 from requests_cache.backends.sqlite import SQLiteDict
 
-from b24frames.cache.entries import LAYOUT, DamageError, chunks, is_intact
+from b24frames.cache.entries import LAYOUT, DamageError, is_intact
+from b24frames.chunks import chunks
 from b24frames.errors import CacheError
 
 TABLE = "activities"

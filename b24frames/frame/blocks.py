@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from itertools import islice
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
+from b24frames.chunks import chunks
 from b24frames.encoding import OTHER, merge_other
 from b24frames.frame.coerce import DATE_LENGTH, Texts, Typed, coerce_dates
 from b24frames.frame.parsers import NO_DEADLINE
@@ -22,7 +22,6 @@ from b24frames.schema import ACTIVITY, COLUMNS, Wire
 _DICTS_AT_ONCE = 200  # a few at a time: the garbage collector looks at all there are
 _BYTES_AT_ONCE = 2**20
 _NO_DATE = f"{NO_DEADLINE}T00:00:00+00:00"
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -178,10 +177,3 @@ def _texts(column: Any) -> Texts:
     encoded = column.combine_chunks().dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     return Texts(codes, encoded.dictionary.to_numpy(zero_copy_only=False).tolist())
-
-
-def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Cut an iterable into lists of at most so many items."""
-    source = iter(items)
-    while chunk := list(islice(source, size)):
-        yield chunk

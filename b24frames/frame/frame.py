@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from b24frames.chunks import chunks
 from b24frames.errors import BadValueError, BadValueWarning, name_some, short_repr, warn_caller
 from b24frames.frame.blocks import (
     ArrowText,
@@ -18,7 +19,6 @@ from b24frames.frame.blocks import (
     Fields,
     block_of_lines,
     block_of_records,
-    chunks,
     without_gc,
 )
 from b24frames.frame.coerce import Texts, Typed, coerce, no_values
