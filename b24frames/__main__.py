@@ -17,14 +17,12 @@ import pandas as pd
 
 from b24frames._version import __version__
 from b24frames.accessor.interchange import spreadsheet_safe, storable, to_json
-from b24frames.activities import Missing, read_activities
+from b24frames.activities import WEBHOOK_VARIABLE, Missing, Via, read_activities
 from b24frames.cache import ActivityCache
 from b24frames.errors import B24Error, B24Warning, MissingActivitiesError
 from b24frames.frame import OnBadValue
 from b24frames.ids import parse_id_text
-from b24frames.options import WEBHOOK_VARIABLE
 from b24frames.practice import practice_portal
-from b24frames.records import Via
 
 _SHOWN_COLUMNS = ["TYPE_ID", "PROVIDER_ID", "SUBJECT", "START_TIME", "COMPLETED", "RESPONSIBLE_ID"]
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")

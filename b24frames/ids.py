@@ -1,12 +1,16 @@
-"""What a caller may name activities by, read into distinct ids."""
+"""What a caller may name activities by, read into distinct ids, and some at a time."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from numbers import Integral, Real
+from typing import TypeVar
 
 from b24frames.errors import short_repr
+
+T = TypeVar("T")
 
 _MOST = 2**63 - 1
 _MOST_DIGITS = 30
@@ -123,3 +127,16 @@ def parse_column(values: Iterable[object]) -> list[int | None]:
         None if value is None else _parse_id(value, f" at position {i}")
         for i, value in enumerate(values)
     ]
+
+
+def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Cut ids, or anything in their order, into lists of at most so many.
+
+    Examples
+    --------
+    >>> list(chunks("abcde", 2))
+    [['a', 'b'], ['c', 'd'], ['e']]
+    """
+    source = iter(items)
+    while chunk := list(islice(source, size)):
+        yield chunk

@@ -13,10 +13,9 @@ from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic_arguments import MagicArgumentParser
 
-from b24frames.activities import read_activities
+from b24frames.activities import WEBHOOK_VARIABLE, read_activities
 from b24frames.errors import B24Error, telling
 from b24frames.ids import parse_id_text
-from b24frames.options import WEBHOOK_VARIABLE
 from b24frames.portal import Portal
 from b24frames.practice import practice_portal
 

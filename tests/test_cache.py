@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 import pytest
 
-from b24frames.ages import parse_age
 from b24frames.cache import ActivityCache
+from b24frames.cache.ages import parse_age
 from b24frames.errors import CacheError
 from tests.conftest import make_older
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,20 @@ def test_docstring__valid(name: str, inherits: bool) -> None:
     ignored = {*RULES["checks"], *({"PR01"} if inherits else ())}
     found = dict(numpydoc.validate(name)["errors"])
     assert {code: text for code, text in found.items() if code not in ignored} == {}
+
+
+def test_numpydoc_lint__all_modules() -> None:
+    """`numpydoc lint` leaves out none of the modules that have public objects."""
+    left_out = re.compile("|".join(RULES["exclude_files"]))
+    modules = {value.__module__ for value in _public()}
+    assert len(modules) > 5
+    assert [
+        path
+        for module in modules
+        if left_out.match(
+            path := Path(inspect.getfile(sys.modules[module])).relative_to(ROOT).as_posix()
+        )
+    ] == []
 
 
 def test_reference__complete() -> None:

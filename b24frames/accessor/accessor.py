@@ -71,8 +71,8 @@ class FrameAccessor(FrameReading):
         DEADLINE     datetime64[us, Asia/Almaty]
         dtype: object
         """
-        from b24frames import options
         from b24frames.accessor import interchange
+        from b24frames.activities import options
         from b24frames.frame import Layout, OnBadValue
 
         layout = Layout(

@@ -75,7 +75,7 @@ class FrameReading:
         Name: ID, dtype: Int64
         """
         from b24frames.accessor.aligned import read_aligned
-        from b24frames.options import as_portal
+        from b24frames.activities import as_portal
 
         if column not in self._frame.columns:
             raise AttributeError(f"this frame has no column {column!r} of activity ids")
@@ -106,8 +106,7 @@ class FrameReading:
         >>> df.b24.refresh(portal).attrs["b24"]["from_cache"]
         0
         """
-        from b24frames.activities import read_activities
-        from b24frames.options import as_portal
+        from b24frames.activities import as_portal, read_activities
 
         if "ID" in self._frame.columns:
             ids = self._frame["ID"]
@@ -160,7 +159,7 @@ class IdsAccessor:
         Name: ID, dtype: Int64
         """
         from b24frames.accessor.aligned import read_aligned
-        from b24frames.options import as_portal
+        from b24frames.activities import as_portal
 
         ids = self._ids
         series = ids.to_series() if isinstance(ids, pd.Index) else ids

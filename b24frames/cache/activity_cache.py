@@ -13,7 +13,7 @@ from typing import Any
 
 from requests_cache.backends.base import BaseCache
 
-from b24frames.ages import parse_age
+from b24frames.cache.ages import parse_age
 from b24frames.cache.entries import Hits, PortalUser, encode, parse_key, prefix_of, stamp_of
 from b24frames.cache.sqlite_file import set_aside
 from b24frames.cache.sqlite_store import SQLiteStore

@@ -20,8 +20,8 @@ from typing import Any, TypeVar
 from requests_cache.backends.sqlite import SQLiteDict
 
 from b24frames.cache.entries import LAYOUT, DamageError, is_intact
-from b24frames.chunks import chunks
 from b24frames.errors import CacheError
+from b24frames.ids import chunks
 
 TABLE = "activities"
 ASIDE = ".aside-"  # between the name of a damaged file and the time when it was found

@@ -11,7 +11,7 @@ from typing import Any
 
 from b24frames.cache.entries import STAMP_END, Entry, decode
 from b24frames.cache.sqlite_file import TABLE, SQLiteFile, pragma, transaction
-from b24frames.chunks import chunks
+from b24frames.ids import chunks
 
 _AT_ONCE = 500
 _HOUR = 3600

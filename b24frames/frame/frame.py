@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from b24frames.chunks import chunks
 from b24frames.errors import BadValueError, BadValueWarning, name_some, short_repr, warn_caller
 from b24frames.frame.blocks import (
     ArrowText,
@@ -22,6 +21,7 @@ from b24frames.frame.blocks import (
     without_gc,
 )
 from b24frames.frame.coerce import Texts, Typed, coerce, no_values
+from b24frames.ids import chunks
 from b24frames.schema import ACTIVITY, COLUMNS, CUSTOM_FIELD_PREFIX, DTYPES, Wire
 
 Backend = Literal["numpy_nullable", "pyarrow"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from b24frames.activities import ReadOptions, read_activities
+from b24frames.activities import ReadOptions, as_portal, read_activities
 from b24frames.errors import (
     B24Error,
     CacheError,
@@ -19,7 +19,6 @@ from b24frames.errors import (
     RateLimitError,
     telling,
 )
-from b24frames.options import as_portal
 from b24frames.panel.texts import count
 from b24frames.portal import Portal
 

@@ -14,10 +14,9 @@ import ipywidgets as widgets
 import pandas as pd
 import traitlets
 
-from b24frames.activities import CachePlace, ReadOptions
+from b24frames.activities import CachePlace, ReadOptions, check_tz
 from b24frames.credentials import hiding_arguments
 from b24frames.ids import parse_id_text, parse_ids
-from b24frames.options import check_tz
 from b24frames.panel import table, texts
 from b24frames.panel.reading import LookUp, Outcome, explain
 from b24frames.panel.results import Results, summary

@@ -13,9 +13,16 @@ from typing import Any, Literal, TypedDict, Unpack, overload
 
 import pandas as pd
 
-from b24frames import options
-from b24frames.ages import parse_age
-from b24frames.cache import ActivityCache
+from b24frames.activities import options
+from b24frames.activities.records import (
+    Freshness,
+    Reading,
+    Records,
+    SpooledRecords,
+    Via,
+    fetch_records,
+)
+from b24frames.cache import ActivityCache, parse_age
 from b24frames.credentials import hiding_arguments
 from b24frames.encoding import encode_record, extra_names
 from b24frames.errors import (
@@ -29,7 +36,6 @@ from b24frames.errors import (
 from b24frames.frame import Backend, Layout, OnBadValue, build_frame_of_lines, sort_extras
 from b24frames.ids import parse_ids
 from b24frames.portal import Portal
-from b24frames.records import Freshness, Reading, Records, SpooledRecords, Via, fetch_records
 
 Missing = Literal["raise", "warn", "ignore", "keep"]
 CachePlace = ActivityCache | str | os.PathLike[str] | bool
