@@ -20,14 +20,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from b24frames import schema
-from b24frames.practice import replies, sending
 from b24frames.practice.data import make_record
-from b24frames.practice.dates import read_date, write_date
 from b24frames.practice.draft import Record
-from b24frames.practice.faults import KINDS, Fault, Place
+from b24frames.practice.effects import INSTEAD, ON_ANSWER, ON_COMMAND, SENDING
+from b24frames.practice.faults import KINDS, SYSTEM_ERRORS, Fault, Place
+from b24frames.practice.forms import as_int, parse_query, read_date, write_date, write_map
 from b24frames.practice.limits import OperatingTime, RequestRate
-from b24frames.practice.php import as_int, parse_query, write_map
-from b24frames.practice.refusals import SYSTEM_ERRORS
 from b24frames.practice.server import PracticeServer
 
 NOT_FOUND = {"error": "", "error_description": "Not found"}
@@ -724,10 +722,10 @@ def test_fault__unknown_kind_is_refused() -> None:
 def test_fault__every_kind_has_an_effect() -> None:
     """The list of kinds and the tables of what they do agree."""
     effects = {
-        Place.COMMAND: {"empty-error", *replies.ON_COMMAND},
-        Place.INSTEAD: {*replies.INSTEAD},
-        Place.ANSWER: {*replies.ON_ANSWER},
-        Place.SENDING: {*sending.SENDING},
+        Place.COMMAND: {"empty-error", *ON_COMMAND},
+        Place.INSTEAD: {*INSTEAD},
+        Place.ANSWER: {*ON_ANSWER},
+        Place.SENDING: {*SENDING},
     }
     listed = {place: {kind for kind, at in KINDS.items() if at is place} for place in Place}
     assert effects == listed

@@ -14,16 +14,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from b24frames.practice.dates import write_date
-from b24frames.practice.faults import Faults, Place
+from b24frames.practice.effects import change_outcome
+from b24frames.practice.faults import Faults, Place, Refused
+from b24frames.practice.forms import as_int, as_map, lower_keys, parse_query, write_date, write_map
 from b24frames.practice.limits import OperatingTime
 from b24frames.practice.methods import METHODS, Call, Outcome
-from b24frames.practice.php import as_int, as_map, parse_query, write_map
-from b24frames.practice.refusals import Refused
-from b24frames.practice.replies import change_outcome, refusal
 from b24frames.practice.store import Store
 
-MAX_COMMANDS = 50
+_MAX_COMMANDS = 50
 _REFERENCE = re.compile(r"\$result((?:\[[^\]]*\])+)")
 
 
@@ -77,7 +75,6 @@ class Dispatcher:
             The portal refuses the call.
         """
         started = time.time()
-        params = {key.lower(): value for key, value in params.items()}
         if method == "batch":
             return {"result": self._batch(params), "time": _write_time(started)}
         settled = self._settle(method, params)
@@ -93,8 +90,9 @@ class Dispatcher:
 
     def _batch(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Run the commands of a batch one after another."""
+        params = lower_keys(params)
         commands = as_map(params.get("cmd"))
-        if len(commands) > MAX_COMMANDS:
+        if len(commands) > _MAX_COMMANDS:
             raise Refused("ERROR_BATCH_LENGTH_EXCEEDED")
         maps: dict[str, dict[str, Any]] = {name: {} for name in _MAPS}
         for name, command in commands.items():
@@ -110,8 +108,7 @@ class Dispatcher:
     def _settle(self, method: str, params: Mapping[str, Any]) -> _Settled:
         """Run one call, and time it."""
         started = time.time()
-        params = {key.lower(): value for key, value in params.items()}
-        call = Call(method.strip().lower(), params, self._store, self._user_id)
+        call = Call(method.strip().lower(), lower_keys(params), self._store, self._user_id)
         outcome, error = None, None
         try:
             outcome = self._run(call)
@@ -128,7 +125,7 @@ class Dispatcher:
         if not self._operating.admits(call.method):
             raise Refused("OPERATION_TIME_LIMIT")
         fault = self._faults.take(Place.COMMAND, call)
-        error = None if fault is None else refusal(fault)
+        error = None if fault is None else fault.refusal()
         if error is not None:
             raise error
         self._operating.bill(call.method, self._take_time())

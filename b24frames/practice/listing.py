@@ -15,9 +15,8 @@ from itertools import islice
 from typing import Any
 
 from b24frames.practice.data import communications
-from b24frames.practice.dates import read_date
 from b24frames.practice.draft import Record
-from b24frames.practice.php import as_int, as_list, as_map
+from b24frames.practice.forms import as_int, as_list, as_map, read_date
 from b24frames.practice.store import Store
 from b24frames.schema import ACTIVITY, Wire
 
@@ -25,7 +24,7 @@ PAGE = 50
 _PREFIXED = re.compile(r"(!@|!=|!%|>=|<=|[@!><=%]?)(\w+)")
 _ON_REQUEST = ("COMMUNICATIONS", "FILES")
 
-Condition = tuple[str, str, Any]
+_Condition = tuple[str, str, Any]
 """Prefix, field and value: one entry of a filter."""
 
 
@@ -46,14 +45,14 @@ def list_activities(store: Store, params: Mapping[str, Any]) -> tuple[list[Recor
     return [_select(record, select) for record in records if record is not None], paging
 
 
-def _conditions(filters: object) -> list[Condition]:
+def _conditions(filters: object) -> list[_Condition]:
     """Read a filter; what it asks of unknown fields is ignored, as portals do."""
     matches = ((_PREFIXED.fullmatch(key), value) for key, value in as_map(filters).items())
     return [(m[1], m[2].upper(), v) for m, v in matches if m and m[2].upper() in ACTIVITY]
 
 
 def _matches(
-    store: Store, conditions: Collection[Condition], order: Mapping[str, Any]
+    store: Store, conditions: Collection[_Condition], order: Mapping[str, Any]
 ) -> Iterable[int]:
     """Return the ids that match, in order; by id, they are found only as they are asked for."""
     ids = _ids_between(store, [c for c in conditions if c[1] == "ID"])
@@ -67,7 +66,7 @@ def _matches(
     return found
 
 
-def _ids_between(store: Store, conditions: Iterable[Condition]) -> Sequence[int]:
+def _ids_between(store: Store, conditions: Iterable[_Condition]) -> Sequence[int]:
     """Return the sorted ids that meet conditions on ID, without making a record."""
     ids = store.ids()
     for prefix, _, value in conditions:
@@ -90,7 +89,9 @@ def _contains(ids: Sequence[int], number: int) -> bool:
     return place < len(ids) and ids[place] == number
 
 
-def _filtered(store: Store, ids: Iterable[int], conditions: Collection[Condition]) -> Iterator[int]:
+def _filtered(
+    store: Store, ids: Iterable[int], conditions: Collection[_Condition]
+) -> Iterator[int]:
     """Yield the ids whose records meet the conditions."""
     for number in ids:
         record = store.record(number) if conditions else {}

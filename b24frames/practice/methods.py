@@ -16,13 +16,11 @@ from functools import partial
 from typing import Any
 
 from b24frames import schema
-from b24frames.practice.dates import write_date
+from b24frames.practice.faults import Refused
+from b24frames.practice.forms import as_int, as_list, as_map, write_date
+from b24frames.practice.kinds import PEOPLE, REFUSED_PROVIDER
 from b24frames.practice.listing import PAGE, list_activities
-from b24frames.practice.php import as_int, as_list, as_map
-from b24frames.practice.providers import REFUSED_PROVIDER
-from b24frames.practice.refusals import Refused
 from b24frames.practice.store import Store
-from b24frames.practice.texts import PEOPLE
 
 
 @dataclass(frozen=True)

@@ -22,15 +22,13 @@ from urllib.parse import unquote, urlsplit
 
 from b24frames.practice.dispatch import Dispatcher
 from b24frames.practice.draft import Record
-from b24frames.practice.faults import Faults, Place
+from b24frames.practice.effects import change_reply, reply_instead, send_badly, write_json
+from b24frames.practice.faults import Faults, Place, Refused
+from b24frames.practice.forms import as_map, lower_keys, parse_query
 from b24frames.practice.limits import Clock, OperatingTime, RequestRate
 from b24frames.practice.methods import activity_id
-from b24frames.practice.php import as_map, parse_query
-from b24frames.practice.refusals import Refused
-from b24frames.practice.replies import Reply, change_reply, reply_instead, write_json
-from b24frames.practice.sending import send_badly
 from b24frames.practice.store import Store
-from b24frames.practice.transport import Handler, LoopbackServer
+from b24frames.practice.transport import Handler, LoopbackServer, Reply
 
 _PATH = re.compile(r"/rest/(?:([0-9]+)/([^/]+)/)?([^/]*?)(?:\.json)?/?", re.ASCII)
 
@@ -66,7 +64,7 @@ class Request:
         """The activities that the request is about."""
         calls = [parse_query(command.partition("?")[2]) for command in self.commands]
         calls = calls or [self.params]
-        found = (activity_id({k.lower(): v for k, v in call.items()}) for call in calls)
+        found = (activity_id(lower_keys(call)) for call in calls)
         return frozenset(number for number in found if number is not None)
 
 

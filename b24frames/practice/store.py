@@ -9,8 +9,8 @@ from functools import lru_cache
 from hashlib import blake2b
 
 from b24frames.practice.data import make_record
-from b24frames.practice.dates import read_date, write_date
 from b24frames.practice.draft import Record
+from b24frames.practice.forms import read_date, write_date
 
 _KEPT = 20_000
 

@@ -6,16 +6,36 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any
 
-from b24frames.practice.php import as_int
-from b24frames.practice.replies import Reply
+from b24frames.practice.forms import as_int
 
+_JSON_TYPE = "application/json; charset=utf-8"
 _POLL = 0.02
 _LONGEST_STOP = 5.0
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An HTTP answer.
+
+    Attributes
+    ----------
+    status : int
+        The HTTP status.
+    body : bytes
+        The body.
+    headers : mapping of str to str
+        The headers, but for ``Content-Length``.
+    """
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=lambda: {"Content-Type": _JSON_TYPE})
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""What faults make of the answer to a command, and of the answer to a request.
+"""What faults do: to a command, in place of an answer, to an answer, and on its way.
 
 One table for each place at which a fault acts says what every kind does.
 """
@@ -7,36 +7,26 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+import os
+import select
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from b24frames.practice.faults import Fault
+from b24frames.practice.forms import as_map
 from b24frames.practice.methods import Outcome
-from b24frames.practice.php import as_map
-from b24frames.practice.refusals import SYSTEM_ERRORS, Refused
+from b24frames.practice.transport import Handler, Reply
 
-JSON_TYPE = "application/json; charset=utf-8"
 _HTML_TYPE = "text/html; charset=utf-8"
-
-
-@dataclass(frozen=True)
-class Reply:
-    """An HTTP answer.
-
-    Attributes
-    ----------
-    status : int
-        The HTTP status.
-    body : bytes
-        The body.
-    headers : mapping of str to str
-        The headers, but for ``Content-Length``.
-    """
-
-    status: int
-    body: bytes
-    headers: Mapping[str, str] = field(default_factory=lambda: {"Content-Type": JSON_TYPE})
+# Python's own notation for a byte that is not UTF-8, and what JSON makes of it.
+_NOT_UTF8 = "\udcff"
+_NOT_UTF8_ESCAPED = b"\\udcff"
+_TICK = 0.02  # between two looks at a client that is kept waiting [s]
+_DROPS = 40  # pieces of a body that drips
 
 
 def write_json(answer: object) -> bytes:
@@ -44,23 +34,9 @@ def write_json(answer: object) -> bytes:
     return json.dumps(answer).encode().replace(_NOT_UTF8_ESCAPED, b"\xff\xfe")
 
 
-# Python's own notation for a byte that is not UTF-8.
-_NOT_UTF8 = "\udcff"
-_NOT_UTF8_ESCAPED = b"\\udcff"
-
-
 def change_outcome(fault: Fault, outcome: Outcome, other: object) -> Outcome | None:
     """Return what a command answers under a fault; `other` is some other record."""
     return ON_COMMAND[fault.kind](outcome, other)
-
-
-def refusal(fault: Fault) -> Refused | None:
-    """Return the error that a fault is, if it is one."""
-    if fault.kind == "empty-error":
-        return Refused("", "", fault.status)
-    if fault.kind in SYSTEM_ERRORS:
-        return Refused(fault.kind, status=fault.status)
-    return None
 
 
 def _subject_with(text: str) -> Callable[[Outcome, object], Outcome]:
@@ -85,7 +61,7 @@ ON_COMMAND: dict[str, Callable[[Outcome, object], Outcome | None]] = {
 
 def reply_instead(fault: Fault, path: str) -> Reply:
     """Return what a fault puts in place of the answer to a request of this path."""
-    refused = refusal(fault)
+    refused = fault.refusal()
     if refused is not None:
         reply = Reply(refused.status, write_json(refused.answer()))
     else:
@@ -139,4 +115,60 @@ ON_ANSWER: dict[str, Callable[[Reply], Reply]] = {
         headers={**reply.headers, "Content-Encoding": "gzip"},
     ),
     "maps-as-list": _maps_as_lists,
+}
+
+
+def send_badly(fault: Fault, handler: Handler, reply: Reply) -> None:
+    """Send an answer, or not, as a fault has it."""
+    SENDING[fault.kind](fault, handler, reply)
+
+
+def _truncate(_: Fault, handler: Handler, reply: Reply) -> None:
+    """Send half of the body that was announced, and close."""
+    handler.send_head(reply)
+    handler.wfile.write(reply.body[: len(reply.body) // 2])
+    handler.close_connection = True
+
+
+def _close(_: Fault, handler: Handler, __: Reply) -> None:
+    """Close without a word."""
+    handler.close_connection = True
+
+
+def _reset(_: Fault, handler: Handler, __: Reply) -> None:
+    """Reset the connection: closed with the option to linger for no time."""
+    linger = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    socket.close(handler.connection.detach())
+    handler.close_connection = True
+
+
+def _hang(fault: Fault, handler: Handler, reply: Reply) -> None:
+    """Wait for so long, or until the client leaves or the server stops."""
+    for _ in count() if fault.seconds is None else range(int(fault.seconds / _TICK)):
+        # A client that waits for an answer sends nothing: what can be read is its farewell.
+        left = select.select([handler.connection], [], [], 0)[0]
+        if left or handler.stopping.wait(_TICK):
+            handler.close_connection = True
+            return
+    handler.send(reply)
+
+
+def _drip(fault: Fault, handler: Handler, reply: Reply) -> None:
+    """Send the body a few bytes at a time."""
+    handler.send_head(reply)
+    pause = (0.1 if fault.seconds is None else fault.seconds) / _DROPS
+    size = max(1, -(-len(reply.body) // _DROPS))
+    for start in range(0, len(reply.body), size):
+        handler.wfile.write(reply.body[start : start + size])
+        if handler.stopping.wait(pause):
+            break
+
+
+SENDING: dict[str, Callable[[Fault, Handler, Reply], None]] = {
+    "truncated": _truncate,
+    "reset": _reset,
+    "close": _close,
+    "hang": _hang,
+    "drip": _drip,
 }

@@ -1,7 +1,8 @@
-"""Which kinds of activities the practice portal has, and in what mixture."""
+"""Which kinds of activities the practice portal has, in what mixture, and whom they are about."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
@@ -9,6 +10,24 @@ from random import Random
 
 REFUSED_PROVIDER = "CONFIGURABLE_REST_APP"
 """The provider whose activities ``crm.activity.get`` refuses."""
+
+PEOPLE = (
+    ("Andrew", "Johnson"),
+    ("Anna", "Müller"),
+    ("Иван", "Петров"),
+    ("Мария", "Соколова"),
+    ("José", "García"),
+    ("Ольга", "Ёлкина"),
+    ("Łukasz", "Woźniak"),
+    ("Дмитрий", "Щербаков"),
+    ("Chloé", "Lefèvre"),
+    ("Сергей", "Ким"),
+    ("Aylin", "Yılmaz"),
+    ("Наталья", "Ковальчук"),
+)
+"""Given name and family name of the portal's users (ids 1, 2, …) and of its customers."""
+
+_COMPANIES = ("Acme GmbH", "ООО «Ромашка»", "Globex & Sons", "ИП Щукин", "Initech", "ЗАО «Вектор»")
 
 
 @dataclass(frozen=True)
@@ -28,7 +47,7 @@ class Kind:
     type_ids, owner_types, directions : tuple of str
         What TYPE_ID, OWNER_TYPE_ID and DIRECTION are drawn from.
     family : str
-        What else the record holds: see `b24frames.practice.data`.
+        What else the record holds: see `b24frames.practice.draft`.
     """
 
     provider: str
@@ -40,6 +59,34 @@ class Kind:
     directions: tuple[str, ...] = ("0",)
     family: str = "plan"
 
+    def draw_subject(self, rng: Random) -> str:
+        """Draw a subject."""
+        return self.subject.format_map(_Words(rng))
+
+
+def draw_name(rng: Random) -> str:
+    """Draw the name of a customer."""
+    return " ".join(rng.choice(PEOPLE))
+
+
+class _Words(dict[str, str]):
+    """The words that templates may ask for, drawn only when they do."""
+
+    def __init__(self, rng: Random) -> None:
+        super().__init__()
+        self._rng = rng
+
+    def __missing__(self, word: str) -> str:
+        return _DRAW[word](self._rng)
+
+
+_DRAW: dict[str, Callable[[Random], str]] = {
+    "name": draw_name,
+    "company": lambda rng: rng.choice(_COMPANIES),
+    "phone": lambda rng: f"+7 9{rng.randrange(10**8, 10**9):09}",
+    "number": lambda rng: str(rng.randrange(1, 10_000)),
+}
+
 
 _incoming = partial(Kind, directions=("1",))
 _both_ways = partial(Kind, directions=("1", "2"))
@@ -49,7 +96,7 @@ _document = partial(Kind, family="document")
 _external = partial(Kind, family="external")
 _CALL_TYPES = ("CALL",) * 9 + ("CALLBACK",)
 
-KINDS: tuple[Kind, ...] = (
+_KINDS: tuple[Kind, ...] = (
     Kind("CRM_TODO", 16, "Follow up with {name}", ("TODO",)),
     Kind("CRM_MEETING", 6, "Встреча: {name}", ("MEETING",), ("6", "6", "6", "1", "5")),
     _task("CRM_TASKS_TASK", 8, "Подготовить договор для {company}", ("TASKS_TASK",)),
@@ -87,9 +134,9 @@ KINDS: tuple[Kind, ...] = (
 )
 REFUSED_KIND = _external(REFUSED_PROVIDER, 0, "Card of an application", ("CONFIGURABLE",))
 
-_CUMULATED = tuple(accumulate(kind.weight for kind in KINDS))
+_CUMULATED_WEIGHTS = tuple(accumulate(kind.weight for kind in _KINDS))
 
 
 def choose_kind(rng: Random) -> Kind:
     """Draw one of the kinds by their weights."""
-    return rng.choices(KINDS, cum_weights=_CUMULATED)[0]
+    return rng.choices(_KINDS, cum_weights=_CUMULATED_WEIGHTS)[0]
