@@ -129,6 +129,25 @@ def parse_column(values: Iterable[object]) -> list[int | None]:
     ]
 
 
+class IdList(list[int]):
+    """A list of ids in `df.attrs`, which pandas copies deeply at each of its steps.
+
+    Numbers need no copy each, and a pickled list has no need of this class.
+
+    Examples
+    --------
+    >>> from copy import deepcopy
+    >>> deepcopy(IdList([1, 2]))
+    [1, 2]
+    """
+
+    def __deepcopy__(self, memo: dict[int, object]) -> IdList:
+        return IdList(self)
+
+    def __reduce__(self) -> tuple[type[list[int]], tuple[list[int]]]:
+        return list, (list(self),)
+
+
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """Cut ids, or anything in their order, into lists of at most so many.
 

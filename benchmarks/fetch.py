@@ -409,7 +409,7 @@ def _measure_concurrency(ids: range) -> None:
     """Measure what several requests at once gain within the burst."""
     _write(f"\n{len(ids)} ids in the burst\n")
     _write_head("at once", "s", "refused")
-    for concurrency in (2, 8, 50):
+    for concurrency in (4, 16, 50):
         result = run(Task("b24frames", ids, missing=False, concurrency=concurrency))
         _write(f"| {concurrency} | {result.seconds:.2f} | {result.refusals} |")
 

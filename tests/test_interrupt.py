@@ -88,8 +88,9 @@ def undisturbed(practice: PracticePortal) -> pd.DataFrame:
 
 
 def ours() -> list[threading.Thread]:
-    """List the threads of a read."""
-    return [thread for thread in threading.enumerate() if thread.name == "b24frames"]
+    """List the threads of a read that have been started and have not ended."""
+    threads = (thread for thread in threading.enumerate() if thread.name == "b24frames")
+    return [thread for thread in threads if thread.is_alive()]
 
 
 def check_interrupted(

@@ -34,7 +34,7 @@ from b24frames.errors import (
     warn_caller,
 )
 from b24frames.frame import Backend, Layout, OnBadValue, build_frame_of_lines, sort_extras
-from b24frames.ids import parse_ids
+from b24frames.ids import IdList, parse_ids
 from b24frames.portal import Portal
 
 Missing = Literal["raise", "warn", "ignore", "keep"]
@@ -297,9 +297,9 @@ def _line(records: Records, i: int) -> bytes:
 
 def _attrs(portal: Portal, reading: Reading) -> dict[str, Any]:
     """Return what `df.attrs["b24"]` tells of a read: small, JSON-able, without secrets."""
-    reasons: dict[str, list[int]] = {}
+    reasons: dict[str, IdList] = {}
     for i, reason in reading.missing.items():
-        reasons.setdefault(reason, []).append(i)
+        reasons.setdefault(reason, IdList()).append(i)
     return {
         "portal": portal.address,
         "user_id": portal.user_id,
@@ -308,9 +308,9 @@ def _attrs(portal: Portal, reading: Reading) -> dict[str, Any]:
         "cache_age": round(reading.cache_age, 3),
         "fetched": reading.fetched,
         "http_requests": reading.http_requests,
-        "missing": list(reading.missing),
+        "missing": IdList(reading.missing),
         "missing_reasons": reasons,
-        "stale": reading.stale,
+        "stale": IdList(reading.stale),
         "read_at": reading.read_at,
     }
 
