@@ -19,13 +19,15 @@ from b24frames._version import __version__
 from b24frames.accessor.interchange import spreadsheet_safe, storable, to_json
 from b24frames.activities import WEBHOOK_VARIABLE, Missing, Via, read_activities
 from b24frames.cache import ActivityCache
-from b24frames.errors import B24Error, B24Warning, MissingActivitiesError
+from b24frames.credentials import hide_addresses
+from b24frames.errors import B24Error, B24Warning, MissingActivitiesError, one_line
 from b24frames.frame import OnBadValue
 from b24frames.ids import parse_id_text
 from b24frames.practice import practice_portal
 
 _SHOWN_COLUMNS = ["TYPE_ID", "PROVIDER_ID", "SUBJECT", "START_TIME", "COMPLETED", "RESPONSIBLE_ID"]
-_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+# Control characters but line breaks, and what breaks a line or turns its direction elsewhere.
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _SUFFIXES = (".parquet", ".csv", ".json")
 
 
@@ -144,7 +146,7 @@ def _print(frame: pd.DataFrame) -> None:
 
 def _visible(text: str) -> str:
     """Write control characters visibly: those in a subject must not command the terminal."""
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def _write(frame: pd.DataFrame, path: Path) -> None:
@@ -176,8 +178,8 @@ def _fail(message: str, status: int) -> int:
 
 
 def _say(message: str) -> None:
-    """Print one line on stderr."""
-    print(_visible(" ".join(message.split())), file=sys.stderr)
+    """Print one line on stderr; arguments in it may be a webhook in the wrong place."""
+    print(one_line(hide_addresses(message)), file=sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -211,21 +213,32 @@ def _add_read(commands: Any) -> None:
     place.add_argument(
         "--portal",
         metavar="URL",
-        help=f"webhook URL; better set {WEBHOOK_VARIABLE}, since others see command lines",
+        help=f"webhook URL; better set {WEBHOOK_VARIABLE}: others on the machine see command lines",
     )
     place.add_argument("--practice", action="store_true", help="read from a practice portal")
-    read.add_argument("--to", type=Path, metavar="FILE", help=", ".join(_SUFFIXES))
+    read.add_argument("--to", type=Path, metavar="FILE", help=f"a file: {', '.join(_SUFFIXES)}")
     read.add_argument("--columns", metavar="A,B", help="fields to keep, in that order")
-    read.add_argument("--tz", default="UTC", help="zone of the datetime columns")
-    read.add_argument("--missing", choices=get_args(Missing), default="raise")
-    read.add_argument("--on-bad-value", choices=get_args(OnBadValue), default="warn")
+    read.add_argument("--tz", metavar="ZONE", default="UTC", help="zone of the dates: UTC")
+    read.add_argument(
+        "--missing", choices=get_args(Missing), default="raise", help="ids without a record: raise"
+    )
+    read.add_argument(
+        "--on-bad-value",
+        choices=get_args(OnBadValue),
+        default="warn",
+        help="values that are not understood: warn",
+    )
     store = read.add_mutually_exclusive_group()
     store.add_argument("--cache", metavar="PATH", help="folder or file of the cache")
     store.add_argument("--no-cache", action="store_true", help="keep nothing")
-    read.add_argument("--max-age", default="1h", help="oldest entry to accept: 1h, 0, any")
+    read.add_argument(
+        "--max-age", metavar="AGE", default="1h", help="oldest entry to accept (1h), or 0, or any"
+    )
     read.add_argument("--only-if-cached", action="store_true", help="never ask the portal")
     read.add_argument("--stale-if-error", action="store_true", help="older entries when offline")
-    read.add_argument("--via", choices=get_args(Via), default="get")
+    read.add_argument(
+        "--via", choices=get_args(Via), default="get", help="list: 2,500 ids in a request, not 50"
+    )
     read.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
@@ -233,7 +246,7 @@ def _add_demo(commands: Any) -> None:
     """Add the command `demo`."""
     demo = commands.add_parser("demo", help="read from a practice portal twice, and show how fast")
     demo.set_defaults(run=_demo)
-    demo.add_argument("--activities", type=_count, metavar="N", default=2000)
+    demo.add_argument("--activities", type=_count, metavar="N", default=2000, help="how many: 2000")
 
 
 def _add_cache(commands: Any) -> None:

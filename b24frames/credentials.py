@@ -116,8 +116,6 @@ class Webhook(Credential):
     __slots__ = ("_secret",)
 
     def __init__(self, url: str) -> None:
-        if not isinstance(url, str):
-            raise TypeError(f"the webhook is a {type(url).__name__}; {_WEBHOOK}")
         address, path = split_address(url, "webhook", _WEBHOOK)
         match = _REST_PATH.fullmatch(path)
         if match is None:
@@ -186,8 +184,8 @@ class AccessToken(Credential):
         on_refresh: Callable[[TokenPair], object] | None = None,
         authorization_server: str = AUTHORIZATION_SERVER,
     ) -> None:
-        if not isinstance(address, str):
-            raise TypeError(f"the address is a {type(address).__name__}; {_ADDRESS}")
+        if not all(isinstance(text, str) for text in (*tokens, client_id, client_secret)):
+            raise TypeError("tokens, client_id and client_secret must be text")
         address, path = split_address(address, "address", _ADDRESS)
         if path.strip("/") not in ("", "rest"):
             raise ValueError(f"the address for {address} has a path; {_ADDRESS}")
@@ -243,11 +241,22 @@ class AccessToken(Credential):
             self.renewals += 1
 
 
+def hide_addresses(text: str) -> str:
+    """Return the text without the secret of any webhook URL in it.
+
+    Examples
+    --------
+    >>> hide_addresses("https://acme.bitrix24.com/rest/1/abc123/ is no id")
+    'https://acme.bitrix24.com/rest/1/***/ is no id'
+    """
+    return _LOGGED_SECRET.sub(rf"\1{_HIDDEN}", text)
+
+
 class _RedactingFilter(logging.Filter):
     """Hides the secret in log lines that show the path of a call."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg = _LOGGED_SECRET.sub(rf"\1{_HIDDEN}", record.getMessage())
+        record.msg = hide_addresses(record.getMessage())
         record.args = ()
         record.exc_info = record.exc_text = None  # its text repeats the address, too
         return True
@@ -277,9 +286,11 @@ def split_address(url: str, what: str, expected: str) -> tuple[str, str]:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         Not a URL of a portal; plain HTTP to another machine.
     """
+    if not isinstance(url, str):
+        raise TypeError(f"the {what} is a {type(url).__name__}; {expected}")
     scheme = host = ""
     # The error of a bad URL repeats parts of it: ours must be raised outside its handler.
     with suppress(ValueError):

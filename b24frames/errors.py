@@ -1,4 +1,4 @@
-"""Every error and warning of b24frames, and the way from a portal's answer [1]_ to its error.
+"""Every error and warning of b24frames, and the way from a portal's answer to its error.
 
 ::
 
@@ -23,10 +23,6 @@
     ├── StaleDataWarning
     ├── MethodsDifferWarning
     └── CacheWarning
-
-References
-----------
-.. [1] https://apidocs.bitrix24.com/api-reference/crm/timeline/activities/activity-base/crm-activity-get.html
 """
 
 from __future__ import annotations
@@ -216,7 +212,8 @@ class CacheWarning(B24Warning):
     """The cache was damaged, or could not be used; the read went on."""
 
 
-# Codes of the REST API's "Statuses and System Error Codes" that decide alone, whatever the status.
+# Codes of the REST API's "Statuses and System Error Codes" that decide alone, whatever the status:
+# https://apidocs.bitrix24.com/api-reference/crm/timeline/activities/activity-base/crm-activity-get.html
 _KINDS: Mapping[str, type[PortalError]] = {
     "NO_AUTH_FOUND": AuthenticationError,
     "EXPIRED_TOKEN": AuthenticationError,
@@ -315,6 +312,12 @@ def short_repr(value: object) -> str:
     """
     text = repr(value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
+
+
+def one_line(text: object) -> str:
+    """Return text on one line, control characters visible: it may come from the portal."""
+    line = " ".join(str(text).split())
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 _listener: ContextVar[Callable[[str], object] | None] = ContextVar("listener", default=None)

@@ -15,6 +15,8 @@ T = TypeVar("T")
 _MOST = 2**63 - 1
 _MOST_DIGITS = 30
 _ACCEPTED = "accepted are positive whole numbers, as int, str of digits or whole float"
+_GAPS = ("None", "nan", "<NA>", "NaT")
+_KEEP = "; leave gaps out by dropna(), or keep them by the Series' .b24.read_activities()"
 _RANGE = re.compile(r"\s*([0-9]{1,19})\s*(?:-\s*([0-9]{1,19})\s*)?", re.ASCII)
 _MOST_IN_TEXT = 10_000_000
 
@@ -88,7 +90,7 @@ def _parse_range(part: str) -> range:
     """Read one id, or ``first-last``."""
     match = _RANGE.fullmatch(part)
     if match is None:
-        raise ValueError(f"ids: {part.strip()!r} is neither an id (999) nor a range (1-200)")
+        raise ValueError(f"ids: {_shown(part.strip())} is neither an id (999) nor a range (1-200)")
     first = _parse_id(match[1], "")
     last = _parse_id(match[2], "") if match[2] else first
     if last < first:
@@ -109,10 +111,24 @@ def _parse_id(value: object, where: str) -> int:
         number = int(float(value)) if float(value).is_integer() else 0
     else:
         kind = type(value).__name__
-        raise TypeError(f"ids: {value!r}{where} (a {kind}) is no activity id; {_ACCEPTED}")
+        hint = _hint(value)
+        raise TypeError(f"ids: {value!r}{where} (a {kind}) is no activity id; {_ACCEPTED}{hint}")
     if not 0 < number <= _MOST:
-        raise ValueError(f"ids: {short_repr(value)}{where} is no activity id; {_ACCEPTED}")
+        raise ValueError(
+            f"ids: {_shown(value)}{where} is no activity id; {_ACCEPTED}{_hint(value)}"
+        )
     return number
+
+
+def _hint(value: object) -> str:
+    """Say what to do about a gap in a column, if the value is one."""
+    return _KEEP if not isinstance(value, str) and str(value) in _GAPS else ""
+
+
+def _shown(value: object) -> str:
+    """Return the repr of what is no id; not that of an address, where a webhook has its secret."""
+    text = str(value)
+    return "an address" if "://" in text or "/rest/" in text else short_repr(value)
 
 
 def parse_column(values: Iterable[object]) -> list[int | None]:

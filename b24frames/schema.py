@@ -32,7 +32,6 @@ class Wire(StrEnum):
     ANY = "not documented"
 
 
-# dtype per wire form and backend; {tz} stands for the zone.
 DTYPES: Mapping[str, Mapping[Wire, str]] = MappingProxyType(
     {
         "numpy_nullable": {
@@ -57,6 +56,7 @@ DTYPES: Mapping[str, Mapping[Wire, str]] = MappingProxyType(
         },
     }
 )
+"""The dtype of each wire form, by `dtype_backend`; ``{tz}`` stands for the zone."""
 
 
 @dataclass(frozen=True)

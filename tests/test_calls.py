@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from itertools import product
@@ -18,6 +19,7 @@ from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
 from tests.clocks import WaitlessClock
 from tests.conftest import asked, posts
+from tests.test_secrets import serving
 
 MakePortal = Callable[..., PracticePortal]
 
@@ -40,17 +42,46 @@ class Together(requests.Session):
         return super().request(*args, **options)
 
 
+class Overtaken(requests.Session):
+    """A session that holds back what is about one activity until so many others have been read.
+
+    It is told of these as the bar of the read.
+    """
+
+    def __init__(self, number: int, others: int) -> None:
+        super().__init__()
+        self.held_back = f'id={number}"'
+        self.others = others
+        self.enough = threading.Event()
+
+    def request(self, *args: Any, **options: Any) -> requests.Response:
+        """Send a request."""
+        if self.held_back in options["data"]:
+            self.enough.wait(60)
+        return super().request(*args, **options)
+
+    def update(self, n: int) -> None:
+        """Take note of ids that have been read."""
+        self.others -= n
+        if self.others <= 0:
+            self.enough.set()
+
+    def set_postfix_str(self, text: str) -> None:
+        """Take note of a message."""
+
+
 @pytest.mark.parametrize(
     ("limits", "at_once"),
     [("cloud", 50), ("enterprise", 50), ("self-hosted", 16), ((7.5, 1), 7)],
 )
 def test_concurrency__by_default(make_portal: MakePortal, limits: Any, at_once: int) -> None:
     """As many requests as the plan grants are under way at once, within reason."""
-    practice = make_portal(activities=2500, deleted=(), refused=())
+    practice = make_portal()
+    commands: dict[str, Any] = {f"a{i}": ("profile", {}) for i in range(50 * at_once)}
     with Together(at_once) as session:
         portal = b24.Portal(practice.url, limits=limits, session=session)
-        answers = portal.call_batch(get(range(1, 50 * at_once + 1)))
-    assert list(answers) == [f"a{i}" for i in range(1, 50 * at_once + 1)]
+        answers = portal.call_batch(commands)
+    assert list(answers) == list(commands)
     assert posts(practice) == at_once
 
 
@@ -98,14 +129,18 @@ def test_batch__as_large_as_before(make_portal: MakePortal) -> None:
 
 def test_batch__poisoned(make_portal: MakePortal) -> None:
     """A record that breaks every batch it is in costs none of the others."""
-    portal = make_portal(activities=300, deleted=(), refused=())
-    portal.server.faults.append(Fault("html", status=500, method="batch", ids=[123]))
-    with pytest.raises(PortalUnavailableError):
-        b24.read_activities(range(1, 301), portal)
-    portal.server.faults.clear()
-    sent = len(asked(portal))
-    assert len(b24.read_activities(range(1, 301), portal)) == 300
-    assert asked(portal)[sent:] == [123]
+    practice = make_portal(activities=300, deleted=(), refused=())
+    practice.server.faults.append(Fault("html", status=500, method="batch", ids=[123]))
+    with Overtaken(123, others=250) as session:
+        portal = b24.Portal(
+            practice.url, limits="self-hosted", session=session, clock=WaitlessClock()
+        )
+        with pytest.raises(PortalUnavailableError):
+            b24.read_activities(range(1, 301), portal, progress=session)
+        practice.server.faults.clear()
+        sent = len(asked(practice))
+        assert len(b24.read_activities(range(1, 301), portal)) == 300
+    assert asked(practice)[sent:] == [123]
 
 
 def test_batch__not_allowed(make_portal: MakePortal) -> None:
@@ -151,7 +186,7 @@ def test_blocked__in_a_batch(make_portal: MakePortal) -> None:
 def test_operating_time__slows_down(make_portal: MakePortal) -> None:
     """A read that needs more operating time than granted waits, says so, and loses nothing."""
     practice = make_portal(
-        activities=700, deleted=(), refused=(), operating_limit=100.0, operating_cost=0.5
+        activities=250, deleted=(), refused=(), operating_limit=100.0, operating_cost=0.5
     )
     clock = SystemClock(1000.0)
     # The portal tells the reset in whole seconds, which are long ones on this clock.
@@ -161,10 +196,29 @@ def test_operating_time__slows_down(make_portal: MakePortal) -> None:
     told: list[str] = []
     watch = Watch(on_message=told.append)
     answers: dict[str, Any] = {}
-    for part in portal.iter_batches(get(range(1, 701)).items(), lambda part: part, watch):
+    for part in portal.iter_batches(get(range(1, 251)).items(), lambda part: part, watch):
         answers |= part
-    assert all(answers[f"a{i}"] == practice.server.record(i) for i in range(1, 701))
+    assert all(answers[f"a{i}"] == practice.server.record(i) for i in range(1, 251))
     assert any("operating time" in words and "waiting" in words for words in told)
+
+
+def test_operating_time__clock_wrong() -> None:
+    """A reset hours away is that of a wrong clock: no time that is billed is ten minutes old."""
+    clock = WaitlessClock()
+    time = {"operating": 470.0, "operating_reset_at": clock.unix_after(36_000.0)}
+
+    def reply(_: str, body: bytes) -> tuple[int, list[str], str]:
+        names = json.loads(body)["cmd"]
+        result = {"result": {name: {} for name in names}, "result_time": dict.fromkeys(names, time)}
+        return 200, [], json.dumps({"result": result})
+
+    with serving(reply) as address:
+        portal = b24.Portal(f"{address}/rest/1/x/", clock=clock, limits="self-hosted")
+        portal.call_batch(get([1]))
+        begun = clock.now()
+        assert portal.call_batch(get([2])) == {"a2": {}}
+        portal.close()
+    assert 600 <= clock.now() - begun < 601
 
 
 def test_operating_time__refused_commands_only(make_portal: MakePortal) -> None:

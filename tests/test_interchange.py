@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -51,7 +52,7 @@ def frame(request: pytest.FixtureRequest, backend: Any) -> pd.DataFrame:
     """Make a frame of usual and awkward records."""
     from b24frames.activities import check_tz
 
-    records = [make_record(0, i) for i in range(1, 101)]
+    records = [make_record(0, i) for i in range(1, 51)]
     records.append({**records[0], **AWKWARD, "ID": "1000"})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BadValueWarning)
@@ -194,6 +195,24 @@ def test_spreadsheet_safe__touches_text_only() -> None:
     assert safe.iloc[0].tolist() == [-5, -1.5, True, pd.Timedelta("-1h"), "'@SUM(A1)", "'+1", "x"]
     assert list(safe.columns)[-1] == "'=name"
     assert frame.columns[-1] == "=name"
+
+
+def test_spreadsheet_safe__index_and_other_names() -> None:
+    """The index is a column of the file, too, and columns may have any names."""
+    frame = pd.DataFrame({7: ["=1"], "SUBJECT": ["=2"], "ORIGIN_ID": ["=3"], "ID": [4]})
+    for index in (["SUBJECT"], ["SUBJECT", "ID", "ORIGIN_ID"]):
+        file = spreadsheet_safe(frame.set_index(index)).to_csv()
+        assert "'=2" in file
+        assert not re.search("(^|[,\n])=", file)
+    repeated = frame.set_axis(["A", "A", "B", "=C"], axis="columns").rename_axis("=D")
+    assert not re.search("(^|[,\n])=", spreadsheet_safe(repeated).to_csv())
+
+
+def test_typed__nested_too_deeply() -> None:
+    """Text that no parser can follow is a bad value like any other."""
+    frame = pd.DataFrame({"SETTINGS": ["[" * 100_000]})
+    with pytest.warns(BadValueWarning, match="SETTINGS: 1 value not understood"):
+        assert frame.b24.typed()["SETTINGS"].isna().all()
 
 
 def test_storable__half_a_character(tmp_path: Path) -> None:

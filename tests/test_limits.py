@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf, nan
 from typing import Any
 
 import pytest
@@ -113,7 +114,9 @@ def test_leaky_bucket__slower_after_refusal() -> None:
 
 
 @pytest.mark.parametrize(
-    "limits", ["fast", "", None, 5, (0, 1), (1, 0), (1, 2, 3), ("a", 1), (50,)]
+    "limits",
+    ["fast", "", None, 5, (0, 1), (1, 0), (1, 2, 3), ("a", 1), (50,), (inf, 2), (50, inf)]
+    + [(10**400, 2), (nan, 2)],
 )
 def test_parse_limits__refused(limits: Any) -> None:
     """Limits that are neither a preset nor a pair are refused with what is accepted."""
@@ -152,7 +155,11 @@ def test_operating_time__refused() -> None:
     assert operating.blocked_until(["m"]) == 160
 
 
-@pytest.mark.parametrize("time", [None, [], {}, {"operating": "x"}, {"operating": 999}, 5])
+@pytest.mark.parametrize(
+    "time",
+    [None, [], {}, {"operating": "x"}, {"operating": 999}, 5]
+    + [{"operating": 999, "operating_reset_at": at} for at in (inf, nan, 10**400)],
+)
 def test_operating_time__odd_answers(time: Any) -> None:
     """What says nothing about operating time changes nothing."""
     operating = OperatingTime(480)

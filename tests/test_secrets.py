@@ -365,6 +365,10 @@ def test_webhook__given_as_text(
         ("https://acme.bitrix24.com/rest/1/{}/", {"timeout": 0}),
         ("https://acme.bitrix24.com/rest/1/{}/", {"concurrency": 0}),
         ("https://acme.bitrix24.com/rest/1/{}/", {"max_wait": -1}),
+        ("https://acme.bitrix24.com/rest/1/{}/", {"limits": (float("inf"), 2)}),
+        ("https://acme.bitrix24.com/rest/1/{}/", {"limits": (10**400, 2)}),
+        ("https://acme.bitrix24.com/rest/1/{}/", {"trusted_hosts": [1]}),
+        ("https://acme.bitrix24.com/rest/1/{}/", {"trusted_hosts": "crm.example.org"}),
         ("http://acme.bitrix24.com/rest/1/{}/", {}),
         ("https://acme.bitrix24.com/rest/one/{}/", {}),
         ("https://acme.bitrix24.com/{}/", {}),
@@ -378,7 +382,7 @@ def test_webhook__refused(hunt: MakeHunt, url: str, options: dict[str, Any]) -> 
     makers: list[Any] = [b24.Portal] if options else [b24.Portal, partial(b24.read_activities, [1])]
     with hunt() as found:
         for make in makers:
-            with pytest.raises(ValueError) as caught:
+            with pytest.raises((TypeError, ValueError)) as caught:
                 make(url.format(PLAIN), **options)
             found.add_error(caught.value)
     assert found.found() == []
@@ -398,6 +402,38 @@ def test_webhook__panel(make_portal: MakePortal, hunt: MakeHunt) -> None:
                     found.add("mime bundle", widget._repr_mimebundle_())
                 found.add("panel", panel, panel.message, panel.history)
             practice.server.faults.append(Fault("NO_AUTH_FOUND"))
+    assert found.found() == []
+
+
+def test_webhook__panel_interrupted(hunt: MakeHunt, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in a panel that was given a URL leaves no frame that holds it, nor does the panel."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("b24frames.panel.reading.read_activities", interrupt)
+    url = f"https://acme.bitrix24.com/rest/1/{PLAIN}/"
+    panel = b24.LookupPanel(url)
+    with hunt() as found:
+        for look_up in (lambda: panel.lookup([1]), lambda: b24.LookupPanel(url, [1])):
+            with pytest.raises(KeyboardInterrupt) as caught:
+                look_up()
+            found.add_error(caught.value)
+        found.add("panel", panel, vars(panel))
+    assert found.found() == []
+
+
+def test_webhook__in_place_of_ids(make_portal: MakePortal, hunt: MakeHunt) -> None:
+    """A URL where ids should be is refused without repeating it, in words and in widgets."""
+    practice = make_portal(activities=60, secret=PLAIN)
+    with hunt() as found, closing(client_of(practice, practice.url)) as portal:
+        panel = b24.LookupPanel(portal, practice.url)
+        found.add("panel", panel.message, *[str(w.get_state()) for w in panel.children])
+        for ids in (practice.url, pd.Series([practice.url])):
+            with pytest.raises(ValueError, match="an address") as caught:
+                b24.read_activities(ids, portal)
+            found.add("words", caught.value)
+    assert "neither an id" in found.places["panel"]
     assert found.found() == []
 
 
@@ -426,6 +462,7 @@ class Answers(BaseHTTPRequestHandler):
     """Answers each request with what the test wants, given its path and body."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: Server
 
     def do_POST(self) -> None:
@@ -465,7 +502,7 @@ class Server(ThreadingHTTPServer):
 def serving(reply: Reply) -> Iterator[str]:
     """Start such a server; give its address."""
     with Server(reply) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread = threading.Thread(target=server.serve_forever, args=(0.005,))
         thread.start()
         try:
             yield server.address
@@ -524,6 +561,17 @@ def test_answers__that_repeat_the_address(
     assert found.found() == []
 
 
+def test_answers__that_command_a_terminal() -> None:
+    """The words of a portal turn no terminal red, and forge no line of a log."""
+    words = {"error": "BAD\x07", "error_description": "a\x1b[2J\nERROR b\u202ec \ud800"}
+    with serving(lambda *_: (400, [], json.dumps(words))) as address:
+        portal = b24.Portal(f"{address}/rest/1/x/", limits="self-hosted")
+        with closing(portal), pytest.raises(PortalError) as caught:
+            portal.call("profile")
+    assert caught.value.description == r"a\x1b[2J ERROR b\u202ec \ud800"
+    assert caught.value.code == r"BAD\x07"
+
+
 def test_answers__that_repeat_the_token(hunt: MakeHunt, tmp_path: Path) -> None:
     """The access token is in the body of each call, and answers may repeat that."""
     for reply in (repeat_in_error, repeat_in_page):
@@ -539,10 +587,10 @@ def test_answers__that_repeat_the_token(hunt: MakeHunt, tmp_path: Path) -> None:
 
 def oauth_portal(address: str, authorization_server: str, **options: Any) -> b24.Portal:
     """Make a portal with all of the planted tokens."""
-    settings: dict[str, Any] = {"limits": "self-hosted", "clock": WaitlessClock(), **options}
+    settings: dict[str, Any] = {"limits": "self-hosted", "clock": WaitlessClock()}
+    settings |= {"access_token": ACCESS, **options}
     return b24.Portal.from_oauth(
         address,
-        access_token=ACCESS,
         refresh_token=REFRESH,
         client_id="app.1",
         client_secret=CLIENT,
@@ -692,12 +740,15 @@ def test_oauth__tokens_not_taken(
         ("http://acme.bitrix24.com", {}),
         ("acme.bitrix24.com", {}),
         ("https://acme.bitrix24.com", {"limits": "fast"}),
+        ("https://acme.bitrix24.com", {"trusted_hosts": [1]}),
+        ("https://acme.bitrix24.com", {"access_token": 7}),
+        ("https://acme.bitrix24.com", {"authorization_server": None}),
     ],
 )
 def test_oauth__refused(hunt: MakeHunt, address: str, options: dict[str, Any]) -> None:
     """A portal that cannot be made shows no token in words or frames."""
     with hunt() as found:
-        with pytest.raises(ValueError) as caught:
-            oauth_portal(address, "https://oauth.bitrix.info", **options)
+        with pytest.raises((TypeError, ValueError)) as caught:
+            oauth_portal(address, **{"authorization_server": "https://oauth.example", **options})
         found.add_error(caught.value)
     assert found.found() == []

@@ -72,6 +72,8 @@ CLOUD = "https://acme.bitrix24.com/rest/1/x/"
         (CLOUD, "https://new.bitrix24.com.evil.org", False),
         (CLOUD, "https://a.b.bitrix24.com", False),
         (CLOUD, "https://x@new.bitrix24.com", False),
+        (CLOUD, "https://evil\\.bitrix24.com", False),
+        (CLOUD, "https://evil%2f.bitrix24.com", False),
         (CLOUD, "http://127.0.0.1", False),
         (CLOUD, "https://127.0.0.1", False),
         ("https://crm.acme.org/rest/1/x/", "https://new.bitrix24.com", False),
@@ -135,6 +137,8 @@ class AuthorizationServer:
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
+            disable_nagle_algorithm = True
+
             def do_GET(self) -> None:
                 query = {k: v[0] for k, v in parse_qs(urlsplit(self.path).query).items()}
                 status, answer = owner.renew(query)
@@ -149,7 +153,7 @@ class AuthorizationServer:
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, args=(0.005,), daemon=True).start()
 
     def renew(self, query: dict[str, str]) -> tuple[int, dict[str, Any]]:
         """Answer a refresh: with a new pair, unless told otherwise."""

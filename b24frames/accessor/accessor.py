@@ -42,7 +42,7 @@ class FrameAccessor(FrameReading):
         on_bad_value : {"warn", "raise"}, default "warn"
             What to do about a value that cannot be understood: NA and a warning, or an error.
         from_spreadsheet : bool, default False
-            Take back the apostrophes that the command line puts in front of formulas.
+            Take back the apostrophes that `spreadsheet_safe` puts in front of formulas.
 
         Returns
         -------
@@ -232,7 +232,7 @@ class FrameAccessor(FrameReading):
         Examples
         --------
         >>> df = read_activities([1, 2, 3], portal, tz="Europe/Berlin")
-        >>> df.b24.plot("week").get_xlabel()  # doctest: +SKIP
+        >>> df.b24.plot("week").get_xlabel()
         'hour of START_TIME (Europe/Berlin)'
         """
         from b24frames.accessor import plots

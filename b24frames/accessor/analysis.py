@@ -184,9 +184,9 @@ def require(frame: pd.DataFrame, method: str, names: Sequence[str]) -> None:
     for name in names:
         is_wire = _IS_WIRE.get(ACTIVITY[name].wire)
         if is_wire is not None and not is_wire(frame[name].dtype):
+            dtype = DTYPES["numpy_nullable"][ACTIVITY[name].wire].format(tz="tz")
             raise AttributeError(
-                f"df.b24.{method} needs {name} as {DTYPES['numpy_nullable'][ACTIVITY[name].wire]}"
-                f"; here it is {frame[name].dtype}; {HOW}"
+                f"df.b24.{method} needs {name} as {dtype}; here it is {frame[name].dtype}; {HOW}"
             )
 
 

@@ -123,13 +123,17 @@ def spreadsheet_safe(frame: pd.DataFrame) -> pd.DataFrame:
     0   '=1+1        -5
     1     1+1         5
     """
-    dates = {
-        str(name): pd.Series(_iso_texts(column), frame.index, dtype=pd.StringDtype())
-        for name, column in frame.items()
-        if _is_date(column)
-    }
-    safe = _with_texts(frame.assign(**dates), _UNSEEN, escape_formula)
-    return safe.rename(columns=lambda name: escape_formula(name) if isinstance(name, str) else name)
+
+    def safe_name(name: Any) -> Any:
+        return escape_formula(name) if isinstance(name, str) else name
+
+    dated = frame.copy(deep=False)
+    for position, (_, column) in enumerate(frame.items()):
+        if _is_date(column):
+            texts = pd.Series(_iso_texts(column), frame.index, dtype=pd.StringDtype())
+            dated.isetitem(position, texts.array)
+    safe = _with_texts(dated, _UNSEEN, escape_formula)
+    return safe.rename(columns=safe_name).rename_axis(index=safe_name)
 
 
 def escape_formula(text: str) -> str:
@@ -220,7 +224,7 @@ def _read_nested(value: object) -> object:
     if isinstance(value, str) and value:
         try:
             json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             try:
                 return ast.literal_eval(value)
             except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -260,7 +264,7 @@ def _without_na(column: pd.Series) -> list[Any]:
     return [None if na else value for value, na in zip(column.tolist(), column.isna(), strict=True)]
 
 
-def _is_text(column: pd.Series) -> bool:
+def _is_text(column: pd.Series | pd.Index) -> bool:
     """Tell whether a column may hold text or nested values."""
     return column.dtype.kind in "OU"  # Arrow's text is of the kind U
 
@@ -268,14 +272,23 @@ def _is_text(column: pd.Series) -> bool:
 def _with_texts(
     frame: pd.DataFrame, unseen: re.Pattern[str], change: Callable[[str], str]
 ) -> pd.DataFrame:
-    """Return a frame whose texts have been changed, nested values as JSON text."""
-    texts: dict[str, pd.Series] = {}
-    for name, column in frame.items():
+    """Return a frame whose texts, also of its index, have been changed; nested ones are JSON."""
+
+    def changed(column: pd.Series) -> Any:
+        visible = _make_visible(_texts(column), unseen, str(column.name), column.index)
+        texts = [None if text is None else change(text) for text in visible]
+        return pd.array(texts, dtype=_text_dtype(column))
+
+    result, index = frame.copy(deep=False), frame.index
+    for position, (_, column) in enumerate(frame.items()):
         if _is_text(column):
-            visible = _make_visible(_texts(column), unseen, str(name), frame.index)
-            changed = [None if text is None else change(text) for text in visible]
-            texts[str(name)] = pd.Series(changed, frame.index, dtype=_text_dtype(column))
-    return frame.assign(**texts)
+            result.isetitem(position, changed(column))
+    levels = [index.get_level_values(number) for number in range(index.nlevels)]
+    if any(map(_is_text, levels)):
+        arrays = [changed(v.to_series()) if _is_text(v) else v for v in levels]
+        several = pd.MultiIndex.from_arrays(arrays, names=index.names)
+        result.index = several if index.nlevels > 1 else pd.Index(arrays[0], name=index.name)
+    return result
 
 
 def _texts(column: pd.Series) -> list[str | None]:

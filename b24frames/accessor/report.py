@@ -6,7 +6,7 @@ import html
 from collections.abc import Mapping
 from typing import Any
 
-from b24frames.errors import name_some
+from b24frames.errors import name_some, one_line
 
 _MOST_IDS = 20
 
@@ -38,7 +38,7 @@ class Report:
         facts = self._facts
         rows = [(caption, show(facts)) for name, caption, show in _ROWS if name in facts]
         for reason, ids in facts.get("missing_reasons", {}).items():
-            rows.append(("", f"{_one_line(reason)}: {name_some(ids, _MOST_IDS)}"))
+            rows.append(("", f"{one_line(reason)}: {name_some(ids, _MOST_IDS)}"))
         return rows
 
     def __repr__(self) -> str:
@@ -58,7 +58,7 @@ class Report:
 def _portal(facts: Mapping[str, Any]) -> str:
     """Return the address of the portal, and the user who asked."""
     user = f", user {facts['user_id']}" if facts.get("user_id") is not None else ""
-    return _one_line(f"{facts['portal']}{user}")
+    return one_line(f"{facts['portal']}{user}")
 
 
 def _fetched(facts: Mapping[str, Any]) -> str:
@@ -73,16 +73,9 @@ def _stale(facts: Mapping[str, Any]) -> str:
     return f"{len(ids):,}: {name_some(ids, _MOST_IDS)}" if ids else "0"
 
 
-def _one_line(text: object) -> str:
-    """Return text whose control characters are visible: it may come from the portal."""
-    return "".join(
-        c if c.isprintable() else f"\\x{ord(c):02x}" for c in " ".join(str(text).split())
-    )
-
-
 _ROWS = (
     ("portal", "portal", _portal),
-    ("read_at", "read at", lambda facts: _one_line(facts["read_at"])),
+    ("read_at", "read at", lambda facts: one_line(facts["read_at"])),
     ("requested", "requested", lambda facts: f"{facts['requested']:,}"),
     ("from_cache", "from cache", lambda facts: f"{facts['from_cache']:,}"),
     ("fetched", "fetched", _fetched),

@@ -41,8 +41,9 @@ def as_portal(portal: object) -> Portal:
         webhook = os.environ.get(WEBHOOK_VARIABLE)
         if not webhook:
             raise ValueError(
-                "no portal: pass a Portal or a webhook URL as the second argument, or set the "
-                f"environment variable {WEBHOOK_VARIABLE} to https://PORTAL/rest/USER_ID/SECRET/"
+                f"no portal: set the environment variable {WEBHOOK_VARIABLE} to "
+                "https://PORTAL/rest/USER_ID/SECRET/, or name a portal (portal=…, on the command "
+                "line --portal or --practice)"
             )
     if not isinstance(webhook, str):
         kind = type(webhook).__name__
@@ -110,7 +111,9 @@ def check_cache(
     """Return where entries are kept; not nowhere, where the caller wants to read them."""
     if not isinstance(cache, (ActivityCache, str, os.PathLike, bool)):
         kind = type(cache).__name__
-        raise TypeError(f"cache is a {kind}; accepted are True, False, a path or an ActivityCache")
+        raise TypeError(
+            f"cache is of type {kind}; accepted are True, False, a path or an ActivityCache"
+        )
     if cache == "" or (isinstance(cache, str) and "\0" in cache):
         raise ValueError(f"cache={cache!r} is not a path; accepted are True, False or a path")
     if cache is False and needed:

@@ -179,9 +179,9 @@ def read_activities(
 
     Notes
     -----
-    Every answer is cached before the next request is sent, so an interrupted read goes on where
-    it stopped. ``df.attrs["b24"]`` and ``df.b24.report`` tell what was read, from where, and what
-    is missing and why.
+    Every answer is cached as soon as it is there, so an interrupted read goes on where it stopped
+    when it is asked for again. ``df.attrs["b24"]`` and ``df.b24.report`` tell what was read, from
+    where, and what is missing and why.
 
     References
     ----------

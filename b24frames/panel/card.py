@@ -147,9 +147,8 @@ def _folded_html(values: Mapping[str, Any]) -> str:
 
 def _json(value: object) -> str:
     """Return a nested value, or JSON in a text, as readable JSON."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            return str(value)
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    try:
+        value = json.loads(value) if isinstance(value, str) else value
+        return json.dumps(value, indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):  # a text that is no JSON, or nested too deeply
+        return value if isinstance(value, str) else "…"

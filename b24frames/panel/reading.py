@@ -65,8 +65,8 @@ class LookUp:
     ----------
     ids : sequence of int
         What is looked up.
-    portal : Portal, str or None
-        As of `read_activities`.
+    make_portal : callable
+        Returns the portal.
     options : dict
         Keywords of `read_activities`.
     on_progress : callable
@@ -75,7 +75,7 @@ class LookUp:
     """
 
     ids: Sequence[int]
-    portal: Portal | str | None
+    make_portal: Callable[[], Portal]
     options: ReadOptions
     on_progress: Callable[[int, str], object]
     done: int = 0
@@ -102,7 +102,7 @@ class LookUp:
         notes: list[str] = []
         try:
             with telling(notes.append):
-                portal = as_portal(self.portal)
+                portal = self.make_portal()
                 options: ReadOptions = {**self.options, "missing": "ignore", "progress": self}
                 frame = read_activities(self.ids, portal, **options)
         except _Cancelled:
@@ -116,6 +116,11 @@ class LookUp:
         kept = "" if self.options["cache"] is False else " and kept"
         received = f"{self.done:,} of {count(len(self.ids), 'activity')}"
         return f"Cancelled: {received} had been received{kept}. Look up again to go on."
+
+
+def portal_maker(portal: Portal | str | None) -> Callable[[], Portal]:
+    """Return what makes the portal when it is needed; a URL is kept where no repr shows it."""
+    return lambda: as_portal(portal)
 
 
 def explain(error: Exception) -> str:

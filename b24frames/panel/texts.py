@@ -5,25 +5,36 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator, Sequence
-from html.parser import HTMLParser
 
 _HTML, _BB_CODE = 3, 2  # of DESCRIPTION_TYPE
 _LONGEST = 10_000
 _LONGEST_IDS = 60
 
-_UNSEEN_TAGS = {"script", "style", "template", "title"}
 _LINE_TAGS = set(
     "address blockquote div dl dt dd h1 h2 h3 h4 h5 h6 hr ol p pre table tr ul".split()
 )
 
+# Strangers send e-mails, and no text may take longer than it is long: what looks like a tag ends
+# where another begins, and white space is looked at from its beginning alone.
+_HTML_TAG = re.compile(
+    r"<!--.*?(?:-->|\Z)"
+    r"|<(?P<unseen>script|style|template|title)\b.*?(?:</(?P=unseen)\b[^<>]*>|\Z)"
+    r"|<(?P<name>/?[a-z][a-z0-9]*)\b(?P<attributes>(?:\"[^\"<]*\"|'[^'<]*'|[^<>])*+)>"
+    r"|<[!?][^<>]*>",
+    re.I | re.S,
+)
+_ADDRESS = re.compile(r"\bhref ?= ?[\"']?(https?://[^\"' ]+)", re.I)
+_LONG_REFERENCE = re.compile("&(?=#[0-9]{8})")  # no character, but perhaps too long a number
+
 _BB_BREAK = re.compile(r"\[(?:br|/?p|/?quote|/?list(?:=\w+)?|/?table|/?tr|/?code)\]", re.I)
-_BB_ITEM = re.compile(r"\s*\[\*\]", re.I)
-_BB_LINK = re.compile(r"\[url=([^\]]*)\](.*?)\[/url\]", re.I | re.S)
+_BB_ITEM = re.compile(r"(?<!\s)\s*\[\*\]", re.I)
+_BB_LINK = re.compile(r"\[url=([^][]*)\]((?:(?!\[url=).)*?)\[/url\]", re.I | re.S)
 _BB_TAG = re.compile(
     r"\[/?(?:b|i|u|s|del|url|img|user|size|color|font|left|center|right|justify|td|th|disk|video"
-    r"|spoiler)(?:[= ][^\]]*)?\]",
+    r"|spoiler)(?:[= ][^][]*)?\]",
     re.I,
 )
+_BB_SPACE = re.compile(r"(?<!\s)\s*\n\s*\n\s*")
 _UNITS = (("year", 31_556_952), ("month", 2_629_746), ("day", 86_400), ("hour", 3_600))
 
 
@@ -69,58 +80,31 @@ def description_text(text: str, kind: int | None) -> str:
     return f"{text[:_LONGEST]}… ({len(text) - _LONGEST:,} more characters in the frame)"
 
 
-class _TextOf(HTMLParser):
-    """Collects what a reader of a page sees; links keep their address as text."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.parts: list[str] = []
-        self._unseen = 0
-        self._links: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Begin a line, a cell or a link, or what is not seen."""
-        if tag in _UNSEEN_TAGS:
-            self._unseen += 1
-        elif tag == "br" or tag in _LINE_TAGS:
-            self.parts.append("\n")
-        elif tag == "li":
-            self.parts.append("\n• ")
-        elif tag == "a":
-            address = dict(attrs).get("href") or ""
-            self._links.append(address if address.startswith(("http://", "https://")) else "")
-
-    def handle_endtag(self, tag: str) -> None:
-        """End what was begun."""
-        if tag in _UNSEEN_TAGS:
-            self._unseen = max(0, self._unseen - 1)
-        elif tag in ("td", "th"):
-            self.parts.append("  ")
-        elif tag in _LINE_TAGS:
-            self.parts.append("\n")
-        elif tag == "a" and self._links and (address := self._links.pop()):
-            self.parts.append(f" ({address})")
-
-    def handle_data(self, data: str) -> None:
-        """Take text; its line breaks mean nothing."""
-        if not self._unseen:
-            self.parts.append(re.sub(r"\s+", " ", data))
-
-
 def _html_text(text: str) -> str:
-    """Return HTML as text."""
-    parser = _TextOf()
-    parser.feed(text)
-    parser.close()
-    lines = (line.strip() for line in "".join(parser.parts).split("\n"))
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
+    """Return HTML as text: what a reader of a page sees; links keep their address."""
+    addresses: list[str] = []
+
+    def written(tag: re.Match[str]) -> str:
+        name = (tag["name"] or "").lower()
+        if name == "br" or name.removeprefix("/") in _LINE_TAGS:
+            return "\n"
+        if name == "a":
+            address = _ADDRESS.search(tag["attributes"])
+            addresses.append(f" ({address[1]})" if address else "")
+        if name == "/a" and addresses:
+            return addresses.pop()
+        return {"li": "\n• ", "/td": "  ", "/th": "  "}.get(name, "")
+
+    text = _HTML_TAG.sub(written, re.sub(r"\s+", " ", text))
+    text = html.unescape(_LONG_REFERENCE.sub("&amp;", text))
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(map(str.strip, text.split("\n"))))
 
 
 def _bb_text(text: str) -> str:
     """Return BB-code as text; brackets that are none of its tags stay."""
     text = _BB_LINK.sub(lambda m: f"{m[2]} ({m[1]})", text)
     text = _BB_BREAK.sub("\n", _BB_ITEM.sub("\n• ", text))
-    return re.sub(r"\s*\n\s*\n\s*", "\n\n", _BB_TAG.sub("", text)).replace("\n\n•", "\n•")
+    return _BB_SPACE.sub("\n\n", _BB_TAG.sub("", text)).replace("\n\n•", "\n•")
 
 
 def relative_age(seconds: float) -> str:

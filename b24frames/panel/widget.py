@@ -18,7 +18,7 @@ from b24frames.activities import CachePlace, ReadOptions, check_tz
 from b24frames.credentials import hiding_arguments
 from b24frames.ids import parse_id_text, parse_ids
 from b24frames.panel import table, texts
-from b24frames.panel.reading import LookUp, Outcome, explain
+from b24frames.panel.reading import LookUp, Outcome, explain, portal_maker
 from b24frames.panel.results import Results, summary
 from b24frames.panel.view import View
 from b24frames.portal import Portal
@@ -88,7 +88,8 @@ class LookupPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         tz: str | tzinfo = "UTC",
         max_age: Any = "1h",
     ) -> None:
-        self._portal = portal
+        self._make_portal = portal_maker(portal)
+        del portal  # a debugger would show it when a look-up is interrupted
         self._options: ReadOptions = {"cache": cache, "tz": check_tz(tz), "max_age": max_age}
         self._history: deque[list[int]] = deque(maxlen=_HISTORY)
         self._look_up: LookUp | None = None
@@ -166,7 +167,7 @@ class LookupPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
             post(self._show_progress, look_up, done, waiting)
 
         merged: Any = {**self._options, **options}
-        look_up = LookUp(wanted, self._portal, merged, on_progress)
+        look_up = LookUp(wanted, self._make_portal, merged, on_progress)
         self._look_up = look_up
         self._view.bar.max, self._view.bar.value = max(1, total), 0
         self._view.show_message([f"Looking up {texts.count(total, 'activity')}…"])

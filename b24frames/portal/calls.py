@@ -1,9 +1,4 @@
-"""The calls of one portal: paced, repeated where that helps, and only what failed.
-
-References
-----------
-.. [1] https://apidocs.bitrix24.com/limits.html
-"""
+"""The calls of one portal: paced, repeated where that helps, and only what failed."""
 
 from __future__ import annotations
 
@@ -24,6 +19,7 @@ from b24frames.errors import (
 from b24frames.portal.limits import (
     MAX_ATTEMPTS,
     OPERATING_BASKET,
+    OPERATING_WINDOW,
     BatchSize,
     OperatingTime,
     retry_delay,
@@ -266,9 +262,14 @@ class Calls:
 
     def _wait_for_operating_time(self, methods: Collection[str], run: Run) -> None:
         """Send nothing before the portal grants operating time again."""
-        delay = self._clock.until(self._operating.blocked_until(methods))
+        delay = self._operating_delay(methods)
         if delay > 0:
             self._pause(delay, _USED_UP, run)
+
+    def _operating_delay(self, methods: Collection[str]) -> float:
+        """Return how long no operating time is granted; one of the clocks may be wrong."""
+        delay = self._clock.until(self._operating.blocked_until(methods))
+        return min(delay, OPERATING_WINDOW)
 
     def _is_too_much(
         self, part: dict[str, Command], error: PortalError, attempt: int, started: float, run: Run
@@ -287,7 +288,7 @@ class Calls:
             return False
         delay, reason = retry_delay(attempt, error.retry_after), str(error)
         if isinstance(error, OperatingTimeError):
-            delay = self._clock.until(self._operating.blocked_until([error.method]))
+            delay = self._operating_delay([error.method])
             reason = _USED_UP
         elif not isinstance(error, RateLimitError) and attempt + 1 >= most:
             return False

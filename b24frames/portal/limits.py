@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -34,7 +35,8 @@ _SECONDS_TO_RECOVER = 60.0
 _OPERATING_SHARE = 0.9
 # From here on one at a time: a batch takes a second a second, and no more than 0.8 is granted.
 _SHORT_SHARE = 0.6
-OPERATING_BASKET = 60.0  # [s]
+OPERATING_BASKET, OPERATING_WINDOW = 60.0, 600.0  # [s]
+_NO_TIME = 1e11  # [s] a Unix time that no clock will show
 
 _SMALLEST_BATCH = 5
 _FIRST_PATIENCE, _LONGEST_PATIENCE = 8, 128  # [batches]
@@ -142,7 +144,7 @@ def parse_limits(limits: Limits) -> LeakyBucket | None:
         rate = _numbers(*limits)
     if rate is None:
         return None
-    if not (rate[0] >= 1 and rate[1] > 0):
+    if not (1 <= rate[0] < math.inf and 0 < rate[1] < math.inf):
         raise ValueError(
             f"limits={limits!r} is not accepted; accepted are {', '.join(map(repr, _PRESETS))} "
             "or a pair (capacity, leak_per_second) of positive numbers"
@@ -152,8 +154,9 @@ def parse_limits(limits: Limits) -> LeakyBucket | None:
 
 def _numbers(capacity: object, leak: object) -> tuple[float, float]:
     """Return two numbers, or zeros where they are none."""
-    if isinstance(capacity, (int, float)) and isinstance(leak, (int, float)):
-        return float(capacity), float(leak)
+    with suppress(OverflowError):
+        if isinstance(capacity, (int, float)) and isinstance(leak, (int, float)):
+            return float(capacity), float(leak)
     return 0.0, 0.0
 
 
@@ -187,7 +190,11 @@ class OperatingTime:
         """Take note of the ``time`` of an answer; of anything else nothing."""
         if isinstance(time, Mapping):
             used, reset_at = time.get("operating"), time.get("operating_reset_at")
-            if isinstance(used, (int, float)) and isinstance(reset_at, (int, float)):
+            if (
+                isinstance(used, (int, float))
+                and isinstance(reset_at, (int, float))
+                and reset_at < _NO_TIME
+            ):
                 wall = self._limit * _OPERATING_SHARE
                 self._used[method.lower()] = used
                 self._until[method.lower()] = reset_at if used >= wall else 0.0

@@ -164,5 +164,5 @@ def _id_of(record: object) -> int | None:
         return None
     try:
         return int(record["ID"])
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0

@@ -9,6 +9,7 @@ References
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -114,7 +115,7 @@ class Portal:
         self._bucket = bucket = parse_limits(limits)
         usual = _UNPACED if bucket is None else min(_MOST, int(bucket.capacity))
         concurrency = usual if concurrency is None else concurrency
-        self._concurrency = _check_positive("concurrency", concurrency)
+        self._concurrency = _check_positive("concurrency", concurrency, whole=True)
         self._own_session = session is None
         self._session = session or _make_session(self._concurrency)
         self._calls = Calls(
@@ -333,10 +334,11 @@ def _make_session(connections: int) -> requests.Session:
     return session
 
 
-def _check_positive(name: str, value: float) -> Any:
+def _check_positive(name: str, value: Any, *, whole: bool = False) -> Any:
     """Return a positive number, or raise."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        raise ValueError(f"{name}={value!r} is not a positive number")
+    kinds = (int,) if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
+        raise ValueError(f"{name}={value!r} is not a positive {'whole ' if whole else ''}number")
     return value
 
 
@@ -345,6 +347,6 @@ def _check_timeout(timeout: tuple[float, float]) -> tuple[float, float]:
     connect = read = 0.0
     if isinstance(timeout, (tuple, list)) and len(timeout) == 2:
         connect, read = (part if isinstance(part, (int, float)) else 0.0 for part in timeout)
-    if not (connect > 0 and read > 0):
+    if not (0 < connect < math.inf and 0 < read < math.inf):
         raise ValueError(f"timeout={timeout!r} is not a pair (connect, read) of positive seconds")
     return connect, read

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -25,6 +26,7 @@ from b24frames.errors import (
     PortalError,
     PortalUnavailableError,
     error_from_answer,
+    one_line,
 )
 
 _HEADERS = {
@@ -37,6 +39,7 @@ _ERROR_KEYS = ("error", "error_description")
 _CLOUD_ZONES = frozenset(
     "com ru eu de fr es it pl in id ua by kz cn jp vn mx co uk ca us com.br com.tr com.tw".split()
 )
+_CLOUD_NAME = re.compile(r"[a-z0-9-]+")
 _log = logging.getLogger("b24frames")
 
 
@@ -65,7 +68,7 @@ class Transport:
         self._credential = credential
         self._timeout = timeout
         self._session = session
-        self._trusted_hosts = {host.lower() for host in trusted_hosts}
+        self._trusted_hosts = _check_hosts(trusted_hosts)
         self._address = credential.address
         hide_in_logs()
 
@@ -206,7 +209,7 @@ class Transport:
                 "the authorization server is out of order", http_status=status, method="oauth/token"
             )
         words = answer if isinstance(answer, dict) else {}
-        code = self._credential.redact(str(words.get("error") or ""))
+        code = one_line(self._credential.redact(str(words.get("error") or "")))
         reason = _REFRESH_ERRORS.get(code.lower(), "the authorization server gave no new token")
         return AuthenticationError(
             f"the access token has expired and was not renewed: {reason}",
@@ -234,10 +237,11 @@ class Transport:
         return kind("the answer is not of the REST API's form", http_status=status, method=method)
 
     def error(self, answer: object, **facts: Any) -> PortalError:
-        """Make the error that an answer is; the portal's words may repeat the address called."""
+        """Make the error that an answer is; its words may repeat the address, or hold anything."""
         if not isinstance(answer, dict):
             return InvalidAnswerError("an error without a description", **facts)
-        words = {key: self._credential.redact(str(answer.get(key) or "")) for key in _ERROR_KEYS}
+        texts = {key: self._credential.redact(str(answer.get(key) or "")) for key in _ERROR_KEYS}
+        words = {key: one_line(text) for key, text in texts.items()}
         return error_from_answer(words, **facts)
 
 
@@ -256,6 +260,15 @@ def has_expired(error: PortalError) -> bool:
     return error.code.lower() == "expired_token"
 
 
+def _check_hosts(hosts: Iterable[str]) -> set[str]:
+    """Return the names of hosts as they are compared, or raise."""
+    if isinstance(hosts, Iterable) and not isinstance(hosts, str):
+        names = list(hosts)
+        if all(isinstance(name, str) for name in names):
+            return {name.lower() for name in names}
+    raise TypeError(f"trusted_hosts={hosts!r} is not a list of host names")
+
+
 def _final(description: str, method: str) -> PortalError:
     """Return the error of a way to the portal that is closed for good."""
     error = PortalUnavailableError(description, method=method)
@@ -266,16 +279,18 @@ def _final(description: str, method: str) -> PortalError:
 def _is_cloud(host: str) -> bool:
     """Tell whether a host is a portal in the cloud of Bitrix24."""
     name, _, zone = host.partition(".bitrix24.")
-    return bool(name) and "." not in name and zone in _CLOUD_ZONES
+    # The HTTP library may read another host where other letters are.
+    return bool(_CLOUD_NAME.fullmatch(name)) and zone in _CLOUD_ZONES
 
 
 def _read_json(content: bytes) -> Any:
     """Decode JSON, or return None where it is none.
 
-    surrogateescape keeps bytes that are no UTF-8, so that one text cannot cost the whole answer.
+    surrogateescape keeps bytes that are no UTF-8, so that one text cannot cost the whole answer;
+    a byte order mark comes from PHP files on servers of one's own.
     """
     try:
-        return json.loads(content.decode("utf-8", "surrogateescape"))
+        return json.loads(content.decode("utf-8-sig", "surrogateescape"))
     except (ValueError, RecursionError):
         return None
 

@@ -5,6 +5,7 @@ One table for each place at which a fault acts says what every kind does.
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 import os
@@ -115,6 +116,7 @@ ON_ANSWER: dict[str, Callable[[Reply], Reply]] = {
         headers={**reply.headers, "Content-Encoding": "gzip"},
     ),
     "maps-as-list": _maps_as_lists,
+    "bom": lambda reply: replace(reply, body=codecs.BOM_UTF8 + reply.body),
 }
 
 

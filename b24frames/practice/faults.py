@@ -98,6 +98,7 @@ KINDS: Mapping[str, Place] = MappingProxyType(
         "wrong-type": Place.ANSWER,
         "gzip": Place.ANSWER,
         "maps-as-list": Place.ANSWER,
+        "bom": Place.ANSWER,
         "truncated": Place.SENDING,
         "reset": Place.SENDING,
         "close": Place.SENDING,
@@ -138,7 +139,8 @@ class Fault:
           not UTF-8);
         - in place of the answer: ``html`` (a gateway's page), ``empty``, ``redirect``,
           ``batch-timeout`` (a gateway's page, HTTP 504);
-        - on the answer: ``cut-json``, ``wrong-type``, ``gzip``, ``maps-as-list``;
+        - on the answer: ``cut-json``, ``wrong-type``, ``gzip``, ``maps-as-list``,
+          ``bom`` (a byte order mark comes first);
         - on the way it is sent: ``truncated``, ``reset``, ``close``, ``hang``, ``drip``.
 
         An error code acts in place of the answer; with `ids`, or with a `method` other than

@@ -15,7 +15,6 @@ from typing import Any
 from b24frames.practice.forms import as_int
 
 _JSON_TYPE = "application/json; charset=utf-8"
-_POLL = 0.02
 _LONGEST_STOP = 5.0
 
 
@@ -126,13 +125,22 @@ class LoopbackServer(ThreadingHTTPServer):
             self.socket = ssl_context.wrap_socket(
                 self.socket, server_side=True, do_handshake_on_connect=False
             )
-        self._thread = threading.Thread(target=self.serve_forever, args=(_POLL,), daemon=True)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
+
+    def _serve(self) -> None:
+        """Take connections until the server is about to stop."""
+        while not self.stopping.is_set():
+            self.handle_request()
 
     def server_bind(self) -> None:
         """Bind without asking the name service who 127.0.0.1 is."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = "127.0.0.1", int(self.server_address[1])
+
+    def verify_request(self, *_: Any) -> bool:
+        """Take none of the connections that come too late."""
+        return not self.stopping.is_set()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Tell of a mistake in the server; a client that leaves is none."""
@@ -142,7 +150,7 @@ class LoopbackServer(ThreadingHTTPServer):
     def stop(self) -> None:
         """Stop answering, close every connection and free the port."""
         self.stopping.set()
-        self.shutdown()
+        socket.create_connection((self.server_name, self.server_port)).close()  # ends the wait
         self._thread.join()
         self.server_close()
         for thread, connection in list(self.open.items()):
