@@ -1,4 +1,4 @@
-"""The documentation's site: ``python -m sphinx -W --keep-going -b html docs docs/_build``.
+"""The documentation's site: ``python -m sphinx -W --keep-going -b html docs docs/_build/html``.
 
 Nothing is fetched: no inventory of other projects, no font, no script.
 """
@@ -45,7 +45,15 @@ html_theme = "pydata_sphinx_theme"
 html_title = "b24frames"
 html_copy_source = False
 html_show_sourcelink = False
+html_static_path = ["site.css"]
+html_css_files = ["site.css"]
+# Pages without others beside them have nothing to show in the left column.
+html_sidebars: dict[str, list[str]] = {
+    page: []
+    for page in ("index", "tutorial", "comparison", "benchmarks", "contributing", "changelog")
+}
 html_theme_options = {
+    "github_url": "https://github.com/b24frames/b24frames",
     "navigation_with_keys": False,
     "show_toc_level": 2,
     "secondary_sidebar_items": ["page-toc"],

@@ -283,6 +283,13 @@ def test_methods__refuse_other_frames(name: str) -> None:
             METHODS[name](raw)
 
 
+def test_duration__names_the_dtype() -> None:
+    """The refusal of raw dates says which dtype is needed, in the words of the page of columns."""
+    raw = pd.DataFrame({"START_TIME": ["2024-01-01"], "END_TIME": ["2024-01-02"]})
+    with pytest.raises(AttributeError, match=r"needs START_TIME as datetime64\[us, tz\]; here"):
+        _ = raw.b24.duration
+
+
 def test_methods__plain_numpy_columns() -> None:
     """Columns that lost their nullable dtype on the way still work."""
     frame = pd.DataFrame(

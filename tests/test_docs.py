@@ -6,6 +6,7 @@ import argparse
 import builtins
 import doctest
 import importlib
+import inspect
 import pkgutil
 import re
 import tomllib
@@ -124,6 +125,14 @@ def _options(parser: argparse.ArgumentParser) -> set[str]:
             for command in action.choices.values():
                 found |= _options(command)
     return {option for option in found if option.startswith("--")}
+
+
+def test_lookup_panel_page__signature() -> None:
+    """The page of the panel, whose signature Sphinx cannot see, has the one of the code."""
+    page = (ROOT / "docs" / "reference" / "lookup-panel.rst").read_text(encoding="utf-8")
+    _, *parameters = inspect.signature(b24frames.LookupPanel.__init__).parameters.values()
+    plain = inspect.Signature([p.replace(annotation=p.empty) for p in parameters])
+    assert f"autoclass:: LookupPanel{plain}\n".replace("'", '"') in page
 
 
 def test_contributing__command() -> None:

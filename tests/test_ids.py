@@ -60,6 +60,13 @@ def test_parse_ids__refused(ids: Any, named: str) -> None:
         parse_ids(ids)
 
 
+@pytest.mark.parametrize("gap", [None, float("nan"), np.float64("nan"), pd.NA, pd.NaT])
+def test_parse_ids__gap(gap: Any) -> None:
+    """Who gives a column with gaps is told what to do about them."""
+    with pytest.raises((TypeError, ValueError), match=r"leave gaps out by dropna\(\)"):
+        parse_ids([1, gap])
+
+
 @pytest.mark.parametrize(
     "ids",
     [

@@ -23,7 +23,7 @@ def test_all__is_what_it_is() -> None:
         "read_activities",
         "schema",
     ]
-    assert set(b24.__all__) <= set(dir(b24))
+    assert dir(b24) == sorted([*b24.__all__, "__version__"])
     with pytest.raises(AttributeError, match="nothing"):
         _ = b24.nothing
 
