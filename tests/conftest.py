@@ -5,7 +5,8 @@
                   (``portal.server.requests``) and makes faults on demand.
 ``make_portal``   makes further ones: ``make_portal(activities=2500, deleted=())``.
 
-What a practice portal was asked is told by the functions `posts` and `asked`.
+What a practice portal was asked is told by the functions `posts` and `asked`. What a test needs
+that is not installed it tells by `skip_or_fail`.
 
 All tests share these rules, kept by the automatic fixtures below: no socket but to this machine,
 no environment variable of the user's, no cache of the user's, and no waiting: a test that needs
@@ -14,13 +15,14 @@ time to pass gives a clock.
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -33,9 +35,12 @@ from tests.clocks import WaitlessClock
 
 _connect = socket.socket.connect
 
-# How fast a machine is says nothing about the code.
-settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any speed")
+# How fast a machine is says nothing about the code. What is rare is found by
+# `--hypothesis-profile=thorough`.
+_any_speed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("default", _any_speed, max_examples=10)
+settings.register_profile("thorough", _any_speed, max_examples=100)
+settings.load_profile("default")
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +92,12 @@ def make_older(cache: ActivityCache, seconds: int) -> None:
             is_record, stamp, text = decode(key.encode(), value)
             older = encode(key, is_record, stamp - seconds * 1000, text)
             connection.execute("UPDATE activities SET value = ? WHERE key = ?", (older, key))
+
+
+def skip_or_fail(name: str, lacking: str) -> NoReturn:
+    """Skip a test for what is lacking; fail where B24FRAMES_REQUIRE, a list of names, has it."""
+    required = re.split(r"[,\s]+", os.environ.get("B24FRAMES_REQUIRE", ""))
+    (pytest.fail if name in required else pytest.skip)(lacking)
 
 
 def posts(portal: PracticePortal) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
@@ -20,7 +19,7 @@ from b24frames.cache import ActivityCache
 from b24frames.errors import CacheError, CacheWarning
 from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
-from tests.conftest import posts
+from tests.conftest import posts, skip_or_fail
 
 MakePortal = Callable[..., PracticePortal]
 MakeCache = Callable[[], ActivityCache]
@@ -44,9 +43,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int
     """Run a Redis server on a free port of this machine; give the port and its folder."""
     program = shutil.which("redis-server")
     if program is None:
-        if "redis" in os.environ.get("B24FRAMES_REQUIRE", ""):
-            pytest.fail("B24FRAMES_REQUIRE asks for redis-server, which is not installed")
-        pytest.skip("redis-server is not installed")
+        skip_or_fail("redis", "redis-server is not installed")
     folder = tmp_path_factory.mktemp("redis")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -1,7 +1,7 @@
 """The fault table: what passes costs no row, and what is final is said in plain words.
 
 Each fault happens a few times to several requests at once, and then at random to every fifth
-request or command of one thousand activities. The frame is the one of a portal without faults.
+request or command of five hundred activities. The frame is the one of a portal without faults.
 """
 
 from __future__ import annotations
@@ -36,15 +36,16 @@ from b24frames.practice.faults import Fault
 from b24frames.practice.server import PracticeServer, Request
 from tests.clocks import WaitlessClock
 from tests.conftest import asked, posts
+from tests.test_calls import Overtaken
 from tests.test_errors import SYSTEM_ERRORS
 
 MakePortal = Callable[..., PracticePortal]
 MakeClient = Callable[..., b24.Portal]
 
-ACTIVITIES = 1000
+ACTIVITIES = 500
 IDS = range(1, ACTIVITIES + 1)
 SOME_IDS = range(1, 251)
-SETTINGS: dict[str, Any] = {"activities": ACTIVITIES, "deleted": [7, 400], "refused": [9, 600]}
+SETTINGS: dict[str, Any] = {"activities": ACTIVITIES, "deleted": [7, 400], "refused": [9, 450]}
 GET = "crm.activity.get"
 LIST = "crm.activity.list"
 OVER_THERE = "the other loopback name"
@@ -104,6 +105,7 @@ TRANSIENT = {
     "wrong-type": Transient(Fault("wrong-type"), NOTHING),
     "gzip": Transient(Fault("gzip"), NOTHING),
     "maps-as-list": Transient(Fault("maps-as-list"), NOTHING),
+    "bom": Transient(Fault("bom"), NOTHING),
     "drip": Transient(Fault("drip"), NOTHING),
     "drip-longer-than-the-timeout": Transient(
         Fault("drip", seconds=1.2), NOTHING, {"timeout": (2.0, 1.0)}
@@ -255,11 +257,11 @@ def test_transient__a_few_times(
     assert posts_of(server) == before
 
 
-@pytest.mark.parametrize("name", TRANSIENT)
+@pytest.mark.parametrize("name", [name for name in TRANSIENT if "longer-than" not in name])
 def test_transient__at_random(
     server: PracticeServer, expected: pd.DataFrame, make_client: MakeClient, name: str
 ) -> None:
-    """One time in five, among one thousand activities, costs no row."""
+    """One time in five, among five hundred activities, costs no row."""
     case = TRANSIENT[name]
     server.faults.clear()
     server.faults.append(replace(placed(case.fault, server), probability=0.2))
@@ -280,7 +282,7 @@ def test_transient__all_at_once(
         server.faults.append(replace(placed(case.fault, server), probability=probability))
     client = make_client(server.url, timeout=(2.0, 0.25))
     try:
-        for _ in range(3):
+        for _ in range(6):
             assert_same(read(client, cache=False), expected)
     finally:
         server.faults.clear()
@@ -513,7 +515,7 @@ def test_final__several_at_once(
     make_portal: MakePortal, make_client: MakeClient, code: str
 ) -> None:
     """What had been answered when a refusal ended the read is kept, and no more is sent."""
-    practice = make_portal(activities=1000, deleted=(), refused=(), latency=0.01)
+    practice = make_portal(activities=ACTIVITIES, deleted=(), refused=(), latency=0.01)
     with Started(practice.server, Fault(code), after=6) as session:
         client = make_client(practice.url, session=session, concurrency=4)
         with pytest.raises(PortalError) as caught:
@@ -524,7 +526,7 @@ def test_final__several_at_once(
         answered = {i for r in practice.server.requests if r.status == 200 for i in r.ids}
         assert answered
         practice.server.faults.clear()
-        assert len(read(client)) == 1000
+        assert len(read(client)) == ACTIVITIES
     assert sorted(asked(practice)[sent * 50 :]) == sorted(set(IDS) - answered)
 
 
@@ -671,14 +673,15 @@ def test_lasting__one_activity(
 ) -> None:
     """One activity that always fails is told of as an error, never as missing; others are kept."""
     practice = make_portal(activities=150, deleted=[7], refused=[9])
-    with Started(practice.server, fault, after=0) as session:
+    practice.server.faults.append(fault)
+    with Overtaken(75, others=100) as session:
         client = make_client(practice.url, session=session, max_wait=300.0)
         with pytest.raises(PortalError) as caught:
-            read(client, range(1, 151))
+            read(client, range(1, 151), progress=session)
         assert type(caught.value) is kind
         assert_plain(caught.value)
         sent = posts(practice)
-        assert sent < session.most
+        assert sent < 100
         practice.server.faults.clear()
         assert len(read(client, range(1, 151))) == 148
     rest = sorted(i for r in practice.server.requests[sent:] for i in r.ids)

@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 import pytest
 import requests
+from hypothesis import settings
 
 import b24frames as b24
 from b24frames.practice import PracticePortal, practice_portal
@@ -29,7 +30,7 @@ BATCHES = ACTIVITIES // 50
 CONCURRENCY = 2
 MANY = 8  # requests at once, where none of them is answered
 LATENCY = 0.01  # [s]
-LONGEST = 1.0  # [s]
+LONGEST = 5.0  # [s] on any machine; what hangs here does so for longer
 
 Read = Callable[..., pd.DataFrame]
 
@@ -51,12 +52,27 @@ class Interrupting(requests.Session):
         self.count = 0
         self.sent_at = 0.0
         self.lock = threading.Lock()
+        self.noticed = threading.Event()
         self.over = threading.Event()
+
+    def __enter__(self) -> Self:
+        self.usual = signal.signal(signal.SIGINT, self.take_note)
+        return super().__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        signal.signal(signal.SIGINT, self.usual)
+        super().__exit__(*error)
+
+    def take_note(self, *_: object) -> None:
+        """Raise what Ctrl-C raises, and let the requests go on that wait for that."""
+        self.noticed.set()
+        raise KeyboardInterrupt
 
     def request(self, *args: Any, **options: Any) -> requests.Response:
         """Send a request; after Ctrl-C late, so that a slow main thread is not too late for it."""
         if self.sent_at:
-            self.over.wait(0.2)
+            self.noticed.wait(LONGEST)
+            self.over.wait(0.05)
         with self.lock:
             self.count += 1
             is_due = self.count == self.number
@@ -102,9 +118,8 @@ def check_interrupted(
 ) -> int:
     """Interrupt a read, check what it leaves, and finish it; return how many ids had been kept."""
     url, before = practice.url, len(practice.server.requests)
-    settings: dict[str, Any] = {"limits": "self-hosted", "concurrency": CONCURRENCY}
-    settings |= {"session": session, **options}
-    with session, closing(b24.Portal(url, **settings)) as portal:
+    options = {"limits": "self-hosted", "concurrency": CONCURRENCY, **options}
+    with session, closing(b24.Portal(url, session=session, **options)) as portal:
         with pytest.raises(KeyboardInterrupt):
             b24.read_activities(IDS, portal, cache=place, missing="ignore")
         took = time.monotonic() - session.sent_at
@@ -137,10 +152,10 @@ def check_interrupted(
 def test_interrupt__any_moment(
     practice: PracticePortal, undisturbed: pd.DataFrame, tmp_path: Path
 ) -> None:
-    """Fifty times, each at another moment: nothing hangs, nothing is lost, nothing asked twice."""
+    """At whatever moment: nothing hangs, nothing is lost, nothing is asked for twice."""
     rng = random.Random(0)
     kept = []
-    for turn in range(50):
+    for turn in range(2 * settings().max_examples):
         # After the last of these requests, at least a round of answers is still to come.
         number = rng.randrange(1, BATCHES - 2 * CONCURRENCY)
         session = Interrupting(number, rng.uniform(0.0005, LATENCY))

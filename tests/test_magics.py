@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import subprocess
 import sys
@@ -34,6 +35,8 @@ def shell(
     assert shell.run_cell("%load_ext b24frames").success
     yield shell
     shell.restore_sys_module_state()
+    # Each would be reset at the end of the process, with all of its garbage collected.
+    atexit.unregister(shell.atexit_operations)
 
 
 def ask(shell: InteractiveShell, line: str) -> pd.DataFrame:

@@ -72,6 +72,8 @@ def test_read__to_file(
         (["read"], "ids"),
         (["read", "1", "--practice", "--max-age", "3600"], "'3600'"),
         (["demo", "--activities", "-5"], "-5"),
+        (["read", "1", "https://acme.bitrix24.com/rest/1/s3cret/"], "unrecognized arguments"),
+        (["read", "https://acme.bitrix24.com/rest/1/s3cret/"], "neither an id"),
         ([], "COMMAND"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
@@ -107,10 +109,11 @@ def test_read__hostile_text(
     portal: PracticePortal, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """Text of the CRM commands no terminal, and half a character breaks no file."""
-    portal.server.touch(5, SUBJECT="\x1b[31mred\x1b]0;title\x07")
+    portal.server.touch(5, SUBJECT="\x1b[31mred\x1b]0;title\x07\u202eder")
     assert main(["read", "5", "--portal", portal.url]) == 0
     out, _ = capsys.readouterr()
     assert "\\x1b[31mred" in out
+    assert "\\u202eder" in out
     assert "\x1b" not in out
     portal.server.touch(6, SUBJECT="half \ud800")
     file = tmp_path / "out.csv"
@@ -139,17 +142,18 @@ def test_read__options(
     assert posts(portal) == 2
 
 
+def test_read__practice(capsys: pytest.CaptureFixture[str]) -> None:
+    """The practice portal needs nothing but the command."""
+    assert main(["read", "1-20", "--practice", "--missing", "ignore"]) == 0
+    out, err = capsys.readouterr()
+    assert "SUBJECT" in out
+    assert err == ""
+
+
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own, where every warning is an error."""
     command = [sys.executable, "-W", "error", "-m", "b24frames", *arguments]
     return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
-
-
-def test_process__practice() -> None:
-    """The practice portal needs nothing but the command."""
-    done = run("read", "1-20", "--practice", "--missing", "ignore")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "SUBJECT" in done.stdout
 
 
 def test_process__demo(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,6 @@ B24FRAMES_REQUIRE names ``notebooks``, that is a failure.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import skip_or_fail
 from tests.notebooks import FOLDER, run
 
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -31,9 +31,8 @@ def _can_run() -> None:
     """Skip, or fail where notebooks are required, if what runs them is not installed."""
     lacking = [name for name in ("nbclient", "ipykernel", "matplotlib") if find_spec(name) is None]
     if lacking:
-        required = "notebooks" in re.split(r"[,\s]+", os.environ.get("B24FRAMES_REQUIRE", ""))
-        (pytest.fail if required else pytest.skip)(
-            f"{', '.join(lacking)}: not installed, part of the extra notebooks"
+        skip_or_fail(
+            "notebooks", f"{', '.join(lacking)}: not installed, part of the extra notebooks"
         )
 
 

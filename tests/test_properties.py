@@ -41,7 +41,6 @@ try:
     LAYOUTS = [ALL, ARROW]
 except ImportError:
     LAYOUTS = [ALL]
-some = settings(max_examples=25)
 
 
 # --- what a portal may send, and what it means ---------------------------------------------------
@@ -206,7 +205,6 @@ def same(value: Any, other: Any) -> bool:
 
 @pytest.mark.parametrize("wire", SENT, ids=lambda wire: wire.name)
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.dtype_backend)
-@some
 @given(data=st.data())
 def test_wire_form__means_the_same(data: st.DataObject, wire: Wire, layout: Layout) -> None:
     """Whatever way a value is written, the frame has what it means, and nobody is warned."""
@@ -228,7 +226,6 @@ def test_wire_form__means_the_same(data: st.DataObject, wire: Wire, layout: Layo
         assert len(got) == len(meant)
 
 
-@some
 @given(st.lists(texts | st.none(), max_size=5), st.sampled_from(FIELDS[Wire.TEXT]))
 def test_text__byte_for_byte(values: list[str | None], name: str) -> None:
     """Text is kept character by character, lone surrogates and NUL too; "" and null stay apart."""
@@ -241,7 +238,6 @@ def test_text__byte_for_byte(values: list[str | None], name: str) -> None:
             assert [meaning(v, Wire.TEXT) for v in frame[name]] == values
 
 
-@some
 @given(st.lists(json_values, max_size=5))
 def test_unknown_field__as_sent(values: list[Any]) -> None:
     """A field that nobody knows comes after the known ones, and is kept as it was sent."""
@@ -262,7 +258,7 @@ near_dates = st.from_regex(
 near_numbers = st.text("0123456789+-._eExnaif \u0663\n", max_size=6)
 
 
-@settings(max_examples=200)
+@settings(max_examples=2 * settings().max_examples)
 @given(st.lists(near_dates | near_numbers, max_size=8), st.sampled_from(list(SENT)[:4]))
 def test_wire_form__all_at_once_or_one_by_one(values: list[str], wire: Wire) -> None:
     """What looks much like a date or a number is read, or refused, as if it were the only one."""
@@ -280,7 +276,6 @@ def test_wire_form__all_at_once_or_one_by_one(values: list[str], wire: Wire) -> 
 # --- whole records --------------------------------------------------------------------------------
 
 
-@some
 @given(read_activities)
 def test_record__nothing_lost(pairs: list[tuple[Record, Record]]) -> None:
     """Every field of every record says in the frame what it was meant to say."""
@@ -297,7 +292,6 @@ def test_record__nothing_lost(pairs: list[tuple[Record, Record]]) -> None:
             )
 
 
-@some
 @given(read_activities)
 def test_record__back_to_the_wire(pairs: list[tuple[Record, Record]]) -> None:
     """What a frame says, sent again, gives the same frame."""
@@ -311,7 +305,6 @@ def test_record__back_to_the_wire(pairs: list[tuple[Record, Record]]) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.dtype_backend)
-@some
 @given(any_records)
 def test_record__any_json(layout: Layout, records: list[Record]) -> None:
     """Any JSON in any field gives the columns and dtypes of the schema, and no error."""
@@ -323,7 +316,6 @@ def test_record__any_json(layout: Layout, records: list[Record]) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.dtype_backend)
-@some
 @given(any_records)
 def test_record__every_way_to_the_same_frame(layout: Layout, records: list[Record]) -> None:
     """Decoded records, lines read by Arrow and lines read by json give one frame."""
@@ -333,7 +325,6 @@ def test_record__every_way_to_the_same_frame(layout: Layout, records: list[Recor
     pd.testing.assert_frame_equal(quietly(by_json, lines, layout), expected)
 
 
-@some
 @given(any_records)
 def test_record__every_way_warns_alike(records: list[Record]) -> None:
     """The same values are named, whichever way they came."""
@@ -343,7 +334,6 @@ def test_record__every_way_warns_alike(records: list[Record]) -> None:
     assert warned(by_json, lines, ALL) == expected
 
 
-@some
 @given(any_records)
 def test_record__bad_values_are_named(records: list[Record]) -> None:
     """Where a value was sent and none is in the frame, its field is named."""
@@ -359,7 +349,6 @@ def test_record__bad_values_are_named(records: list[Record]) -> None:
                 assert f"{name}: " in messages
 
 
-@some
 @given(any_records)
 def test_record__warning_or_error(records: list[Record]) -> None:
     """What is warned of by default is raised when asked for, with the same facts."""
@@ -373,7 +362,6 @@ def test_record__warning_or_error(records: list[Record]) -> None:
     assert messages[0].startswith(str(raised.value))
 
 
-@some
 @given(any_records)
 def test_record__input_unchanged(records: list[Record]) -> None:
     """Building a frame changes none of the records."""
@@ -382,7 +370,6 @@ def test_record__input_unchanged(records: list[Record]) -> None:
     assert same(records, before)
 
 
-@some
 @given(st.lists(st.sampled_from(['{"A": [1]}', "[]", "{}"]), min_size=2, max_size=5))
 def test_record__nothing_shared(values: list[str]) -> None:
     """Rows whose nested text is the same can be changed one by one."""
@@ -395,7 +382,6 @@ def test_record__nothing_shared(values: list[str]) -> None:
 # --- rows, blocks, columns ------------------------------------------------------------------------
 
 
-@some
 @given(any_records, st.integers(0, 4))
 def test_rows__parts_make_the_whole(records: list[Record], cut: int) -> None:
     """A frame built of all records is that of the first ones and the last ones together."""
@@ -407,7 +393,6 @@ def test_rows__parts_make_the_whole(records: list[Record], cut: int) -> None:
         pd.testing.assert_frame_equal(part, expected)
 
 
-@some
 @given(any_records, st.integers(1, 3), st.integers(1, 2))
 def test_rows__in_blocks_of_any_size(records: list[Record], rows: int, dicts: int) -> None:
     """How many rows are taken at a time changes nothing."""
@@ -422,7 +407,6 @@ def test_rows__in_blocks_of_any_size(records: list[Record], rows: int, dicts: in
         assert warned(build_frame, records, ALL) == warned(build_frame_of_lines, lines, ALL)
 
 
-@some
 @given(st.data(), any_records)
 def test_rows__in_any_order(data: st.DataObject, records: list[Record]) -> None:
     """The order of the records is that of the rows, and changes nothing else."""
@@ -432,7 +416,6 @@ def test_rows__in_any_order(data: st.DataObject, records: list[Record]) -> None:
     pd.testing.assert_frame_equal(shuffled, frame.iloc[list(order)].reset_index(drop=True))
 
 
-@some
 @given(st.data(), any_records)
 def test_fields__in_any_order(data: st.DataObject, records: list[Record]) -> None:
     """The order of a record's fields says nothing."""
@@ -442,7 +425,6 @@ def test_fields__in_any_order(data: st.DataObject, records: list[Record]) -> Non
     )
 
 
-@some
 @given(any_records)
 def test_fields__missing_is_null(records: list[Record]) -> None:
     """A field that is not there is one that is null."""
@@ -452,7 +434,6 @@ def test_fields__missing_is_null(records: list[Record]) -> None:
     )
 
 
-@some
 @given(any_records, st.lists(st.sampled_from([*ACTIVITY, "UF_A"]), unique=True))
 def test_columns__chosen_ones(records: list[Record], names: list[str]) -> None:
     """The columns that were chosen are those of the whole frame."""
@@ -468,7 +449,6 @@ def test_columns__chosen_ones(records: list[Record], names: list[str]) -> None:
     pd.testing.assert_frame_equal(quietly(build_frame_of_lines, lines, chosen), whole[names])
 
 
-@some
 @given(any_records)
 def test_index__is_the_column(records: list[Record]) -> None:
     """The field that becomes the index is what the column would be."""
@@ -480,7 +460,6 @@ def test_index__is_the_column(records: list[Record]) -> None:
 zones = st.sampled_from(["UTC", "Asia/Kolkata", "America/St_Johns", "Europe/Moscow"]).map(ZoneInfo)
 
 
-@some
 @given(read_activities, zones)
 def test_zone__instants_stay(pairs: list[tuple[Record, Record]], zone: ZoneInfo) -> None:
     """A zone changes how an instant is shown, and never the instant."""
@@ -494,7 +473,6 @@ def test_zone__instants_stay(pairs: list[tuple[Record, Record]], zone: ZoneInfo)
 
 
 @pytest.mark.skipif(len(LAYOUTS) == 1, reason="needs pyarrow")
-@some
 @given(read_activities)
 def test_backends__agree(pairs: list[tuple[Record, Record]]) -> None:
     """Both families of dtypes hold the same values."""
@@ -509,7 +487,6 @@ def test_backends__agree(pairs: list[tuple[Record, Record]]) -> None:
 # --- lines ----------------------------------------------------------------------------------------
 
 
-@some
 @given(any_records)
 def test_line__is_one_line_of_texts(records: list[Record]) -> None:
     """A line is JSON in UTF-8 without a line break, and has nothing but texts."""
@@ -519,7 +496,6 @@ def test_line__is_one_line_of_texts(records: list[Record]) -> None:
         assert all(type(value) is str for value in json.loads(line.decode()).values())
 
 
-@some
 @given(any_records)
 def test_line__decoded_and_encoded_again(records: list[Record]) -> None:
     """What has once been a line stays the same line."""
@@ -528,7 +504,6 @@ def test_line__decoded_and_encoded_again(records: list[Record]) -> None:
         assert encode_record(decode_record(line)) == line
 
 
-@some
 @given(any_records)
 def test_extra_names__those_of_the_records(records: list[Record]) -> None:
     """The fields that not every frame has are found in lines too."""
@@ -536,7 +511,6 @@ def test_extra_names__those_of_the_records(records: list[Record]) -> None:
     assert extra_names(map(encode_record, records)) == expected
 
 
-@some
 @given(st.dictionaries(texts, json_values, max_size=4))
 def test_line__any_names(record: Record) -> None:
     """Fields of any name survive, the empty one too."""
@@ -545,7 +519,6 @@ def test_line__any_names(record: Record) -> None:
     assert OTHER in json.loads(encode_record(record)) or not record
 
 
-@some
 @given(read_activities)
 def test_storable__can_be_read_back(pairs: list[tuple[Record, Record]]) -> None:
     """Nested values written as JSON text are the same when they are read again."""

@@ -28,6 +28,7 @@ from tests.browser.jupyter import (
     serve_lab,
     serve_voila,
 )
+from tests.conftest import skip_or_fail
 
 Shoot = Callable[[Any, str], None]
 
@@ -45,8 +46,7 @@ def browser() -> Iterator[Any]:
     """Start the browser, or skip."""
     chromium, lacking = find_chromium()
     if lacking:
-        required = "browser" in os.environ.get("B24FRAMES_REQUIRE", "").split(",")
-        (pytest.fail if required else pytest.skip)(lacking)
+        skip_or_fail("browser", lacking)
     with open_browser(chromium) as browser:
         yield browser
 
