@@ -18,7 +18,7 @@ from b24frames import ActivityCache, Portal
 from b24frames.encoding import encode_record
 from b24frames.practice.data import make_record
 
-PROCESSES, EACH, BATCH, ROUNDS = 4, 2_500, 50, 5
+PROCESSES, EACH, BATCH, ROUNDS = 4, 2_500, 50, 3
 LIMIT = 1.5
 _URL = "https://practice.bitrix24.com/rest/1/secret-of-the-webhook/"
 _spawn = get_context("spawn")
