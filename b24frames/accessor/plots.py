@@ -5,10 +5,10 @@ Text that may come from the portal is drawn as it is: neither as mathtext nor by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,12 @@ _OPEN, _OVERDUE = _COLOURS[4], _COLOURS[5]
 _WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 # Up to how many days each unit of time makes a readable number of bars.
 _UNITS = (("day", 62), ("week", 430), ("month", 3_700))
+_LETTERS: Mapping[str, Literal["D", "M", "Y"]] = {
+    "day": "D",
+    "week": "D",
+    "month": "M",
+    "year": "Y",
+}
 _LAST_DAY = np.datetime64("9999-12-31")
 _TALKS = {  # where each bar ends [s]
     "none": 0,
@@ -209,12 +215,12 @@ def _edges(days: npt.NDArray[np.datetime64]) -> tuple[str, npt.NDArray[np.dateti
     first, last = days.min(), days.max()
     span = int((last - first).astype(np.int64))
     unit = next((unit for unit, most in _UNITS if span <= most), "year")
+    letter = _LETTERS[unit]
+    one, step = np.timedelta64(1, letter), np.timedelta64(7 if unit == "week" else 1, letter)
+    first, last = (day.astype(f"datetime64[{letter}]") for day in (first, last))
     if unit == "week":  # from Monday on
-        first -= (first.astype(np.int64) + 3) % 7
-        edges = np.arange(first, last + 8, 7)
-    else:
-        first, last = (day.astype(f"datetime64[{unit[0].upper()}]") for day in (first, last))
-        edges = np.arange(first, last + 2).astype("datetime64[D]")
+        first -= np.timedelta64(int(first.astype(np.int64) + 3) % 7, letter)
+    edges = np.arange(first, last + step + one, step).astype("datetime64[D]")
     return unit, np.minimum(edges, _LAST_DAY)
 
 
