@@ -71,6 +71,8 @@ class PortalError(B24Error):
         Whether the same call may succeed later (transient) or not (final).
     ends_all : bool
         Whether every other call would be refused alike.
+    reached : bool
+        Whether there was a connection to the portal.
 
     Examples
     --------
@@ -81,6 +83,7 @@ class PortalError(B24Error):
 
     retryable: bool = False
     ends_all: bool = False
+    reached: bool = True
     hint: str = ""
 
     def __init__(

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from itertools import product
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -40,6 +41,22 @@ class Together(requests.Session):
         """Send a request."""
         self.barrier.wait()
         return super().request(*args, **options)
+
+
+class Interrupted(requests.Session):
+    """A session without a network for so many requests, after some others."""
+
+    def __init__(self, first: int, count: int) -> None:
+        super().__init__()
+        self.gone = range(first, first + count)
+        self.sent = 0
+
+    def request(self, method: Any, url: Any, *args: Any, **options: Any) -> requests.Response:
+        """Send a request; without a network, to a port where nobody listens."""
+        if self.sent in self.gone:
+            url = f"http://127.0.0.1:9{urlsplit(url).path}"
+        self.sent += 1
+        return super().request(method, url, *args, **options)
 
 
 class Overtaken(requests.Session):
@@ -228,6 +245,35 @@ def test_operating_time__refused_commands_only(make_portal: MakePortal) -> None:
     portal.call_batch(get(range(10, 40)))
     assert asked(portal)[:30] == list(range(10, 40))
     assert asked(portal)[30:] == [20, 21]
+
+
+def test_network__comes_back(make_portal: MakePortal) -> None:
+    """A portal that has answered is waited for; nothing is sent twice for that, nor in parts."""
+    practice = make_portal(activities=500, deleted=(), refused=())
+    clock = WaitlessClock()
+    with Interrupted(first=2, count=20) as session:
+        portal = b24.Portal(practice.url, clock=clock, session=session, concurrency=1)
+        answers = portal.call_batch(get(range(1, 501)))
+    assert [int(answer["ID"]) for answer in answers.values()] == [*range(1, 501)]
+    assert posts(practice) == 10
+    assert session.sent == 30
+    assert clock.now() > 60
+
+
+def test_network__stays_away(make_portal: MakePortal) -> None:
+    """It is not waited for longer than `max_wait`, nor at all before it has answered."""
+    practice = make_portal(activities=200, deleted=(), refused=())
+    waited = []
+    for first in (0, 1):
+        clock = WaitlessClock()
+        with Interrupted(first, count=10_000) as session:
+            portal = b24.Portal(practice.url, clock=clock, session=session, concurrency=1)
+            with pytest.raises(PortalUnavailableError, match="no connection") as caught:
+                portal.call_batch(get(range(1, 201)))
+        assert caught.value.retryable
+        assert not caught.value.reached
+        waited.append(clock.now())
+    assert waited[0] < 60 < 800 < waited[1] < 1000
 
 
 def test_max_wait__ends(make_portal: MakePortal) -> None:

@@ -66,6 +66,7 @@ class Run:
     """The state of the calls that belong together: one batch call, or one call."""
 
     watch: Watch
+    began: float
     last_success: float
     stop: threading.Event = field(default_factory=threading.Event)
     renewed_for: set[str] = field(default_factory=set)
@@ -111,7 +112,8 @@ class Calls:
 
     def begin(self, watch: Watch) -> Run:
         """Begin calls that belong together."""
-        return Run(watch, self._clock.now())
+        now = self._clock.now()
+        return Run(watch, now, now)
 
     def settle(self, group: dict[str, Command], run: Run) -> Iterator[dict[str, Any]]:
         """Send a batch until each of its commands is answered or refused for good.
@@ -279,18 +281,19 @@ class Calls:
         if len(part) == 1 or hopeless or not isinstance(error, PortalUnavailableError):
             return False
         took_too_long = error.http_status == 504 or error.code == "TIMEOUT"
-        alone = run.last_success > started and attempt + 1 >= MAX_ATTEMPTS
+        alone = error.reached and run.last_success > started and attempt + 1 >= MAX_ATTEMPTS
         return took_too_long or alone
 
     def _may_repeat(self, error: PortalError, attempt: int, most: int, run: Run) -> bool:
         """Wait until a refused call is worth repeating; tell whether it ever is."""
         if not error.retryable:
             return False
+        lost = not error.reached and run.last_success > run.began  # networks come back
         delay, reason = retry_delay(attempt, error.retry_after), str(error)
         if isinstance(error, OperatingTimeError):
             delay = self._operating_delay([error.method])
             reason = _USED_UP
-        elif not isinstance(error, RateLimitError) and attempt + 1 >= most:
+        elif attempt + 1 >= most and not (isinstance(error, RateLimitError) or lost):
             return False
         if self._clock.now() + delay - run.last_success > self._max_wait:
             return False

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.exceptions import ChunkedEncodingError, ContentDecodingError
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, NewConnectionError
 
 from b24frames._version import __version__
 from b24frames.credentials import AccessToken, Credential, TokenPair, hide_in_logs, is_loopback
@@ -137,12 +137,17 @@ class Transport:
         if isinstance(error, requests.Timeout):
             connect, read = self._timeout
             words = f"no answer from {host} within {connect:g} s + {read:g} s"
-            code = "TIMEOUT" if isinstance(error, requests.ReadTimeout) else ""
-            return PortalUnavailableError(words, code=code, method=method)
+            if isinstance(error, requests.ReadTimeout):
+                return PortalUnavailableError(words, code="TIMEOUT", method=method)
+            return _unreached(words, method)
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             return _final(f"the TLS certificate of {host} cannot be verified", method)
         if isinstance(error, requests.ConnectionError):
-            return PortalUnavailableError(f"no connection to {host}", method=method)
+            words = f"no connection to {host}"
+            reason = getattr(error.args[0], "reason", None) if error.args else None
+            if isinstance(reason, NewConnectionError):
+                return _unreached(words, method)
+            return PortalUnavailableError(words, method=method)
         if isinstance(error, (ChunkedEncodingError, ContentDecodingError, HTTPError)):
             return PortalUnavailableError(f"the answer of {host} was damaged", method=method)
         # A proxy or a certificate file that cannot be used, a redirect to what is no URL.
@@ -267,6 +272,13 @@ def _check_hosts(hosts: Iterable[str]) -> set[str]:
         if all(isinstance(name, str) for name in names):
             return {name.lower() for name in names}
     raise TypeError(f"trusted_hosts={hosts!r} is not a list of host names")
+
+
+def _unreached(description: str, method: str) -> PortalError:
+    """Return the error of a request that was not sent, for want of a connection."""
+    error = PortalUnavailableError(description, method=method)
+    error.reached = False
+    return error
 
 
 def _final(description: str, method: str) -> PortalError:
