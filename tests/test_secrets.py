@@ -438,8 +438,13 @@ def test_webhook__in_place_of_ids(make_portal: MakePortal, hunt: MakeHunt) -> No
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a signal to one thread")
-def test_webhook__interrupted(make_portal: MakePortal, hunt: MakeHunt) -> None:
+def test_webhook__interrupted(
+    make_portal: MakePortal, hunt: MakeHunt, request: pytest.FixtureRequest
+) -> None:
     """Ctrl-C in the middle of a single call leaves no frame that holds the secret."""
+    # Python has no handler where a shell started it in the background.
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, usual))
     practice = make_portal(activities=60, secret=PLAIN)
     practice.server.faults.append(Fault("hang"))
 
