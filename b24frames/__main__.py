@@ -20,7 +20,7 @@ from b24frames.accessor.interchange import spreadsheet_safe, storable, to_json
 from b24frames.activities import WEBHOOK_VARIABLE, Missing, Via, read_activities
 from b24frames.cache import ActivityCache
 from b24frames.credentials import hide_addresses
-from b24frames.errors import B24Error, B24Warning, MissingActivitiesError, one_line
+from b24frames.errors import B24Error, B24Warning, MissingActivitiesError, one_line, short_repr
 from b24frames.frame import OnBadValue
 from b24frames.ids import parse_id_text
 from b24frames.practice import practice_portal
@@ -273,7 +273,7 @@ def _add_cache(commands: Any) -> None:
 def _count(text: str) -> int:
     """Read an option that is a number."""
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
+        raise argparse.ArgumentTypeError(f"{short_repr(text)} is not a number of at least 1")
     return int(text)
 
 

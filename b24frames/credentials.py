@@ -22,8 +22,10 @@ _HIDDEN = "***"
 _UNQUOTED = "!#$%&'()*+,/:;=?@[]~"  # what requests leaves as it is
 # The secret of a webhook in the path of a call, and tokens in the query of a refresh.
 _LOGGED_SECRET = re.compile(
-    r"(/rest/[0-9]+/|(?:client_secret|refresh_token|auth|access_token)=)[^/&\s\"']+"
+    r"(/rest/[0-9]+/)[^/\s\"]+|((?:client_secret|refresh_token|auth|access_token)=)[^&\s\"']+"
 )
+_HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?")
+_READ_DIFFERENTLY = frozenset("ßẞς\u200c\u200d")  # by the two versions of IDNA: another host
 _WEBHOOK = "expected https://PORTAL/rest/USER_ID/SECRET/"
 _ADDRESS = "expected https://PORTAL"
 
@@ -37,7 +39,7 @@ def hiding_arguments(function: Callable[P, R]) -> Callable[P, R]:
         del args, kwargs
         try:
             return function(*given.pop(), **named.pop())
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, AttributeError) as error:
             refused = error.with_traceback(None)
         refused.__context__ = refused.__cause__ = None
         raise refused
@@ -186,6 +188,13 @@ class AccessToken(Credential):
     ) -> None:
         if not all(isinstance(text, str) for text in (*tokens, client_id, client_secret)):
             raise TypeError("tokens, client_id and client_secret must be text")
+        if not tokens.access_token:
+            raise ValueError("the access token is empty")
+        if type(user_id) is not int or user_id < 1:
+            kind = type(user_id).__name__  # not the value: it may be a token in the wrong place
+            raise ValueError(f"user_id (a {kind}) is no positive int: entries are kept by user")
+        if on_refresh is not None and not callable(on_refresh):
+            raise TypeError(f"on_refresh is a {type(on_refresh).__name__}, which cannot be called")
         address, path = split_address(address, "address", _ADDRESS)
         if path.strip("/") not in ("", "rest"):
             raise ValueError(f"the address for {address} has a path; {_ADDRESS}")
@@ -249,7 +258,7 @@ def hide_addresses(text: str) -> str:
     >>> hide_addresses("https://acme.bitrix24.com/rest/1/abc123/ is no id")
     'https://acme.bitrix24.com/rest/1/***/ is no id'
     """
-    return _LOGGED_SECRET.sub(rf"\1{_HIDDEN}", text)
+    return _LOGGED_SECRET.sub(rf"\1\2{_HIDDEN}", text)
 
 
 class _RedactingFilter(logging.Filter):
@@ -308,8 +317,8 @@ def split_address(url: str, what: str, expected: str) -> tuple[str, str]:
     if ":" not in host:
         # One spelling per portal: this is also how cache entries name it.
         with suppress(UnicodeError):
-            host = host.encode("idna").decode("ascii")
-        if not host.isascii() or max(map(len, host.split("."))) > 63:
+            host = host if _READ_DIFFERENTLY & set(host) else host.encode("idna").decode("ascii")
+        if not _HOST.fullmatch(host) or max(map(len, host.split("."))) > 63:
             raise ValueError(f"the {what} has an invalid host name; {expected}")
     netloc = f"[{host}]" if ":" in host else host
     default_port = 443 if scheme == "https" else 80

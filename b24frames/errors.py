@@ -306,14 +306,18 @@ def name_some(items: Sequence[object], most: int = 5) -> str:
 
 
 def short_repr(value: object) -> str:
-    """Return the repr of a value, cut where it is long.
+    """Return the repr of a value, cut where it is long; not that of an address.
+
+    A webhook in the place of another argument must not be repeated.
 
     Examples
     --------
     >>> short_repr("x" * 100)
     "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"
     """
-    text = repr(value)
+    text = repr(value).replace("\n", " ")
+    if "://" in text or "/rest/" in text:
+        return "an address"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
 
 

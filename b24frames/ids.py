@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from numbers import Integral, Real
-from typing import TypeVar
+from operator import index
+from typing import Any, TypeVar
 
 from b24frames.errors import short_repr
 
@@ -49,7 +52,7 @@ def parse_ids(ids: object) -> list[int]:
     """
     if isinstance(ids, (str, Real)):
         return [_parse_id(ids, "")]
-    if isinstance(ids, (bytes, bytearray, Mapping)) or not isinstance(ids, Iterable):
+    if isinstance(ids, (bytes, bytearray, memoryview, Mapping)) or not isinstance(ids, Iterable):
         kind = type(ids).__name__
         raise TypeError(f"ids: a {kind} was given; {_ACCEPTED}, or an iterable of them")
     dimensions = getattr(ids, "ndim", 1)
@@ -90,7 +93,8 @@ def _parse_range(part: str) -> range:
     """Read one id, or ``first-last``."""
     match = _RANGE.fullmatch(part)
     if match is None:
-        raise ValueError(f"ids: {_shown(part.strip())} is neither an id (999) nor a range (1-200)")
+        given = short_repr(part.strip())
+        raise ValueError(f"ids: {given} is neither an id (999) nor a range (1-200)")
     first = _parse_id(match[1], "")
     last = _parse_id(match[2], "") if match[2] else first
     if last < first:
@@ -98,37 +102,31 @@ def _parse_range(part: str) -> range:
     return range(first, last + 1)
 
 
-def _parse_id(value: object, where: str) -> int:
+def _parse_id(value: Any, where: str) -> int:
     """Read one id, or raise with its value and position."""
+    number: Any = 0
     if isinstance(value, bool):
         raise TypeError(f"ids: {value!r}{where} is no activity id; {_ACCEPTED}")
     if isinstance(value, str):
         digits = value.strip() if value.isascii() else ""
         number = int(digits) if digits.isdigit() and len(digits) < _MOST_DIGITS else 0
-    elif isinstance(value, Integral):
-        number = int(value)
-    elif isinstance(value, Real):
-        number = int(float(value)) if float(value).is_integer() else 0
+    elif hasattr(value, "__index__"):  # NumPy's time spans are Integral, but no integers
+        number = index(value)
+    elif isinstance(value, Real) and not isinstance(value, Integral):
+        with suppress(ValueError, OverflowError):  # NaN, infinity
+            number = math.floor(value) if value == math.floor(value) else 0
     else:
-        kind = type(value).__name__
-        hint = _hint(value)
-        raise TypeError(f"ids: {value!r}{where} (a {kind}) is no activity id; {_ACCEPTED}{hint}")
+        given = f"{short_repr(value)}{where} (a {type(value).__name__})"
+        raise TypeError(f"ids: {given} is no activity id; {_ACCEPTED}{_hint(value)}")
     if not 0 < number <= _MOST:
-        raise ValueError(
-            f"ids: {_shown(value)}{where} is no activity id; {_ACCEPTED}{_hint(value)}"
-        )
-    return number
+        given = f"{short_repr(value)}{where}"
+        raise ValueError(f"ids: {given} is no activity id; {_ACCEPTED}{_hint(value)}")
+    return int(number)
 
 
 def _hint(value: object) -> str:
     """Say what to do about a gap in a column, if the value is one."""
     return _KEEP if not isinstance(value, str) and str(value) in _GAPS else ""
-
-
-def _shown(value: object) -> str:
-    """Return the repr of what is no id; not that of an address, where a webhook has its secret."""
-    text = str(value)
-    return "an address" if "://" in text or "/rest/" in text else short_repr(value)
 
 
 def parse_column(values: Iterable[object]) -> list[int | None]:

@@ -27,6 +27,8 @@ def cache_file(path: str | os.PathLike[str] | None = None) -> Path:
     ------
     CacheError
         There is no such place.
+    ValueError
+        An address, in place of a path.
 
     Examples
     --------
@@ -34,6 +36,8 @@ def cache_file(path: str | os.PathLike[str] | None = None) -> Path:
     ('activities.sqlite', 'some.sqlite')
     """
     given = os.environ.get(CACHE_VARIABLE) or None if path is None else path
+    if "://" in str(given):  # a webhook would become the name of a folder, secret and all
+        raise ValueError(f"the place of the cache (or {CACHE_VARIABLE}) is an address, not a path")
     try:
         place = user_cache_path("b24frames", appauthor=False) if given is None else Path(given)
         place = place.expanduser().absolute()

@@ -222,3 +222,14 @@ def test_report__partial_and_hostile() -> None:
     assert report._repr_html_().count("<tr>") == 4
     frame.attrs["b24"] = {}
     assert repr(frame.b24.report) == ""
+
+
+def test_series__columns_with_the_id(portal: PracticePortal) -> None:
+    """The id is a column where it is asked for, in its place: the index is the caller's own."""
+    ids = pd.Series([5, None, 7, 5], index=list("abcd"))
+    frame = ids.b24.read_activities(
+        portal, columns=iter(["SUBJECT", "ID", "SETTINGS"]), missing="keep"
+    )
+    assert frame.columns.tolist() == ["SUBJECT", "ID", "SETTINGS"]
+    assert frame["ID"].fillna(0).tolist() == [5, 0, 7, 5]
+    assert [value is None for value in frame["SETTINGS"]] == [False, True, True, False]

@@ -168,6 +168,15 @@ def test_read_activities__list_differs(make_portal: MakePortal) -> None:
     pd.testing.assert_frame_equal(frame, read(range(10, 110), portal, cache=False))
 
 
+@pytest.mark.parametrize("ids", [[], [5, 6]])
+def test_read_activities__nothing_to_list(portal: PracticePortal, ids: list[int]) -> None:
+    """Where nothing is left to ask for, the list is not asked."""
+    whole = read([5, 6], portal)
+    frame = read(ids, portal, via="list")
+    pd.testing.assert_frame_equal(frame, whole.loc[ids])
+    assert posts(portal) == 1
+
+
 def test_read_activities__many_by_list(make_portal: MakePortal) -> None:
     """5 000 activities take two requests by list, and one more for the comparison."""
     portal = make_portal(activities=5000, deleted=(), refused=())
@@ -437,6 +446,14 @@ def test_chunksize__concat(portal: PracticePortal, chunksize: int) -> None:
     assert all(list(c.columns) == list(whole.columns) for c in chunks)
     pd.testing.assert_frame_equal(pd.concat(chunks), whole)
     assert posts(portal) == 2
+
+
+def test_chunksize__range_index(portal: PracticePortal) -> None:
+    """Without a column as index the rows are numbered on, as in pandas' own readers."""
+    ids = range(10, 20)
+    chunks = b24.read_activities(ids, portal, index_col=None, chunksize=4)
+    whole = b24.read_activities(ids, portal, index_col=None)
+    pd.testing.assert_frame_equal(pd.concat(chunks), whole)
 
 
 def test_attrs__copied_and_stored(portal: PracticePortal) -> None:

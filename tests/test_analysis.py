@@ -86,7 +86,7 @@ def test_labels__columns() -> None:
     assert values(chosen["PROVIDER_ID"]) == ["NEW", "call"]
     assert chosen["PROVIDER_ID"].cat.ordered
     assert chosen.index.equals(frame.index)
-    with pytest.raises(ValueError, match="SUBJECT: no enumeration"):
+    with pytest.raises(ValueError, match="'SUBJECT': no enumeration"):
         analysis.labels(frame, ["SUBJECT"])
     with pytest.raises(TypeError, match="list of names"):
         analysis.labels(frame, "STATUS")

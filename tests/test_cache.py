@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -368,14 +369,17 @@ def test_clear__leaves_no_bytes(cache: ActivityCache) -> None:
 @pytest.mark.parametrize(
     ("age", "seconds"),
     [("1h", 3600), ("90 s", 90), (0, 0), (0.0, 0), (None, None), (pd.Timedelta("2min"), 120)]
-    + [(pd.Timedelta(0), 0), (pd.Timedelta("1h").to_pytimedelta(), 3600)],
+    + [(pd.Timedelta(0), 0), (pd.Timedelta("1h").to_pytimedelta(), 3600)]
+    + [("1d12h", 129_600), (np.timedelta64(1, "h"), 3600)],
 )
 def test_parse_age__accepted(age: Any, seconds: float | None) -> None:
     """Whatever pandas takes for a time span is a time span."""
     assert parse_age(age, "max_age") == seconds
 
 
-@pytest.mark.parametrize("age", [3600, 1.5, -1, "-1h", "soon", "", pd.NaT, "NaT", [], True, False])
+@pytest.mark.parametrize(
+    "age", [3600, 1.5, -1, "-1h", "soon", "", pd.NaT, "NaT", [], True, False, pd.NA]
+)
 def test_parse_age__refused(age: Any) -> None:
     """A number without a unit is refused, and so is what is no time span."""
     with pytest.raises(ValueError, match="max_age="):

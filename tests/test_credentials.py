@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from b24frames.credentials import Webhook, is_loopback
+import b24frames as b24
+from b24frames.credentials import Webhook, hide_addresses, is_loopback
 
 SECRET = "s3cr3tw0rd"
 
@@ -58,6 +59,10 @@ REFUSED_URLS: list[Any] = [
     f"ftp://acme.bitrix24.com/rest/12/{SECRET}/",
     f"acme.bitrix24.com/rest/12/{SECRET}/",
     f"https://{'a' * 70}.com/rest/12/{SECRET}/",
+    f"https://acme.bitrix24.com%2Frest%2F1%2F{SECRET}%2F",
+    f"https://acme.bitrix24.com\\rest\\1\\{SECRET}\\",
+    f"https://acme.bitrix24.com,rest,1,{SECRET}",
+    f"https://faß.example/rest/1/{SECRET}/",  # fass.example, or another host
     f"/rest/12/{SECRET}/",
     "",
     12,
@@ -101,3 +106,27 @@ def test_redact__hides_every_occurrence() -> None:
 def test_is_loopback(host: str, loopback: bool) -> None:
     """Only this very machine is loopback."""
     assert is_loopback(host) is loopback
+
+
+@pytest.mark.parametrize("user_id", [None, "", "5", 0, -1, True, SECRET, f"5~{SECRET}", [1]])
+def test_oauth__user_id_refused(user_id: Any) -> None:
+    """Without a user's number two users would share the cache; the value may be a token."""
+    with pytest.raises(ValueError, match="user_id") as caught:
+        b24.Portal.from_oauth("https://acme.bitrix24.com", access_token="a", user_id=user_id)
+    assert SECRET not in str(caught.value)
+
+
+def test_oauth__on_refresh_refused() -> None:
+    """What cannot be called is refused before the old tokens are spent, and so is no token."""
+    given: dict[str, Any] = {"access_token": "a", "user_id": 1}
+    for options in ({"on_refresh": "keep"}, {"access_token": ""}):
+        with pytest.raises((TypeError, ValueError), match=r"cannot be called|is empty"):
+            b24.Portal.from_oauth("https://acme.bitrix24.com", **{**given, **options})
+
+
+@pytest.mark.parametrize("secret", [SECRET, "ab'cd", "ab&cd", "ab%27cd"])
+def test_hide_addresses__whole_secret(secret: str) -> None:
+    """A secret of any letters is hidden to its end."""
+    line = f'http://127.0.0.1:1 "POST /rest/1/{secret}/profile HTTP/1.1" 200'
+    assert hide_addresses(line) == 'http://127.0.0.1:1 "POST /rest/1/***/profile HTTP/1.1" 200'
+    assert hide_addresses(f"?refresh_token={SECRET}&x=1") == "?refresh_token=***&x=1"

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from b24frames.accessor.interchange import storable
+from b24frames.encoding import encode_record
 from b24frames.errors import BadValueError, BadValueWarning
-from b24frames.frame import Layout, build_frame
+from b24frames.frame import Layout, build_frame, build_frame_of_lines
 from b24frames.schema import ACTIVITY, COLUMNS, DTYPES, Wire
 
 # The example of the method's page.
@@ -345,3 +346,13 @@ def test_build_frame__any_text(values: list[str | None]) -> None:
     """Text is kept character by character, lone surrogates too; "" and null stay apart."""
     column = build_frame([{"SUBJECT": v} for v in values], layout(index_col=None))["SUBJECT"]
     assert [None if v is pd.NA else v for v in column] == values
+
+
+def test_build_frame__half_a_character_among_many() -> None:
+    """One text that Arrow cannot keep does not cost the frame of several blocks."""
+    texts = ["x"] * 25_000
+    texts[5] = "half: \ud83d"
+    lines = (encode_record({"ID": str(i), "SUBJECT": t}) for i, t in enumerate(texts, 1))
+    column = build_frame_of_lines(lines, layout(columns=("SUBJECT",)))["SUBJECT"]
+    assert column.tolist() == texts
+    assert column.dtype == "string"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+import fractions
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,9 @@ REFUSED: list[tuple[Any, str]] = [
     ([[1, 2]], r"\[1, 2\] at position 0"),
     ([decimal.Decimal(1)], "Decimal"),
     ([1j], "1j"),
+    ([np.timedelta64(5, "s")], "timedelta64"),
+    ([fractions.Fraction(10**400)], "Fraction"),
+    ([["https://acme.bitrix24.com/rest/1/abc/"]], "an address at position 0"),
     (np.array([True]), "True"),
     (np.array([1.5]), "1.5"),
     (np.array([[1, 2]]), "2 dimensions"),

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import b24frames as b24
 from b24frames.__main__ import main
 from b24frames.accessor.interchange import escape_formula, spreadsheet_safe, storable, to_json
 from b24frames.errors import BadValueWarning
@@ -262,3 +263,11 @@ def test_command_line__files_come_back(
     pytest.importorskip("pyarrow")
     parquet = pd.read_parquet(write(".parquet")).b24.typed()
     assert parquet.at[6, "SETTINGS"] == {"A": {"B": "\ud83d"}}
+
+
+def test_storable__a_frame_of_its_own(portal: PracticePortal) -> None:
+    """What is written into the result is not written into the frame."""
+    frame = b24.read_activities([5, 6], portal)
+    for made in (frame.b24.storable(), frame.b24.spreadsheet_safe()):
+        made.loc[5, "OWNER_ID"] = -1
+    assert frame.loc[5, "OWNER_ID"] != -1

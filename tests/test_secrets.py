@@ -437,6 +437,63 @@ def test_webhook__in_place_of_ids(make_portal: MakePortal, hunt: MakeHunt) -> No
     assert found.found() == []
 
 
+IN_THE_WRONG_PLACE: dict[str, Callable[[b24.Portal, str], object]] = {
+    **{
+        name: lambda portal, url, name=name: b24.read_activities([1], portal, **{name: url})
+        for name in (
+            "columns index_col dtype_backend tz missing on_bad_value cache max_age only_if_cached "
+            "stale_if_error via chunksize progress"
+        ).split()
+    },
+    "a column": lambda portal, url: b24.read_activities([1], portal, columns=[url]),
+    "an id in a list": lambda portal, url: b24.read_activities([[url]], portal),
+    "bytes": lambda portal, url: b24.read_activities([url.encode()], portal),
+    "a column of ids": lambda portal, url: pd.DataFrame({"A": [1]}).b24.read_activities(url, "A"),
+    "a column that is not there": lambda _, url: pd.DataFrame().b24.read_activities("A", url),
+    "a frame without ids": lambda _, url: pd.DataFrame().b24.refresh(url),
+    "labels": lambda _, url: pd.DataFrame().b24.labels([url]),
+    "expand": lambda _, url: pd.DataFrame().b24.expand(url),
+    "plot": lambda _, url: pd.DataFrame().b24.plot(url),
+    "call": lambda portal, url: portal.call(url),
+    "call_batch": lambda portal, url: portal.call_batch({"a": (url, {})}),
+    "panel": lambda portal, url: b24.LookupPanel(portal, tz=url),
+    "a place": lambda _, url: b24.ActivityCache(url),
+    "a bound": lambda _, url: b24.ActivityCache(max_size=url),  # type: ignore[arg-type]
+    "clear": lambda _, url: b24.ActivityCache().clear(url),
+    "clear of a portal": lambda _, url: b24.ActivityCache().clear(portal=url),  # type: ignore[arg-type]
+    "prune": lambda _, url: b24.ActivityCache().prune(url),
+    **{
+        name: lambda _, url, name=name: b24.Portal(url, **{name: url})
+        for name in "limits timeout concurrency max_wait operating_limit trusted_hosts".split()
+    },
+}
+
+
+TAKE_NO_PORTAL = ("labels", "expand", "plot")
+"""Where a debugger that shows what frames hold shows the argument."""
+
+
+@pytest.mark.parametrize("place", IN_THE_WRONG_PLACE)
+def test_webhook__in_the_wrong_place(
+    make_portal: MakePortal, hunt: MakeHunt, tmp_path: Path, place: str
+) -> None:
+    """A webhook in the place of another argument is refused without being repeated or sent."""
+    portal = make_portal(activities=10)
+    url = f"https://acme.bitrix24.com/rest/1/{PLAIN}/"
+    with hunt() as found:
+        try:
+            IN_THE_WRONG_PLACE[place](portal, url)
+        except (TypeError, ValueError, AttributeError) as error:
+            found.add("text", str(error), repr(error), "".join(traceback.format_exception(error)))
+            if place not in TAKE_NO_PORTAL:
+                found.add_error(error)
+        else:
+            pytest.fail("it was taken")
+    found.add_folder(tmp_path)
+    assert found.found() == []
+    assert all(PLAIN not in repr(r.params) for r in portal.server.requests)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a signal to one thread")
 def test_webhook__interrupted(
     make_portal: MakePortal, hunt: MakeHunt, request: pytest.FixtureRequest

@@ -60,6 +60,7 @@ def _dedent(cell: str) -> str:
     return "\n".join(line.strip() for line in cell.strip().splitlines())
 
 
+@pytest.mark.notebooks
 @pytest.mark.filterwarnings("default")  # Jupyter's own
 def test_notebook__saved_outputs(
     make_portal: MakePortal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -174,3 +174,18 @@ def test_typed__as_read(records: list[dict[str, Any]]) -> None:
             for a, b in zip(read[name].astype(object), typed[name].astype(object), strict=True)
         ]
         assert all(same), name
+
+
+def test_typed__column_and_index_of_one_name() -> None:
+    """A column ID is typed, and an index of the same name, which may be another's id, stays."""
+    raw = pd.DataFrame({"ID": ["2", "3"]}, index=pd.Index([10, 11], name="ID"))
+    typed = raw.b24.typed()
+    assert typed["ID"].tolist() == [2, 3]
+    assert typed["ID"].dtype == "Int64"
+    pd.testing.assert_index_equal(typed.index, raw.index)
+
+
+def test_typed__categories_stay() -> None:
+    """A categorical column is nothing that a portal sent, whatever its name."""
+    raw = pd.DataFrame({"ID": ["2"], "REGION": pd.Categorical(["north"])})
+    assert raw.b24.typed()["REGION"].dtype == "category"

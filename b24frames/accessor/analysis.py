@@ -181,6 +181,8 @@ def require(frame: pd.DataFrame, method: str, names: Sequence[str]) -> None:
     missing = [name for name in names if name not in frame.columns]
     if missing:
         raise AttributeError(f"df.b24.{method} needs {', '.join(missing)}, not there; {HOW}")
+    if not frame.columns.is_unique:
+        raise AttributeError(f"df.b24.{method} needs a frame without columns of the same name")
     for name in names:
         is_wire = _IS_WIRE.get(ACTIVITY[name].wire)
         if is_wire is not None and not is_wire(frame[name].dtype):
@@ -198,12 +200,13 @@ def _enumerations(frame: pd.DataFrame, columns: Iterable[str] | None) -> list[st
             raise AttributeError(f"df.b24.labels needs one of {', '.join(ENUMERATIONS)}; {HOW}")
         return names
     if isinstance(columns, str):
-        raise TypeError(f"columns={columns!r} is not a list of names, such as ['TYPE_ID']")
+        raise TypeError(f"columns={short_repr(columns)} is no list of names, such as ['TYPE_ID']")
     names = list(dict.fromkeys(columns))
     accepted = (*ENUMERATIONS, "PROVIDER_ID")
     unknown = [name for name in names if name not in accepted]
     if unknown:
-        raise ValueError(f"{name_some(unknown)}: no enumeration; those are {', '.join(accepted)}")
+        named = name_some([short_repr(name) for name in unknown])
+        raise ValueError(f"{named}: no enumeration; those are {', '.join(accepted)}")
     return names
 
 

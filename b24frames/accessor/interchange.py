@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from b24frames.errors import BadValueWarning, name_some, warn_caller
+from b24frames.errors import BadValueWarning, name_some, one_line, warn_caller
 from b24frames.frame import Layout, build_frame_of_columns, is_column
 from b24frames.schema import ACTIVITY, Wire
 
@@ -82,12 +82,13 @@ def typed(frame: pd.DataFrame, layout: Layout, *, from_spreadsheet: bool = False
     if not frame.columns.is_unique:
         raise ValueError("this frame has several columns of one name")
     columns = {str(name): frame[name] for name in names}
-    if frame.index.name == "ID":
+    by_id = frame.index.name == "ID" and "ID" not in columns
+    if by_id:
         columns["ID"] = frame.index.to_series()
     values = {n: _raw_values(c, _wire(n), from_spreadsheet) for n, c in columns.items()}
     layout = replace(layout, columns=tuple(values), index_col=None)
     built = build_frame_of_columns(values, len(frame), layout)
-    index = pd.Index(built["ID"].array, name="ID") if frame.index.name == "ID" else frame.index
+    index = pd.Index(built["ID"].array, name="ID") if by_id else frame.index
     result = frame.set_axis(index, axis="index")
     result = result.assign(**{str(name): built[name].set_axis(index) for name in names})
     result.attrs = deepcopy(frame.attrs)
@@ -167,8 +168,9 @@ def to_json(frame: pd.DataFrame) -> str:
 
 
 def _is_field(name: object, column: pd.Series) -> bool:
-    """Tell whether a column is a field: by its name, or by its capitals, and no numbers."""
-    return is_column(name) or (isinstance(name, str) and name.isupper() and _is_text(column))
+    """Tell whether a column is a field: by its name, or by its capitals, and raw text."""
+    is_raw = _is_text(column) and not isinstance(column.dtype, pd.CategoricalDtype)
+    return is_column(name) or (isinstance(name, str) and name.isupper() and is_raw)
 
 
 def _wire(name: object) -> Wire:
@@ -227,7 +229,7 @@ def _read_nested(value: object) -> object:
         except (ValueError, RecursionError):
             try:
                 return ast.literal_eval(value)
-            except (ValueError, SyntaxError, MemoryError, RecursionError):
+            except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
                 return value
     return value
 
@@ -279,7 +281,7 @@ def _with_texts(
         texts = [None if text is None else change(text) for text in visible]
         return pd.array(texts, dtype=_text_dtype(column))
 
-    result, index = frame.copy(deep=False), frame.index
+    result, index = frame.copy(), frame.index
     for position, (_, column) in enumerate(frame.items()):
         if _is_text(column):
             result.isetitem(position, changed(column))
@@ -312,8 +314,8 @@ def _make_visible(
     if not rows:
         return texts
     warn_caller(
-        f"{name}: characters that cannot be written, in the rows "
-        f"{name_some(index[rows].tolist())}; escapes such as \\x00 in place of each",
+        f"{one_line(name)}: characters that cannot be written, in the rows "
+        f"{one_line(name_some(index[rows].tolist()))}; escapes such as \\x00 in place of each",
         BadValueWarning,
     )
     return [None if text is None else unseen.sub(_escape, text) for text in texts]

@@ -50,7 +50,9 @@ def expand(frame: pd.DataFrame, column: str) -> pd.DataFrame:
     1               <NA>
     """
     if column not in frame.columns:
-        raise AttributeError(f"this frame has no column {column!r} to expand; {HOW}")
+        raise AttributeError(f"this frame has no column {short_repr(column)} to expand; {HOW}")
+    if not frame.columns.is_unique:
+        raise AttributeError("df.b24.expand needs a frame without columns of the same name")
     parts: dict[str, list[Any]] = {}
     for row, cell in enumerate(frame[column]):
         try:

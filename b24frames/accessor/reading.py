@@ -8,6 +8,7 @@ import pandas as pd
 
 from b24frames.accessor.report import Report
 from b24frames.credentials import hiding_arguments
+from b24frames.errors import short_repr
 
 if TYPE_CHECKING:
     from b24frames.activities import ReadOptions
@@ -77,9 +78,10 @@ class FrameReading:
         from b24frames.accessor.aligned import read_aligned
         from b24frames.activities import as_portal
 
-        if column not in self._frame.columns:
-            raise AttributeError(f"this frame has no column {column!r} of activity ids")
         portal = as_portal(portal)
+        if list(self._frame.columns).count(column) != 1:
+            found = "several columns" if column in self._frame.columns else "no column"
+            raise AttributeError(f"this frame has {found} {short_repr(column)} of activity ids")
         return read_aligned(self._frame[column], portal, options)
 
     @hiding_arguments
@@ -108,6 +110,7 @@ class FrameReading:
         """
         from b24frames.activities import as_portal, read_activities
 
+        portal = as_portal(portal)
         if "ID" in self._frame.columns:
             ids = self._frame["ID"]
         elif self._frame.index.name == "ID":
@@ -115,7 +118,6 @@ class FrameReading:
         else:
             raise AttributeError("this frame has no column or index ID of activity ids")
         options.setdefault("max_age", 0)
-        portal = as_portal(portal)
         return read_activities(ids.dropna(), portal, **options)
 
 

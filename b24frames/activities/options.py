@@ -14,6 +14,7 @@ import pandas as pd
 
 from b24frames.cache import ActivityCache
 from b24frames.credentials import hiding_arguments
+from b24frames.errors import short_repr
 from b24frames.frame import Backend, is_column
 from b24frames.portal import Portal
 from b24frames.schema import ACTIVITY, CUSTOM_FIELD_PREFIX
@@ -59,7 +60,7 @@ def check_choice(name: str, value: Any, choices: Any) -> Any:
         value is choice or (isinstance(value, str) and value == choice) for choice in accepted
     ):
         listed = ", ".join(map(repr, accepted))
-        raise ValueError(f"{name}={value!r} is not accepted; accepted are {listed}")
+        raise ValueError(f"{name}={short_repr(value)} is not accepted; accepted are {listed}")
     return value
 
 
@@ -68,7 +69,8 @@ def check_columns(columns: Iterable[str] | None) -> tuple[str, ...] | None:
     if columns is None:
         return None
     if isinstance(columns, str) or not isinstance(columns, Iterable):
-        raise TypeError(f"columns={columns!r} is not a list of field names, such as ['SUBJECT']")
+        given = short_repr(columns)
+        raise TypeError(f"columns={given} is not a list of field names, such as ['SUBJECT']")
     names = tuple(columns)
     for name in names:
         if not is_column(name):
@@ -102,7 +104,7 @@ def check_tz(tz: str | tzinfo) -> tzinfo:
         with suppress(TypeError, ValueError, KeyError, OSError, AttributeError):
             return pd.DatetimeTZDtype("us", tz).tz
     accepted = "accepted are IANA names, such as 'Europe/Berlin', and tzinfo objects"
-    raise ValueError(f"tz={tz!r} is not a time zone; {accepted}")
+    raise ValueError(f"tz={short_repr(tz)} is not a time zone; {accepted}")
 
 
 def check_cache(
@@ -115,7 +117,8 @@ def check_cache(
             f"cache is of type {kind}; accepted are True, False, a path or an ActivityCache"
         )
     if cache == "" or (isinstance(cache, str) and "\0" in cache):
-        raise ValueError(f"cache={cache!r} is not a path; accepted are True, False or a path")
+        given = short_repr(cache)
+        raise ValueError(f"cache={given} is not a path; accepted are True, False or a path")
     if cache is False and needed:
         raise ValueError("cache=False leaves only_if_cached and stale_if_error nothing to read")
     return cache
@@ -127,8 +130,8 @@ def check_progress(progress: bool | ProgressBar | None) -> bool | ProgressBar | 
         return progress
     if not all(callable(getattr(progress, name, None)) for name in ("update", "set_postfix_str")):
         raise ValueError(
-            f"progress={progress!r} is not accepted; accepted are True, False, None and bars with "
-            "the methods update and set_postfix_str, such as those of tqdm"
+            f"progress={short_repr(progress)} is not accepted; accepted are True, False, None and "
+            "bars with the methods update and set_postfix_str, such as those of tqdm"
         )
     return progress
 
@@ -138,7 +141,7 @@ def check_chunksize(chunksize: int | None) -> int | None:
     if chunksize is None:
         return None
     if isinstance(chunksize, bool) or not hasattr(chunksize, "__index__") or chunksize < 1:
-        raise ValueError(f"chunksize={chunksize!r} is not a number of rows of at least 1")
+        raise ValueError(f"chunksize={short_repr(chunksize)} is not a number of rows of at least 1")
     return int(chunksize)
 
 
@@ -147,6 +150,6 @@ def _unknown_field(name: object) -> str:
     close = get_close_matches(str(name).upper(), list(ACTIVITY), n=1)
     meant = f"did you mean {close[0]!r}? " if close else ""
     return (
-        f"{name!r} is no field of an activity; {meant}"
+        f"{short_repr(name)} is no field of an activity; {meant}"
         f"Accepted are the names in b24frames.schema.ACTIVITY and {CUSTOM_FIELD_PREFIX}…"
     )

@@ -243,7 +243,10 @@ def _read(request: _Request) -> Iterator[pd.DataFrame]:
         extras = sort_extras(extra_names(lines))
         for start in range(0, len(ids) or 1, request.chunksize):
             chunk = ids[start : start + request.chunksize]
-            yield _frame(request, records, chunk, attrs, extras)
+            frame = _frame(request, records, chunk, attrs, extras)
+            if request.layout.index_col is None:
+                frame.index += start
+            yield frame
 
 
 def _fetch(request: _Request, records: Records) -> Reading:

@@ -18,7 +18,8 @@ from b24frames.cache.entries import Hits, PortalUser, encode, parse_key, prefix_
 from b24frames.cache.sqlite_file import set_aside
 from b24frames.cache.sqlite_store import SQLiteStore
 from b24frames.cache.stores import BackendStore, Store
-from b24frames.errors import CacheError, CacheWarning, warn_caller
+from b24frames.credentials import hiding_arguments
+from b24frames.errors import CacheError, CacheWarning, short_repr, warn_caller
 from b24frames.ids import parse_ids
 from b24frames.places import cache_file
 
@@ -65,6 +66,7 @@ class ActivityCache:
     0
     """
 
+    @hiding_arguments
     def __init__(
         self,
         path: str | os.PathLike[str] | None = None,
@@ -236,6 +238,7 @@ class ActivityCache:
         self._warn()
         return facts
 
+    @hiding_arguments
     def clear(self, ids: object = None, portal: PortalUser | None = None) -> int:
         """Forget entries: all, or those of some ids, of a portal and user, or of both.
 
@@ -269,6 +272,7 @@ class ActivityCache:
             and (wanted is None or ((owner := parse_key(key)) and owner[2] in wanted))
         )
 
+    @hiding_arguments
     def prune(self, older_than: Any = None, *, max_size: int | None = None) -> int:
         """Forget entries that are older than a time span, or the least recently read.
 
@@ -332,7 +336,8 @@ def _check_max_size(max_size: Any) -> int | None:
     """Return a number of bytes; None: no bound."""
     if max_size is None or (type(max_size) is int and max_size > 0):
         return max_size
-    raise ValueError(f"max_size={max_size!r} is no number of bytes; accepted are ints and None")
+    given = short_repr(max_size)
+    raise ValueError(f"max_size={given} is no number of bytes; accepted are ints and None")
 
 
 def _readable(value: object) -> str:

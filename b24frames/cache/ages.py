@@ -7,7 +7,10 @@ from contextlib import suppress
 from numbers import Number
 from typing import Any
 
+import numpy as np
 import pandas as pd
+
+from b24frames.errors import short_repr
 
 
 def parse_age(age: Any, name: str) -> float | None:
@@ -28,18 +31,19 @@ def parse_age(age: Any, name: str) -> float | None:
     """
     if age is None:
         return None
-    if not isinstance(age, bool) and age in (0, "0"):
-        return 0.0
     seconds = -1.0
-    is_number = isinstance(age, Number) or (isinstance(age, str) and age.strip().isdigit())
-    if not is_number:
+    # NumPy registers its time spans as numbers.
+    is_number = isinstance(age, Number) and not isinstance(age, np.timedelta64)
+    if is_number or (isinstance(age, str) and age.strip().isdigit()):
+        seconds = 0.0 if not isinstance(age, bool) and age in (0, "0") else -1.0
+    else:
         with suppress(ValueError, TypeError):
             # pandas 3 wants days written with a capital.
-            span = re.sub(r"(?<=[0-9 ])d\b", "D", age) if isinstance(age, str) else age
+            span = re.sub(r"(?<=[0-9 ])d(?![A-Za-z])", "D", age) if isinstance(age, str) else age
             seconds = pd.Timedelta(span).total_seconds()
     if not seconds >= 0:
         raise ValueError(
-            f"{name}={age!r} is not a time span; accepted are '1h', '30d', "
+            f"{name}={short_repr(age)} is not a time span; accepted are '1h', '30d', "
             "a timedelta, 0 or None (bare numbers have no unit)"
         )
     return seconds

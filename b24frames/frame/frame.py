@@ -205,8 +205,8 @@ class _Columns:
         for name in names:
             if name in self._bad:
                 _report(name, self._bad[name], self._layout)
-        columns = {name: self._column(name) for name in names}
         rows = pd.RangeIndex(sum(self._rows))
+        columns = {name: self._column(name, rows) for name in names}
         index: pd.Index = rows
         if self._layout.index_col is not None:
             ids = columns.pop(self._layout.index_col)
@@ -214,18 +214,23 @@ class _Columns:
         labels = pd.Index(list(columns), dtype=str)  # text too where there are no columns
         # Of Series, since a DataFrame made of object arrays looks for a narrower dtype.
         frame = pd.DataFrame(columns, index=rows, columns=labels, copy=False)
-        return frame.set_axis(index, axis="index")
+        frame.index = index
+        return frame
 
-    def _column(self, name: str) -> pd.Series:
-        """Return one column of all rows."""
+    def _column(self, name: str, index: pd.Index) -> pd.Series:
+        """Return one column of all rows, with the very index of the frame: no other is aligned."""
         parts = self._parts.pop(name)
         for number, rows in enumerate(self._rows or [0]):
             if number not in parts:
                 parts[number] = _array(no_values(rows, _wire(name)), _wire(name), self._layout)
         arrays = [parts[number] for number in sorted(parts)]
+        if any(getattr(array.dtype, "storage", "") == "python" for array in arrays):
+            # Arrow, which has the other blocks, would have to take this one's half of a character.
+            arrays = [array.astype(pd.StringDtype("python")) for array in arrays]
         series = [pd.Series(array, dtype=array.dtype, copy=False) for array in arrays]
         whole: pd.Series = series[0] if len(series) == 1 else pd.concat(series, ignore_index=True)
-        return whole.rename(name)
+        whole.index, whole.name = index, name
+        return whole
 
 
 def _raw(column: Column | None, positions: Iterable[int]) -> list[Any]:

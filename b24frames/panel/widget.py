@@ -123,7 +123,7 @@ class LookupPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         list of list of int
             A copy.
         """
-        return list(self._history)
+        return [list(ids) for ids in self._history]
 
     def lookup(self, ids: object) -> None:
         """Look activities up and show them, as the button does; return when it is done.

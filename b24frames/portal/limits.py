@@ -16,6 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from b24frames.errors import short_repr
+
 Limits = Literal["cloud", "enterprise", "self-hosted"] | tuple[float, float]
 
 _PRESETS: dict[str, tuple[float, float] | None] = {
@@ -146,8 +148,9 @@ def parse_limits(limits: Limits) -> LeakyBucket | None:
         return None
     if not (1 <= rate[0] < math.inf and 0 < rate[1] < math.inf):
         raise ValueError(
-            f"limits={limits!r} is not accepted; accepted are {', '.join(map(repr, _PRESETS))} "
-            "or a pair (capacity, leak_per_second) of positive numbers"
+            f"limits={short_repr(limits)} is not accepted; accepted are "
+            f"{', '.join(map(repr, _PRESETS))} or a pair (capacity, leak_per_second) of positive "
+            "numbers"
         )
     return LeakyBucket(*rate)
 
@@ -193,7 +196,7 @@ class OperatingTime:
             if (
                 isinstance(used, (int, float))
                 and isinstance(reset_at, (int, float))
-                and reset_at < _NO_TIME
+                and abs(reset_at) < _NO_TIME
             ):
                 wall = self._limit * _OPERATING_SHARE
                 self._used[method.lower()] = used

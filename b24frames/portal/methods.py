@@ -83,6 +83,8 @@ def list_activities(
     The first request carries a `crm.activity.get` too: where the two methods do not agree, nothing
     is taken from the list.
     """
+    if not ids:
+        return
     pages = (ids[start : start + PAGE] for start in range(0, len(ids), PAGE))
     commands: Iterator[tuple[str, Command]] = (
         (f"p{number}", (_LIST, {"filter": {"@ID": page}, "select": ["*", "FILES"], "start": -1}))
@@ -162,7 +164,5 @@ def _id_of(record: object) -> int | None:
     """Return the activity id that a record says it has; None where it does not say."""
     if not isinstance(record, dict) or record.get("ID") in (None, ""):
         return None
-    try:
-        return int(record["ID"])
-    except (TypeError, ValueError, OverflowError):
-        return 0
+    digits = str(record["ID"])  # of a number, too; what is neither is another's
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 20 else 0

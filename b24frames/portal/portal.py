@@ -9,7 +9,6 @@ References
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -26,8 +25,9 @@ from b24frames.credentials import (
     Webhook,
     hiding_arguments,
 )
-from b24frames.errors import PortalError
+from b24frames.errors import PortalError, short_repr
 from b24frames.portal.calls import Calls, Command, Watch
+from b24frames.portal.checks import check_command, check_positive, check_timeout
 from b24frames.portal.limits import Limits, OperatingTime, parse_limits
 from b24frames.portal.pacing import Clock, RequestRate, SystemClock
 from b24frames.portal.transport import Transport
@@ -115,16 +115,18 @@ class Portal:
         self._bucket = bucket = parse_limits(limits)
         usual = _UNPACED if bucket is None else min(_MOST, int(bucket.capacity))
         concurrency = usual if concurrency is None else concurrency
-        self._concurrency = _check_positive("concurrency", concurrency, whole=True)
+        self._concurrency = check_positive("concurrency", concurrency, whole=True)
+        if operating_limit is not None:
+            check_positive("operating_limit", operating_limit)
         self._own_session = session is None
         self._session = session or _make_session(self._concurrency)
         self._calls = Calls(
-            Transport(self._credential, _check_timeout(timeout), self._session, trusted_hosts),
+            Transport(self._credential, check_timeout(timeout), self._session, trusted_hosts),
             # The folder is known only when it is needed: a subclass may choose it.
             None if bucket is None else RequestRate(bucket, self.address, lambda: self.folder),
             OperatingTime(operating_limit),
             clock or SystemClock(),
-            _check_positive("max_wait", max_wait),
+            check_positive("max_wait", max_wait),
         )
 
     @classmethod
@@ -218,6 +220,7 @@ class Portal:
         if self._own_session:
             self._session.close()
 
+    @hiding_arguments
     def call(self, method: str, params: Mapping[str, Any] | None = None) -> Any:
         """Call one method and return the value under ``result``.
 
@@ -235,6 +238,8 @@ class Portal:
 
         Raises
         ------
+        TypeError, ValueError
+            Not a method and parameters; before any request.
         PortalError
             The portal refused the call, or could not be reached after several attempts.
 
@@ -243,8 +248,11 @@ class Portal:
         >>> portal.call("crm.activity.get", {"id": 1})["ID"]
         '1'
         """
-        return self._calls.call(method, params or {}, self._calls.begin(Watch()))
+        params = {} if params is None else params
+        check_command((method, params))
+        return self._calls.call(method, params, self._calls.begin(Watch()))
 
+    @hiding_arguments
     def call_batch(self, commands: Mapping[str, Command]) -> dict[str, Any]:
         """Call any number of methods, 50 in a request.
 
@@ -261,6 +269,8 @@ class Portal:
 
         Raises
         ------
+        TypeError, ValueError
+            Not names of methods and parameters; before any request.
         PortalError
             A whole request was refused, or could not be made after several attempts.
 
@@ -270,9 +280,10 @@ class Portal:
         >>> answers["a"]["ID"]
         '1'
         """
-        for name in commands:
+        for name, command in commands.items():
             if not isinstance(name, str):
-                raise TypeError(f"the name {name!r} of a command is no str")
+                raise TypeError(f"the name {short_repr(name)} of a command is no str")
+            check_command(command)
         answers: dict[str, Any] = {}
         for part in self.iter_batches(commands.items(), lambda part: part):
             answers.update(part)
@@ -332,21 +343,3 @@ def _make_session(connections: int) -> requests.Session:
     session.mount("https://", HTTPAdapter(pool_maxsize=connections))
     session.mount("http://", HTTPAdapter(pool_maxsize=connections))
     return session
-
-
-def _check_positive(name: str, value: Any, *, whole: bool = False) -> Any:
-    """Return a positive number, or raise."""
-    kinds = (int,) if whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
-        raise ValueError(f"{name}={value!r} is not a positive {'whole ' if whole else ''}number")
-    return value
-
-
-def _check_timeout(timeout: tuple[float, float]) -> tuple[float, float]:
-    """Return (connect, read) seconds, or raise."""
-    connect = read = 0.0
-    if isinstance(timeout, (tuple, list)) and len(timeout) == 2:
-        connect, read = (part if isinstance(part, (int, float)) else 0.0 for part in timeout)
-    if not (0 < connect < math.inf and 0 < read < math.inf):
-        raise ValueError(f"timeout={timeout!r} is not a pair (connect, read) of positive seconds")
-    return connect, read

@@ -27,6 +27,7 @@ from b24frames.errors import (
     PortalUnavailableError,
     error_from_answer,
     one_line,
+    short_repr,
 )
 
 _HEADERS = {
@@ -164,7 +165,7 @@ class Transport:
                 _log.info("%s has moved to %s", self._address, address)
                 self._address = address
                 return None
-        host = host or "an address that it does not name"
+        host = one_line(host) or "an address that it does not name"
         return PortalError(
             f"the portal has moved to {host}, which is not followed: make the Portal with a "
             "webhook of the new address, or name the host in trusted_hosts",
@@ -200,8 +201,7 @@ class Transport:
             if isinstance(response, PortalError):
                 return response
             answer = _read_json(response.content)
-            if isinstance(answer, dict) and answer.get("access_token"):
-                pair = TokenPair(str(answer["access_token"]), str(answer.get("refresh_token", "")))
+            if (pair := _token_pair(answer)) is not None:
                 credential.renew(pair)
                 _log.info("%s: the access token has been renewed", self._credential.address)
                 return None
@@ -260,6 +260,15 @@ _REFRESH_ERRORS = {
 }
 
 
+def _token_pair(answer: object) -> TokenPair | None:
+    """Read the tokens of a refresh; None where they are not such."""
+    tokens = answer if isinstance(answer, dict) else {}
+    access, refresh = tokens.get("access_token"), tokens.get("refresh_token") or ""
+    if access and isinstance(access, str) and isinstance(refresh, str):
+        return TokenPair(access, refresh)
+    return None
+
+
 def has_expired(error: PortalError) -> bool:
     """Tell whether an error is that of an access token to be renewed."""
     return error.code.lower() == "expired_token"
@@ -271,7 +280,7 @@ def _check_hosts(hosts: Iterable[str]) -> set[str]:
         names = list(hosts)
         if all(isinstance(name, str) for name in names):
             return {name.lower() for name in names}
-    raise TypeError(f"trusted_hosts={hosts!r} is not a list of host names")
+    raise TypeError(f"trusted_hosts={short_repr(hosts)} is not a list of host names")
 
 
 def _unreached(description: str, method: str) -> PortalError:
