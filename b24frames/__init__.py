@@ -1,5 +1,15 @@
 """Activities of a Bitrix24 CRM as pandas DataFrames.
 
+::
+
+    read_activities   activities by id, as a typed DataFrame
+    df.b24, s.b24     labels, durations, files and back; reading by a column of ids
+    Portal            a portal; without one, the webhook in B24_WEBHOOK_URL is read
+    ActivityCache     what is kept on this machine
+    LookupPanel       look activities up by hand, in a notebook
+    practice_portal   a portal on this machine, to try everything on
+    errors, schema    every error and warning; every field
+
 >>> import b24frames as b24
 >>> with b24.practice_portal() as portal:
 ...     df = b24.read_activities([1, 2, 3], portal)

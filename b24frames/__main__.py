@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from importlib.util import find_spec
 from io import TextIOWrapper
 from pathlib import Path
 from time import perf_counter
@@ -20,7 +21,14 @@ from b24frames.accessor.interchange import spreadsheet_safe, storable, to_json
 from b24frames.activities import WEBHOOK_VARIABLE, Missing, Via, read_activities
 from b24frames.cache import ActivityCache
 from b24frames.credentials import hide_addresses
-from b24frames.errors import B24Error, B24Warning, MissingActivitiesError, one_line, short_repr
+from b24frames.errors import (
+    B24Error,
+    B24Warning,
+    MissingActivitiesError,
+    name_some,
+    one_line,
+    short_repr,
+)
 from b24frames.frame import OnBadValue
 from b24frames.ids import parse_id_text
 from b24frames.practice import practice_portal
@@ -54,16 +62,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _read(options: argparse.Namespace) -> int:
     """Read activities, and print them or write them to a file."""
-    if options.to is not None and options.to.suffix.lower() not in _SUFFIXES:
-        raise ValueError(f"--to {options.to}: accepted are files of {', '.join(_SUFFIXES)}")
+    if options.to is not None:
+        _check_file(options.to)
     with ExitStack() as stack:
         portal: Any = options.portal
         if options.practice:
             portal = stack.enter_context(practice_portal())
         try:
             frame, status = read_activities(options.ids, portal, **_keywords(options)), 0
-            if options.missing == "keep" and frame.attrs["b24"]["missing"]:
-                status = _fail(f"{len(frame.attrs['b24']['missing'])} rows have no record", 1)
+            missing = frame.attrs["b24"]["missing"]
+            if options.missing == "keep" and missing:
+                status = _fail(f"rows without a record: {name_some(missing)}", 1)
         except MissingActivitiesError as error:
             frame, status = error.frame, _fail(str(error), 1)
     if options.to is None:
@@ -98,7 +107,7 @@ def _cache_info(options: argparse.Namespace) -> int:
     lines = [(name, f"{v:,}" if isinstance(v, int) else v or "-") for name, v in facts.items()]
     lines += [("set aside", path) for path in set_aside]
     for name, value in lines:
-        print(_visible(f"{name}: {value}"))
+        print(_visible(hide_addresses(f"{name}: {value}")))
     return 0
 
 
@@ -147,6 +156,17 @@ def _print(frame: pd.DataFrame) -> None:
 def _visible(text: str) -> str:
     """Write control characters visibly: those in a subject must not command the terminal."""
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def _check_file(path: Path) -> None:
+    """Refuse a file that could not be written, before anything is read."""
+    suffix = path.suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise ValueError(f"--to {path}: accepted are files of {', '.join(_SUFFIXES)}")
+    if not path.parent.is_dir():
+        raise ValueError(f"--to {path}: there is no folder {path.parent}")
+    if suffix == ".parquet" and find_spec("pyarrow") is None:
+        raise ImportError(f"--to {path} needs pyarrow: python -m pip install 'b24frames[arrow]'")
 
 
 def _write(frame: pd.DataFrame, path: Path) -> None:
@@ -218,23 +238,35 @@ def _add_read(commands: Any) -> None:
     place.add_argument("--practice", action="store_true", help="read from a practice portal")
     read.add_argument("--to", type=Path, metavar="FILE", help=f"a file: {', '.join(_SUFFIXES)}")
     read.add_argument("--columns", metavar="A,B", help="fields to keep, in that order")
-    read.add_argument("--tz", metavar="ZONE", default="UTC", help="zone of the dates: UTC")
     read.add_argument(
-        "--missing", choices=get_args(Missing), default="raise", help="ids without a record: raise"
+        "--tz", metavar="ZONE", default="UTC", help="zone of the dates (default: UTC)"
+    )
+    read.add_argument(
+        "--missing",
+        choices=get_args(Missing),
+        default="raise",
+        help="what to do about ids without a record (default: raise)",
     )
     read.add_argument(
         "--on-bad-value",
         choices=get_args(OnBadValue),
         default="warn",
-        help="values that are not understood: warn",
+        help="what to do about values that are not understood (default: warn)",
     )
     store = read.add_mutually_exclusive_group()
     store.add_argument("--cache", metavar="PATH", help="folder or file of the cache")
     store.add_argument("--no-cache", action="store_true", help="keep nothing")
     read.add_argument(
-        "--max-age", metavar="AGE", default="1h", help="oldest entry to accept (1h), or 0, or any"
+        "--max-age",
+        metavar="AGE",
+        default="1h",
+        help="oldest entry to accept: 1h (default), 0, any",
     )
-    read.add_argument("--only-if-cached", action="store_true", help="never ask the portal")
+    read.add_argument(
+        "--only-if-cached",
+        action="store_true",
+        help="never ask the portal; what is not in the cache is missing",
+    )
     read.add_argument("--stale-if-error", action="store_true", help="older entries when offline")
     read.add_argument(
         "--via", choices=get_args(Via), default="get", help="list: 2,500 ids in a request, not 50"
@@ -246,7 +278,9 @@ def _add_demo(commands: Any) -> None:
     """Add the command `demo`."""
     demo = commands.add_parser("demo", help="read from a practice portal twice, and show how fast")
     demo.set_defaults(run=_demo)
-    demo.add_argument("--activities", type=_count, metavar="N", default=2000, help="how many: 2000")
+    demo.add_argument(
+        "--activities", type=_count, metavar="N", default=2000, help="how many (default: 2000)"
+    )
 
 
 def _add_cache(commands: Any) -> None:

@@ -209,7 +209,7 @@ ACTIVITY: Mapping[str, Field] = MappingProxyType({f.name: f for f in _FIELDS})
 """Every known field of an activity by its name, in the order of the columns."""
 
 COLUMNS: tuple[str, ...] = tuple(f.name for f in _FIELDS if f.always)
-"""The 39 columns that every frame has."""
+"""The 39 fields that every frame has, one of them perhaps as its index."""
 
 CUSTOM_FIELD_PREFIX = "UF_"
 """How the names of a portal's own fields begin."""

@@ -356,3 +356,9 @@ def test_build_frame__half_a_character_among_many() -> None:
     column = build_frame_of_lines(lines, layout(columns=("SUBJECT",)))["SUBJECT"]
     assert column.tolist() == texts
     assert column.dtype == "string"
+
+
+def test_build_frame__name_with_half_a_character() -> None:
+    """A field whose name no frame can hold costs nothing else: it is made visible."""
+    frame = build_frame_of_lines([encode_record({"ID": "1", "UF_\ud800": "x"})], layout())
+    assert frame["UF_\\ud800"].tolist() == ["x"]

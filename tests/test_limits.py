@@ -158,7 +158,7 @@ def test_operating_time__refused() -> None:
 @pytest.mark.parametrize(
     "time",
     [None, [], {}, {"operating": "x"}, {"operating": 999}, 5]
-    + [{"operating": 999, "operating_reset_at": at} for at in (inf, nan, 10**400)],
+    + [{"operating": 999, "operating_reset_at": at} for at in (inf, nan, 10**400, -(10**400))],
 )
 def test_operating_time__odd_answers(time: Any) -> None:
     """What says nothing about operating time changes nothing."""

@@ -126,7 +126,7 @@ def test_read__keep(portal: PracticePortal, capsys: pytest.CaptureFixture[str]) 
     assert main(["read", "6-7", "--portal", portal.url, "--missing", "keep"]) == 1
     out, err = capsys.readouterr()
     assert [line.split()[0] for line in out.splitlines()[-2:]] == ["6", "7"]
-    assert err == "error: 1 rows have no record\n"
+    assert err == "error: rows without a record: 7\n"
 
 
 def test_read__options(
@@ -178,3 +178,25 @@ def test_process__pipe_closed() -> None:
     process.wait()
     assert b"Traceback" not in error
     assert b"Exception" not in error
+
+
+@pytest.mark.parametrize(
+    ("file", "words"), [("nofolder/a.csv", "no folder nofolder"), ("a.txt", "accepted are files")]
+)
+def test_read__file_that_cannot_be(
+    portal: PracticePortal, capsys: pytest.CaptureFixture[str], file: str, words: str
+) -> None:
+    """A file that could not be written is refused before anything is read."""
+    assert main(["read", "5", "--portal", portal.url, "--to", file]) == 1
+    assert words in capsys.readouterr().err
+    assert posts(portal) == 0
+
+
+def test_read__parquet_without_pyarrow(
+    portal: PracticePortal, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So is one of a form that nothing installed can write."""
+    monkeypatch.setattr("b24frames.__main__.find_spec", lambda _: None)
+    assert main(["read", "5", "--portal", portal.url, "--to", "a.parquet"]) == 1
+    assert "needs pyarrow: python -m pip install" in capsys.readouterr().err
+    assert posts(portal) == 0

@@ -115,6 +115,14 @@ def test_redirect__no_url(portal: PracticePortal) -> None:
     assert not caught.value.retryable
 
 
+def test_redirect__commands_no_terminal() -> None:
+    """Control characters in the name of a host are made visible."""
+    transport = b24.Portal("https://acme.bitrix24.com/rest/1/s/")._calls._transport
+    response = requests.Response()
+    response.status_code, response.headers["Location"] = 302, "http://a\x1bc.evil/x"
+    assert "a\\x1bc.evil" in str(transport._follow(response, "profile"))
+
+
 def test_redirect__another_path(portal: PracticePortal) -> None:
     """A redirect to another path is not a renamed portal: a login page, perhaps."""
     new = portal.address.replace("127.0.0.1", "localhost")
@@ -345,6 +353,30 @@ def test_oauth__refresh_refused(
     assert len(authorization.queries) == 1
     for secret in ("access-0", "refresh-0", "s3cret"):
         assert secret not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "tokens", [{"access_token": ["x"]}, {"access_token": "x", "refresh_token": {"a": 1}}]
+)
+def test_oauth__odd_tokens(
+    portal: PracticePortal, authorization: AuthorizationServer, tokens: dict[str, Any]
+) -> None:
+    """What are no tokens is not handed over, to be kept in the place of good ones."""
+    authorization.answer = (200, tokens)
+    given: list[TokenPair] = []
+    with pytest.raises(AuthenticationError, match="gave no new token"):
+        oauth(portal, authorization, on_refresh=given.append).call("profile")
+    assert given == []
+
+
+def test_oauth__no_further_refresh_token(
+    portal: PracticePortal, authorization: AuthorizationServer
+) -> None:
+    """Null in the place of a refresh token is none, and not a text that says so."""
+    authorization.answer = (200, {"access_token": "access-1", "refresh_token": None})
+    given: list[TokenPair] = []
+    oauth(portal, authorization, on_refresh=given.append).call("profile")
+    assert given == [("access-1", "")]
 
 
 def test_oauth__refresh_out_of_order(

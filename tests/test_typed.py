@@ -189,3 +189,9 @@ def test_typed__categories_stay() -> None:
     """A categorical column is nothing that a portal sent, whatever its name."""
     raw = pd.DataFrame({"ID": ["2"], "REGION": pd.Categorical(["north"])})
     assert raw.b24.typed()["REGION"].dtype == "category"
+
+
+def test_typed__no_notation() -> None:
+    """Text in braces that is neither JSON nor Python's notation is a bad value."""
+    with pytest.warns(BadValueWarning, match="SETTINGS"):
+        assert pd.DataFrame({"ID": [1], "SETTINGS": ["{{}}"]}).b24.typed()["SETTINGS"].isna().all()

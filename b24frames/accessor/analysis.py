@@ -7,6 +7,7 @@ there, or has not been typed, is an `AttributeError` that says how to get a righ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -345,7 +346,10 @@ def parse_moment(at: object) -> pd.Timestamp:
     """Return a moment with a zone; by default now."""
     if at is None:
         return pd.Timestamp.now("UTC").as_unit("us")
-    moment = pd.Timestamp(at) if isinstance(at, (str, datetime)) else pd.NaT
+    moment: object = None
+    if isinstance(at, (str, datetime)):
+        with suppress(ValueError):  # no date at all
+            moment = pd.Timestamp(at)
     if not isinstance(moment, pd.Timestamp) or moment.tz is None:
         raise ValueError(
             f"at={short_repr(at)} is no moment with a time zone; accepted are such as "
