@@ -47,7 +47,7 @@ def _parser() -> ArgumentParser:
     """Describe the arguments of the magic."""
     make: Any = MagicArgumentParser  # it has no types
     parser: ArgumentParser = make(
-        "%activity",
+        "activity",
         description="Read activities; the frame is the cell's result, and so `_` in the next one.",
     )
     parser.allow_abbrev = False

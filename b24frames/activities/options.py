@@ -44,7 +44,7 @@ def as_portal(portal: object) -> Portal:
             raise ValueError(
                 f"no portal: set the environment variable {WEBHOOK_VARIABLE} to "
                 "https://PORTAL/rest/USER_ID/SECRET/, or name a portal, such as "
-                "b24frames.practice_portal() to try it (on the command line: --portal or --practice)"
+                "b24frames.practice_portal() (on the command line: --portal or --practice)"
             )
     if not isinstance(webhook, str):
         kind = type(webhook).__name__
