@@ -36,7 +36,7 @@ def hiding_arguments(function: Callable[P, R]) -> Callable[P, R]:
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         given, named = [args], [kwargs]
-        del args, kwargs
+        args, kwargs = (), {}  # type: ignore[assignment]  # a traceback of IPython shows them
         try:
             return function(*given.pop(), **named.pop())
         except (TypeError, ValueError, AttributeError) as error:
