@@ -36,8 +36,7 @@ def encode_record(record: Mapping[str, Any]) -> bytes:
         field = ACTIVITY.get(name)
         text = value if type(value) is str or field is None else _TEXTS[field.wire](value)
         if field is None or (text is None and (value is not None or name in _SOMETIMES)):
-            # A name with half a character could be no column's.
-            other[name.encode("utf-8", "backslashreplace").decode()] = value
+            other[name] = value
         elif text is not None:
             line[name] = text
     if other:

@@ -206,10 +206,10 @@ class _Columns:
             if name in self._bad:
                 _report(name, self._bad[name], self._layout)
         rows = pd.RangeIndex(sum(self._rows))
-        columns = {name: self._column(name, rows) for name in names}
+        columns = {_label(name): self._column(name, rows) for name in names}
         index: pd.Index = rows
         if self._layout.index_col is not None:
-            ids = columns.pop(self._layout.index_col)
+            ids = columns.pop(_label(self._layout.index_col))
             index = pd.Index(ids.array, dtype=ids.dtype, name=ids.name)
         labels = pd.Index(list(columns), dtype=str)  # text too where there are no columns
         # Of Series, since a DataFrame made of object arrays looks for a narrower dtype.
@@ -231,6 +231,11 @@ class _Columns:
         whole: pd.Series = series[0] if len(series) == 1 else pd.concat(series, ignore_index=True)
         whole.index, whole.name = index, name
         return whole
+
+
+def _label(name: str) -> str:
+    """Return the label of a column; half a character, which Arrow refuses, is made visible."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _raw(column: Column | None, positions: Iterable[int]) -> list[Any]:
