@@ -359,6 +359,14 @@ def test_prune__by_size(cache: ActivityCache) -> None:
     assert cache.prune(max_size=BOUND) == 0
 
 
+def test_prune__checks_first(cache: ActivityCache) -> None:
+    """A bad argument costs no entry, whatever the other one says."""
+    cache.write(ACME, {1: b"old"}, {}, now=1_000)
+    with pytest.raises(ValueError, match="max_size"):
+        cache.prune("30d", max_size=-1)
+    assert cache.info()["entries"] == 1
+
+
 def test_clear__leaves_no_bytes(cache: ActivityCache) -> None:
     """What was cleared is in no file any more."""
     cache.write(ACME, dict.fromkeys(range(100), b"personal data" * 100), {})

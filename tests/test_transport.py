@@ -21,7 +21,12 @@ import trustme
 
 import b24frames as b24
 from b24frames.credentials import AccessToken, TokenPair
-from b24frames.errors import AuthenticationError, PortalError, PortalUnavailableError
+from b24frames.errors import (
+    AuthenticationError,
+    PortalError,
+    PortalUnavailableError,
+    RateLimitError,
+)
 from b24frames.portal.transport import Transport
 from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
@@ -478,3 +483,15 @@ def test_logs__redacted(portal: PracticePortal, caplog: pytest.LogCaptureFixture
     assert not any("practice" in line for line in lines)
     ours = [r.getMessage() for r in caplog.records if r.name == "b24frames"]
     assert any("profile" in line and "HTTP 200" in line for line in ours)
+
+
+@pytest.mark.parametrize(("status", "kind"), [(503, PortalUnavailableError), (429, RateLimitError)])
+def test_gateway__asks_to_wait(status: int, kind: type[PortalError]) -> None:
+    """A gateway's page says how long to wait, as the portal itself does."""
+    transport = b24.Portal("https://acme.bitrix24.com/rest/1/s/")._calls._transport
+    response = requests.Response()
+    response.status_code, response._content = status, b"<html>busy</html>"
+    response.headers["Retry-After"] = "120"
+    error = transport._parse_answer(response, "profile")
+    assert type(error) is kind
+    assert error.retry_after == 120

@@ -298,7 +298,7 @@ class ActivityCache:
         >>> ActivityCache(folder).prune(older_than="30d")
         0
         """
-        age = parse_age(older_than, "older_than")
+        age, bound = parse_age(older_than, "older_than"), _check_max_size(max_size)
         if age is None and max_size is None:
             raise ValueError("older_than=None is not a time span; write for example '30d'")
         forgotten = 0
@@ -306,7 +306,7 @@ class ActivityCache:
             limit = (time.time() - age) * 1000
             old = (key for key, head in self._store.heads() if stamp_of(head) < limit)
             forgotten = self._forget(old)
-        if (bound := _check_max_size(max_size)) is not None:
+        if bound is not None:
             forgotten += self._store.shrink(bound)
             self._warn()
         return forgotten

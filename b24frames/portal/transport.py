@@ -238,8 +238,15 @@ class Transport:
             )
         if isinstance(answer, dict) and "result" in answer and status < 400:
             return answer
-        kind = PortalUnavailableError if status >= 500 else InvalidAnswerError
-        return kind("the answer is not of the REST API's form", http_status=status, method=method)
+        words = "the answer is not of the REST API's form"
+        if status == 429 or status >= 500:  # a gateway's page
+            return error_from_answer(
+                {"error_description": words},
+                method=method,
+                http_status=status,
+                retry_after=_retry_after(response),
+            )
+        return InvalidAnswerError(words, http_status=status, method=method)
 
     def error(self, answer: object, **facts: Any) -> PortalError:
         """Make the error that an answer is; its words may repeat the address, or hold anything."""
