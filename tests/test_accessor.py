@@ -233,3 +233,15 @@ def test_series__columns_with_the_id(portal: PracticePortal) -> None:
     assert frame.columns.tolist() == ["SUBJECT", "ID", "SETTINGS"]
     assert frame["ID"].fillna(0).tolist() == [5, 0, 7, 5]
     assert [value is None for value in frame["SETTINGS"]] == [False, True, True, False]
+
+
+def test_frame__columns_of_one_name(portal: PracticePortal) -> None:
+    """Two columns of one name are refused where they are asked for, and no bother elsewhere."""
+    frame = b24.read_activities([5, 6], portal)
+    twice = pd.concat([frame, frame[["END_TIME", "SETTINGS"]]], axis="columns")
+    assert twice.b24.provider_name.equals(frame.b24.provider_name)
+    for ask in (lambda df: df.b24.duration, lambda df: df.b24.expand("SETTINGS")):
+        with pytest.raises(AttributeError, match="several columns are named"):
+            ask(twice)
+    with pytest.raises(AttributeError, match="several columns"):
+        twice.b24.read_activities("END_TIME", portal)

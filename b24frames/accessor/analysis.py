@@ -182,8 +182,8 @@ def require(frame: pd.DataFrame, method: str, names: Sequence[str]) -> None:
     missing = [name for name in names if name not in frame.columns]
     if missing:
         raise AttributeError(f"df.b24.{method} needs {', '.join(missing)}, not there; {HOW}")
-    if not frame.columns.is_unique:
-        raise AttributeError(f"df.b24.{method} needs a frame without columns of the same name")
+    if several := [name for name in names if isinstance(frame[name], pd.DataFrame)]:
+        raise AttributeError(f"df.b24.{method}: several columns are named {', '.join(several)}")
     for name in names:
         is_wire = _IS_WIRE.get(ACTIVITY[name].wire)
         if is_wire is not None and not is_wire(frame[name].dtype):

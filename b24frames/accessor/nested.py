@@ -51,8 +51,8 @@ def expand(frame: pd.DataFrame, column: str) -> pd.DataFrame:
     """
     if column not in frame.columns:
         raise AttributeError(f"this frame has no column {short_repr(column)} to expand; {HOW}")
-    if not frame.columns.is_unique:
-        raise AttributeError("df.b24.expand needs a frame without columns of the same name")
+    if isinstance(frame[column], pd.DataFrame):
+        raise AttributeError(f"df.b24.expand: several columns are named {short_repr(column)}")
     parts: dict[str, list[Any]] = {}
     for row, cell in enumerate(frame[column]):
         try:
