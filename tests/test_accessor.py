@@ -15,6 +15,7 @@ import b24frames as b24
 from b24frames.errors import MissingActivitiesWarning
 from b24frames.practice import PracticePortal
 from tests.conftest import asked, posts
+from tests.frames import assert_frame_equal
 
 
 def test_series__aligned(portal: PracticePortal) -> None:
@@ -78,7 +79,7 @@ def test_frame__read_activities(portal: PracticePortal) -> None:
     before = deals.copy()
     frame = deals.b24.read_activities("ACTIVITY_ID", portal)
     assert frame["ID"].to_dict() == {"a": 5, "b": 3}
-    pd.testing.assert_frame_equal(deals, before)
+    assert_frame_equal(deals, before)
     with pytest.raises(AttributeError, match="'OTHER'"):
         deals.b24.read_activities("OTHER", portal)
 
@@ -173,7 +174,7 @@ def test_frame__survives(portal: PracticePortal) -> None:
     frame = b24.read_activities(range(10, 60), portal, missing="ignore")
     before = frame.copy()
     whole = ask_everything(frame)
-    pd.testing.assert_frame_equal(frame, before)
+    assert_frame_equal(frame, before)
     joined = pd.concat([frame.iloc[:20], frame.iloc[20:].copy()])
     for one, other in zip(whole, ask_everything(joined), strict=True):
         assert one.equals(other)

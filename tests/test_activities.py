@@ -35,6 +35,7 @@ from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
 from b24frames.schema import COLUMNS
 from tests.conftest import asked, make_older, posts
+from tests.frames import assert_frame_equal
 from tests.test_ids import REFUSED
 
 MakePortal = Callable[..., PracticePortal]
@@ -61,7 +62,7 @@ def test_read_activities__first_and_again(whole: PracticePortal) -> None:
     assert sorted(asked(whole)) == list(range(1, 2501))
     again = b24.read_activities(range(1, 2501), whole)
     assert posts(whole) == 50
-    pd.testing.assert_frame_equal(first, again)
+    assert_frame_equal(first, again)
     assert len(first) == 2500
     facts = {name: first.attrs["b24"][name] for name in ("requested", "fetched", "from_cache")}
     assert facts == {"requested": 2500, "fetched": 2500, "from_cache": 0}
@@ -153,7 +154,7 @@ def test_read_activities__by_list(make_portal: MakePortal) -> None:
     assert [r.method for r in portal.server.requests] == ["batch", "batch"]
     assert asked(portal) == [1, 7, 9]
     by_get = read(range(1, 1001), portal, cache=False, missing="ignore")
-    pd.testing.assert_frame_equal(by_list, by_get)
+    assert_frame_equal(by_list, by_get)
     assert by_list.attrs["b24"]["missing_reasons"] == by_get.attrs["b24"]["missing_reasons"]
 
 
@@ -165,7 +166,7 @@ def test_read_activities__list_differs(make_portal: MakePortal) -> None:
         frame = read(range(10, 110), portal, via="list")
     assert [Path(w.filename).name for w in caught] == ["test_activities.py"]
     assert sorted(asked(portal)) == [10, *range(10, 110)]
-    pd.testing.assert_frame_equal(frame, read(range(10, 110), portal, cache=False))
+    assert_frame_equal(frame, read(range(10, 110), portal, cache=False))
 
 
 @pytest.mark.parametrize("ids", [[], [5, 6]])
@@ -173,7 +174,7 @@ def test_read_activities__nothing_to_list(portal: PracticePortal, ids: list[int]
     """Where nothing is left to ask for, the list is not asked."""
     whole = read([5, 6], portal)
     frame = read(ids, portal, via="list")
-    pd.testing.assert_frame_equal(frame, whole.loc[ids])
+    assert_frame_equal(frame, whole.loc[ids])
     assert posts(portal) == 1
 
 
@@ -204,8 +205,8 @@ def test_read_activities__list_fills_the_cache_of_get(make_portal: MakePortal) -
     cached = b24.read_activities(range(1, 501), portal, missing="ignore")
     assert posts(portal) == sent
     by_get = b24.read_activities(range(1, 501), portal, missing="ignore", cache=False)
-    pd.testing.assert_frame_equal(by_list, by_get)
-    pd.testing.assert_frame_equal(cached, by_get)
+    assert_frame_equal(by_list, by_get)
+    assert_frame_equal(cached, by_get)
     assert "FILES" in by_get.columns
 
 
@@ -444,7 +445,7 @@ def test_chunksize__concat(portal: PracticePortal, chunksize: int) -> None:
     assert [len(c) for c in chunks[:-1]] == [chunksize] * (len(chunks) - 1)
     assert all(list(c.dtypes) == list(whole.dtypes) for c in chunks)
     assert all(list(c.columns) == list(whole.columns) for c in chunks)
-    pd.testing.assert_frame_equal(pd.concat(chunks), whole)
+    assert_frame_equal(pd.concat(chunks), whole)
     assert posts(portal) == 2
 
 
@@ -453,7 +454,7 @@ def test_chunksize__range_index(portal: PracticePortal) -> None:
     ids = range(10, 20)
     chunks = b24.read_activities(ids, portal, index_col=None, chunksize=4)
     whole = b24.read_activities(ids, portal, index_col=None)
-    pd.testing.assert_frame_equal(pd.concat(chunks), whole)
+    assert_frame_equal(pd.concat(chunks), whole)
 
 
 def test_attrs__copied_and_stored(portal: PracticePortal) -> None:

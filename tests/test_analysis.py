@@ -17,6 +17,7 @@ from b24frames.accessor.interchange import storable
 from b24frames.accessor.nested import expand
 from b24frames.frame import Layout, build_frame
 from b24frames.schema import ACTIVITY, PROVIDERS, label
+from tests.frames import assert_frame_equal
 
 NOON = "2026-03-01T12:00:00+00:00"
 
@@ -269,7 +270,7 @@ def test_methods__keep_index_and_input(name: str, rows: int, index_col: Any, bac
     frame = build_frame(records, layout)
     result = METHODS[name](frame)
     assert result.index.equals(frame.index)
-    pd.testing.assert_frame_equal(frame, build_frame(records, layout))
+    assert_frame_equal(frame, build_frame(records, layout))
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in ("labels", "expand")])

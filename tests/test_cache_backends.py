@@ -10,7 +10,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
 import pytest
 import requests_cache
 
@@ -20,6 +19,7 @@ from b24frames.errors import CacheError, CacheWarning
 from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
 from tests.conftest import posts, skip_or_fail
+from tests.frames import assert_frame_equal
 
 MakePortal = Callable[..., PracticePortal]
 MakeCache = Callable[[], ActivityCache]
@@ -131,9 +131,9 @@ def test_backend__frames(portal: PracticePortal, make_cache: MakeCache) -> None:
     again = b24.read_activities(IDS, portal, cache=make_cache(), missing="ignore")
     some = b24.read_activities([100, 5, 50], portal, cache=make_cache(), only_if_cached=True)
     assert posts(portal) == before
-    pd.testing.assert_frame_equal(first, expected)
-    pd.testing.assert_frame_equal(again, expected)
-    pd.testing.assert_frame_equal(some, expected.loc[[100, 5, 50], some.columns])
+    assert_frame_equal(first, expected)
+    assert_frame_equal(again, expected)
+    assert_frame_equal(some, expected.loc[[100, 5, 50], some.columns])
 
 
 def test_backend__other_user_and_rotated_secret(
@@ -201,7 +201,7 @@ def test_filesystem__damaged_entry(portal: PracticePortal, tmp_path: Path) -> No
     with pytest.warns(CacheWarning, match="2 damaged entries .* are read anew") as caught:
         frame = b24.read_activities(IDS, portal, cache=cache, missing="ignore")
     assert len(caught) == 1
-    pd.testing.assert_frame_equal(frame, expected)
+    assert_frame_equal(frame, expected)
     before = posts(portal)
     b24.read_activities(IDS, portal, cache=cache, missing="ignore")
     assert posts(portal) == before

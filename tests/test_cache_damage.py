@@ -24,6 +24,7 @@ from b24frames.cache import entries, sqlite_file
 from b24frames.errors import CacheError, CacheWarning
 from b24frames.practice import PracticePortal
 from tests.conftest import posts
+from tests.frames import assert_frame_equal
 
 MakePortal = Callable[..., PracticePortal]
 IDS = range(1, 61)
@@ -177,13 +178,13 @@ def test_read_activities__damaged_cache(
     with pytest.warns(CacheWarning, match="was damaged") as caught:
         frame = read(portal, file)
     assert [Path(warning.filename).name for warning in caught] == [Path(__file__).name]
-    pd.testing.assert_frame_equal(frame, expected)
+    assert_frame_equal(frame, expected)
     (aside,) = asides(file)
     assert str(aside) in str(caught[0].message)
     assert aside.read_bytes() == damaged
 
     before = posts(portal)
-    pd.testing.assert_frame_equal(read(portal, file), expected)
+    assert_frame_equal(read(portal, file), expected)
     assert posts(portal) == before
     assert asides(file) == [aside]
 
@@ -203,7 +204,7 @@ def test_read_activities__any_byte_flipped(
         place.write_bytes(damaged)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            pd.testing.assert_frame_equal(read(portal, place), expected)
+            assert_frame_equal(read(portal, place), expected)
         assert [w.category for w in caught] in ([], [CacheWarning])
         assert len(asides(place)) == len(caught)
         noticed += len(caught)
@@ -231,7 +232,7 @@ def test_read__write_ahead_log_damaged(portal: PracticePortal, tmp_path: Path) -
         log = bytearray((tmp_path / "open.sqlite-wal").read_bytes())
     log[len(log) // 2] ^= 1
     (tmp_path / "copy.sqlite-wal").write_bytes(log)
-    pd.testing.assert_frame_equal(read(portal, copy), expected)
+    assert_frame_equal(read(portal, copy), expected)
     assert asides(copy) == []
 
 

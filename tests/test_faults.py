@@ -38,6 +38,7 @@ from b24frames.practice.faults import Fault
 from b24frames.practice.server import PracticeServer, Request
 from tests.clocks import WaitlessClock
 from tests.conftest import asked, posts
+from tests.frames import assert_frame_equal
 from tests.test_calls import Overtaken
 from tests.test_errors import SYSTEM_ERRORS
 
@@ -125,7 +126,7 @@ def read(portal: b24.Portal, ids: Sequence[int] = IDS, **options: Any) -> pd.Dat
 
 def assert_same(frame: pd.DataFrame, expected: pd.DataFrame) -> None:
     """Fail where rows, columns, values, or the reasons for missing ids differ."""
-    pd.testing.assert_frame_equal(frame, expected)
+    assert_frame_equal(frame, expected)
     reasons = expected.attrs["b24"]["missing_reasons"]
     assert frame.attrs["b24"]["missing_reasons"] == reasons
 
@@ -386,14 +387,14 @@ def test_bad_text__costs_nothing_else(
     frame = read(make_client(server.url))
     assert posts_of(server) - before == ACTIVITIES // 50
     others = [name for name in expected.columns if name != "SUBJECT"]
-    pd.testing.assert_frame_equal(frame[others], expected[others])
+    assert_frame_equal(frame[others], expected[others])
     good = frame.index.difference(pd.Index(list(some.ids or ()), dtype="Int64"))
     # Arrow cannot store half a character, so how the text is stored may differ.
     assert frame["SUBJECT"].dtype == "string"
     assert frame["SUBJECT"].loc[list(good)].tolist() == expected["SUBJECT"].loc[list(good)].tolist()
     assert frame["SUBJECT"].notna().sum() == expected["SUBJECT"].notna().sum()
     # What is in the cache is the same once more.
-    pd.testing.assert_frame_equal(read(make_client(server.url)), frame)
+    assert_frame_equal(read(make_client(server.url)), frame)
     assert posts_of(server) - before == ACTIVITIES // 50
 
 
@@ -717,7 +718,7 @@ def test_no_way__refused(make_client: MakeClient) -> None:
     with pytest.raises(PortalUnavailableError, match=r"no connection to 127\.0\.0\.1") as caught:
         read(client, range(1, 61))
     assert_plain(caught.value)
-    pd.testing.assert_frame_equal(read(client, range(1, 51)), first)
+    assert_frame_equal(read(client, range(1, 51)), first)
 
 
 def test_no_way__hangs(make_portal: MakePortal, make_client: MakeClient) -> None:

@@ -21,6 +21,7 @@ from b24frames.errors import BadValueWarning
 from b24frames.frame import Layout, build_frame
 from b24frames.practice import PracticePortal
 from b24frames.practice.data import make_record
+from tests.frames import assert_frame_equal
 
 AWKWARD = {
     "SUBJECT": "=1+1\nsecond line",
@@ -68,7 +69,7 @@ def assert_restored(frame: pd.DataFrame, read: pd.DataFrame, **options: Any) -> 
     arrow = isinstance(frame["SUBJECT"].dtype, pd.ArrowDtype)
     backend: Any = "pyarrow" if arrow else "numpy_nullable"
     typed = read.b24.typed(tz=tz, dtype_backend=backend, on_bad_value="raise", **options)
-    pd.testing.assert_frame_equal(typed, frame)
+    assert_frame_equal(typed, frame)
 
 
 def with_na_for_empty(frame: pd.DataFrame) -> pd.DataFrame:

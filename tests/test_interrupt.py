@@ -19,6 +19,7 @@ from hypothesis import settings
 
 import b24frames as b24
 from b24frames.practice import PracticePortal, practice_portal
+from tests.frames import assert_frame_equal
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="Windows has no signals to a thread of one's choice"
@@ -143,7 +144,7 @@ def check_interrupted(
         frame = b24.read_activities(IDS, portal, cache=place, missing="ignore")
     again = practice.server.requests[before + sent :]
     assert sorted(i for r in again for i in r.ids) == sorted(set(IDS) - kept)
-    pd.testing.assert_frame_equal(frame, undisturbed)
+    assert_frame_equal(frame, undisturbed)
     reasons = undisturbed.attrs["b24"]["missing_reasons"]
     assert frame.attrs["b24"]["missing_reasons"] == reasons
     return len(kept)

@@ -13,6 +13,7 @@ import pytest
 
 from b24frames.frame import Backend
 from b24frames.practice import PracticePortal
+from tests.frames import assert_frame_equal
 
 matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is part of the extra plot")
 matplotlib.use("Agg")
@@ -270,7 +271,7 @@ def test_plot__own_axes(activities: Callable[..., pd.DataFrame], kind: str) -> N
     before = df.copy(deep=True)
     assert df.b24.plot(kind, ax=right) is right
     assert pyplot.get_fignums() == [figure.number]
-    pd.testing.assert_frame_equal(df, before)
+    assert_frame_equal(df, before)
     render(right)
 
 

@@ -29,6 +29,7 @@ from b24frames.frame import frame as frame_module
 from b24frames.frame.coerce import coerce
 from b24frames.frame.parsers import NOT_UNDERSTOOD, PARSERS
 from b24frames.schema import ACTIVITY, COLUMNS, DTYPES, Wire
+from tests.frames import assert_frame_equal
 
 Record = dict[str, Any]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -301,7 +302,7 @@ def test_record__back_to_the_wire(pairs: list[tuple[Record, Record]]) -> None:
         for row in meanings(frame)
     ]
     extras = [str(name) for name in frame.columns[len(COLUMNS) :]]
-    pd.testing.assert_frame_equal(build_frame(again, ALL, extras), frame)
+    assert_frame_equal(build_frame(again, ALL, extras), frame)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.dtype_backend)
@@ -321,8 +322,8 @@ def test_record__every_way_to_the_same_frame(layout: Layout, records: list[Recor
     """Decoded records, lines read by Arrow and lines read by json give one frame."""
     lines = list(map(encode_record, records))
     expected = quietly(build_frame, records, layout)
-    pd.testing.assert_frame_equal(quietly(build_frame_of_lines, lines, layout), expected)
-    pd.testing.assert_frame_equal(quietly(by_json, lines, layout), expected)
+    assert_frame_equal(quietly(build_frame_of_lines, lines, layout), expected)
+    assert_frame_equal(quietly(by_json, lines, layout), expected)
 
 
 @given(any_records)
@@ -355,7 +356,7 @@ def test_record__warning_or_error(records: list[Record]) -> None:
     messages = warned(build_frame, records, ALL)
     strict = Layout(index_col=None, on_bad_value="raise")
     if not messages:
-        pd.testing.assert_frame_equal(build_frame(records, strict), build_frame(records, ALL))
+        assert_frame_equal(build_frame(records, strict), build_frame(records, ALL))
         return
     with pytest.raises(BadValueError) as raised:
         build_frame(records, strict)
@@ -390,7 +391,7 @@ def test_rows__parts_make_the_whole(records: list[Record], cut: int) -> None:
     parts = [quietly(build_frame, part, ALL, extras) for part in (records[:cut], records[cut:])]
     for part, start in zip(parts, (0, len(records[:cut])), strict=True):
         expected = whole.iloc[start : start + len(part)].reset_index(drop=True)
-        pd.testing.assert_frame_equal(part, expected)
+        assert_frame_equal(part, expected)
 
 
 @given(any_records, st.integers(1, 3), st.integers(1, 2))
@@ -402,8 +403,8 @@ def test_rows__in_blocks_of_any_size(records: list[Record], rows: int, dicts: in
         patch.setattr(blocks, "_DICTS_AT_ONCE", dicts)
         lines = list(map(encode_record, records))
         for build, given_rows in ((build_frame, records), (build_frame_of_lines, lines)):
-            pd.testing.assert_frame_equal(quietly(build, given_rows, ALL), expected)
-        pd.testing.assert_frame_equal(quietly(by_json, lines, ALL), expected)
+            assert_frame_equal(quietly(build, given_rows, ALL), expected)
+        assert_frame_equal(quietly(by_json, lines, ALL), expected)
         assert warned(build_frame, records, ALL) == warned(build_frame_of_lines, lines, ALL)
 
 
@@ -413,25 +414,21 @@ def test_rows__in_any_order(data: st.DataObject, records: list[Record]) -> None:
     order = data.draw(st.permutations(range(len(records))))
     frame = quietly(build_frame, records, ALL)
     shuffled = quietly(build_frame, [records[i] for i in order], ALL)
-    pd.testing.assert_frame_equal(shuffled, frame.iloc[list(order)].reset_index(drop=True))
+    assert_frame_equal(shuffled, frame.iloc[list(order)].reset_index(drop=True))
 
 
 @given(st.data(), any_records)
 def test_fields__in_any_order(data: st.DataObject, records: list[Record]) -> None:
     """The order of a record's fields says nothing."""
     shuffled = [{n: r[n] for n in data.draw(st.permutations(list(r)))} for r in records]
-    pd.testing.assert_frame_equal(
-        quietly(build_frame, shuffled, ALL), quietly(build_frame, records, ALL)
-    )
+    assert_frame_equal(quietly(build_frame, shuffled, ALL), quietly(build_frame, records, ALL))
 
 
 @given(any_records)
 def test_fields__missing_is_null(records: list[Record]) -> None:
     """A field that is not there is one that is null."""
     filled = [dict.fromkeys(COLUMNS) | record for record in records]
-    pd.testing.assert_frame_equal(
-        quietly(build_frame, filled, ALL), quietly(build_frame, records, ALL)
-    )
+    assert_frame_equal(quietly(build_frame, filled, ALL), quietly(build_frame, records, ALL))
 
 
 @given(any_records, st.lists(st.sampled_from([*ACTIVITY, "UF_A"]), unique=True))
@@ -444,9 +441,9 @@ def test_columns__chosen_ones(records: list[Record], names: list[str]) -> None:
         ["UF_A", *FIELDS[Wire.LIST], "ORIGIN_VERSION", "IS_INCOMING_CHANNEL"],
     )
     chosen = Layout(index_col=None, columns=tuple(names))
-    pd.testing.assert_frame_equal(quietly(build_frame, records, chosen), whole[names])
+    assert_frame_equal(quietly(build_frame, records, chosen), whole[names])
     lines = list(map(encode_record, records))
-    pd.testing.assert_frame_equal(quietly(build_frame_of_lines, lines, chosen), whole[names])
+    assert_frame_equal(quietly(build_frame_of_lines, lines, chosen), whole[names])
 
 
 @given(any_records)

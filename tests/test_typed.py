@@ -14,6 +14,7 @@ import b24frames as b24
 from b24frames.errors import BadValueError, BadValueWarning
 from b24frames.frame import Layout, build_frame
 from b24frames.practice.data import make_record
+from tests.frames import assert_frame_equal
 
 
 @pytest.fixture(params=["numpy_nullable", "pyarrow"])
@@ -42,8 +43,8 @@ def test_typed__records(backend: Any) -> None:
         warnings.simplefilter("ignore", BadValueWarning)
         typed = raw.b24.typed(dtype_backend=backend)
     frame = expected(backend)
-    pd.testing.assert_frame_equal(typed[frame.columns], frame)
-    pd.testing.assert_frame_equal(raw, before)
+    assert_frame_equal(typed[frame.columns], frame)
+    assert_frame_equal(raw, before)
 
 
 def test_typed__twice(backend: Any) -> None:
@@ -51,7 +52,7 @@ def test_typed__twice(backend: Any) -> None:
     frame = expected(backend).set_index("ID")
     frame.attrs["b24"] = {"missing": [7]}
     typed = frame.b24.typed(dtype_backend=backend)
-    pd.testing.assert_frame_equal(typed, frame)
+    assert_frame_equal(typed, frame)
     assert typed.attrs == frame.attrs
     assert typed.attrs["b24"] is not frame.attrs["b24"]
 
@@ -63,7 +64,7 @@ def test_typed__across_backends_and_zones(backend: Any) -> None:
     frame = expected(backend)
     there = frame.b24.typed(dtype_backend=other, tz="Asia/Kolkata")
     assert "Asia/Kolkata" in str(there["CREATED"].dtype)
-    pd.testing.assert_frame_equal(there.b24.typed(dtype_backend=backend), frame)
+    assert_frame_equal(there.b24.typed(dtype_backend=backend), frame)
 
 
 def test_typed__keeps_the_shape() -> None:

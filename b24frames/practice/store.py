@@ -12,7 +12,11 @@ from b24frames.practice.data import make_record
 from b24frames.practice.draft import Record
 from b24frames.practice.forms import read_date, write_date
 
-_KEPT = 20_000
+
+@lru_cache(maxsize=20_000)
+def _generate(seed: int, number: int, refused: bool) -> Record:
+    """Make a record, to be read only; portals of the same seed share it."""
+    return make_record(seed, number, refused=refused)
 
 
 class Store:
@@ -36,14 +40,9 @@ class Store:
         deleted: float | Collection[int],
         refused: float | Collection[int],
     ) -> None:
-        is_refused = _chooser(refused, f"{seed}:refused")
-
-        @lru_cache(maxsize=_KEPT)
-        def generate(number: int) -> Record:
-            return make_record(seed, number, refused=is_refused(number))
-
-        self._generate = generate
+        self._seed = seed
         self._activities = activities
+        self._is_refused = _chooser(refused, f"{seed}:refused")
         self._is_deleted = _chooser(deleted, f"{seed}:deleted")
         self._gone: dict[int, bool] = {}
         self._changed: dict[int, Record] = {}
@@ -62,7 +61,8 @@ class Store:
         with self._lock:
             if not self.exists(number):
                 return None
-            return self._changed.get(number) or self._generate(number)
+            refused = self._is_refused(number)
+            return self._changed.get(number) or _generate(self._seed, number, refused)
 
     def ids(self) -> Sequence[int]:
         """Return the ids of all activities, sorted."""
