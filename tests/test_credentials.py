@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 
 import b24frames as b24
-from b24frames.credentials import Webhook, hide_addresses, is_loopback
+from b24frames.credentials import (
+    AccessToken,
+    TokenPair,
+    Webhook,
+    hide_addresses,
+    is_loopback,
+)
 
 SECRET = "s3cr3tw0rd"
 
@@ -96,6 +102,15 @@ def test_redact__hides_every_occurrence() -> None:
     """Text that repeats the address called is safe to show."""
     webhook = Webhook("https://acme.bitrix24.com/rest/12/s3cr3t/")
     assert webhook.redact("a s3cr3t b s3cr3t") == "a *** b ***"
+
+
+def test_redact__hides_all_that_an_application_holds() -> None:
+    """Both tokens and the secret of the application are hidden, as they are and quoted."""
+    tokens = TokenPair("acc/1", "ref 1")
+    token = AccessToken(
+        "https://acme.bitrix24.com", tokens, client_id="app", client_secret="cl&1", user_id=5
+    )
+    assert token.redact("app acc/1 acc%2F1 ref 1 ref%201 cl&1 cl%261") == f"app{6 * ' ***'}"
 
 
 @pytest.mark.parametrize(

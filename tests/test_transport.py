@@ -415,6 +415,7 @@ def test_oauth__callback_fails(portal: PracticePortal, authorization: Authorizat
         made.call("profile")
     made.call("profile")
     assert len(authorization.queries) == 1
+    assert [r.params["auth"] for r in portal.server.requests] == ["access-0", "access-1"]
 
 
 @pytest.mark.parametrize(
