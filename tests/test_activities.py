@@ -7,8 +7,10 @@ import pickle
 import random
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Callable
+from contextlib import closing
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ import pytest
 
 import b24frames as b24
 from b24frames.errors import (
+    AuthenticationError,
     B24Error,
     CacheWarning,
     InvalidAnswerError,
@@ -34,6 +37,7 @@ from b24frames.errors import (
 from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
 from b24frames.schema import COLUMNS
+from tests.clocks import WaitlessClock
 from tests.conftest import asked, make_older, posts
 from tests.frames import assert_frame_equal
 from tests.test_ids import REFUSED
@@ -301,6 +305,14 @@ def test_cache__place(portal: PracticePortal, tmp_path: Path) -> None:
     cache.close()
 
 
+@pytest.mark.parametrize("name", ["a.db", "a.sqlite"])
+def test_cache__folder_named_like_a_file(portal: PracticePortal, tmp_path: Path, name: str) -> None:
+    """A folder is one whatever its name: the file is made in it."""
+    (tmp_path / name).mkdir()
+    read(1, portal, cache=tmp_path / name)
+    assert (tmp_path / name / "activities.sqlite").is_file()
+
+
 def test_cache__of_practice_portals(make_portal: MakePortal, tmp_path: Path) -> None:
     """Two practice portals never see each other's entries, nor does the user's cache."""
     one, other = make_portal(seed=1), make_portal(seed=2)
@@ -319,6 +331,18 @@ def test_max_age__decides(portal: PracticePortal, max_age: Any, requests: int) -
     assert posts(portal) == requests
     assert (new.loc[1, "SUBJECT"] == "changed") is (requests == 2)
     assert (new.loc[1, "SUBJECT"] == old.loc[1, "SUBJECT"]) is (requests == 1)
+
+
+def test_cache_age__oldest_of_many(portal: PracticePortal, tmp_path: Path) -> None:
+    """The age told is that of the oldest record used, wherever among many ids it is."""
+    with closing(b24.ActivityCache(tmp_path)) as cache:
+        now = time.time()
+        for i, age in ((1, 60), (2_600, 1_800), (5_100, 600)):
+            cache.write(portal, {i: b"{}"}, {}, now=now - age)
+        frame = read(range(1, 5_101), portal, cache=cache, only_if_cached=True, missing="ignore")
+    facts = frame.attrs["b24"]
+    assert facts["from_cache"] == 3
+    assert 1_800 <= facts["cache_age"] < 3_600
 
 
 def test_only_if_cached__asks_nothing(portal: PracticePortal) -> None:
@@ -346,6 +370,35 @@ def test_stale_if_error__takes_older_entries(portal: PracticePortal) -> None:
         read([1, 2, 3], portal, max_age=0, stale_if_error=True)
 
 
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [("NO_AUTH_FOUND", AuthenticationError), ("OVERLOAD_LIMIT", PortalBlockedError)],
+)
+def test_stale_if_error__final_error(
+    portal: PracticePortal, code: str, kind: type[PortalError]
+) -> None:
+    """Older entries hide no error that does not pass by itself."""
+    read([1, 2], portal)
+    portal.server.faults.append(Fault(code))
+    with pytest.raises(kind):
+        read([1, 2], portal, max_age=0, stale_if_error=True)
+
+
+def test_stale_if_error__only_what_was_not_fetched(portal: PracticePortal) -> None:
+    """What the portal gave before it was out of reach is not stale, and counted once."""
+    ids = range(10, 70)
+    read(ids, portal)
+    portal.server.touch(10, SUBJECT="changed")
+    portal.server.faults.append(Fault("html", ids=[60]))
+    one_by_one = b24.Portal(portal.url, limits="self-hosted", concurrency=1, clock=WaitlessClock())
+    with pytest.warns(StaleDataWarning, match="10 activities .*: 60, 61, 62, 63, 64 and 5 more"):
+        frame = read(ids, one_by_one, cache=portal.folder, max_age=0, stale_if_error=True)
+    facts = frame.attrs["b24"]
+    assert (facts["fetched"], facts["from_cache"]) == (50, 10)
+    assert facts["stale"] == list(range(60, 70))
+    assert frame.loc[10, "SUBJECT"] == "changed"
+
+
 def test_stale_if_error__known_missing(portal: PracticePortal, tmp_path: Path) -> None:
     """An id that was missing long ago does not keep the older entries of the others away."""
     cache = b24.ActivityCache(tmp_path / "c")
@@ -357,6 +410,7 @@ def test_stale_if_error__known_missing(portal: PracticePortal, tmp_path: Path) -
     cache.close()
     assert frame.index.tolist() == [1]
     assert frame.attrs["b24"]["missing"] == [7]
+    assert frame.attrs["b24"]["cache_age"] >= 7200
 
 
 @pytest.mark.parametrize("place", ["file/cache", "x" * 300, "~nobody-of-this-name/cache"])

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +34,7 @@ class User(NamedTuple):
 ACME = User("https://acme.bitrix24.com", 1)
 ACME_2 = User("https://acme.bitrix24.com", 2)
 LOOPBACK = User("http://127.0.0.1:8080", 1)
+NOW = 1_800_000_000.0
 
 
 @pytest.fixture
@@ -73,13 +75,13 @@ def test_read__own_entries_only(cache: ActivityCache) -> None:
 
 @pytest.mark.parametrize(
     ("age", "max_age", "fresh"),
-    [(10, 60, True), (61, 60, False), (10**9, None, True), (-10, 60, False), (10, 5, False)],
+    [(10, 60, True), (61, 60, False), (10**9, None, True), (-10, 60, False), (10, 5, False)]
+    + [(59, 60, True), (60, 60, False), (0, 60, True), (0, 0, False), (0, None, True)],
 )
 def test_read__age(cache: ActivityCache, age: float, max_age: float | None, fresh: bool) -> None:
-    """An entry older than asked for, or of the future, is no hit and is named as too old."""
-    cache.write(ACME, {1: b"record"}, {})
-    now = _written_at(cache) + age
-    hits = cache.read(ACME, [1], max_age, now=now)
+    """An entry that is as old as asked for, or of the future, is no hit and named as too old."""
+    cache.write(ACME, {1: b"record"}, {}, now=NOW)
+    hits = cache.read(ACME, [1], max_age, now=NOW + age)
     assert hits.records == ({1: b"record"} if fresh else {})
     assert hits.too_old == ([] if fresh else [1])
 
@@ -100,14 +102,15 @@ def test_read__while_another_writes(cache: ActivityCache, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize(
     ("age", "max_age", "believed"),
-    [(10, 3600, True), (601, 3600, False), (601, None, False), (10, None, True), (10, 5, False)],
+    [(10, 3600, True), (601, 3600, False), (601, None, False), (10, None, True), (10, 5, False)]
+    + [(599, 3600, True), (600, 3600, False), (0, 0, False)],
 )
 def test_read__missing_is_believed_briefly(
     cache: ActivityCache, age: float, max_age: float | None, believed: bool
 ) -> None:
     """That an id has no record is believed for ten minutes, or less where the caller says so."""
-    cache.write(ACME, {}, {1: "not found"})
-    hits = cache.read(ACME, [1], max_age, now=_written_at(cache) + age)
+    cache.write(ACME, {}, {1: "not found"}, now=NOW)
+    hits = cache.read(ACME, [1], max_age, now=NOW + age)
     assert hits.missing == ({1: "not found"} if believed else {})
 
 
@@ -297,6 +300,16 @@ def test_max_size__holds(bounded: ActivityCache) -> None:
     assert bounded.info()["size"] < 1.3 * BOUND
 
 
+def test_max_size__not_every_write_evicts(bounded: ActivityCache) -> None:
+    """Whoever makes room makes some for the next writes, too: about a tenth."""
+    counts = []
+    for i in range(1, 801, 10):
+        fill(bounded, range(i, i + 10), NOW)
+        counts.append(bounded.info()["entries"])
+    evictions = sum(after < before + 10 for before, after in pairwise(counts))
+    assert 5 <= evictions <= 20
+
+
 def test_max_size__smaller_than_one_batch(tmp_path: Path) -> None:
     """A bound that nothing fits into keeps nothing, and does no harm."""
     with closing(ActivityCache(tmp_path, max_size=1)) as cache:
@@ -392,8 +405,3 @@ def test_parse_age__refused(age: Any) -> None:
     """A number without a unit is refused, and so is what is no time span."""
     with pytest.raises(ValueError, match="max_age="):
         parse_age(age, "max_age")
-
-
-def _written_at(cache: ActivityCache) -> float:
-    """Return when the entries were written, as Unix time."""
-    return pd.Timestamp(cache.info()["newest"]).timestamp()
