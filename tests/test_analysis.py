@@ -121,12 +121,13 @@ def test_talk_time__telephony_only(backend: Any) -> None:
         {**times, **call, **ours},
         {**times, **call},
         {**times, **call, "ORIGIN_ID": "XVI_1"},
+        {**times, **call, "ORIGIN_ID": "VI1"},
         {**times, **ours, "PROVIDER_ID": "CRM_CALL_TRACKER", "SETTINGS": {"DURATION": 5}},
         {**times, **ours},
         {**call, **ours},
     ]
     spans = analysis.talk_time(frame_of(records, backend))
-    assert values(spans) == [pd.Timedelta("2min5s"), *[None] * 5]
+    assert values(spans) == [pd.Timedelta("2min5s"), *[None] * 6]
     assert spans.dtype == analysis.duration(frame_of(records, backend)).dtype
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from b24frames.portal.methods import _id_of
+from b24frames.portal.methods import _id_of, _read_pages
 
 
 @pytest.mark.parametrize("given", ["10", 10])
@@ -25,3 +25,9 @@ def test_id_of__no_number(odd: Any) -> None:
 def test_id_of__not_told(record: Any) -> None:
     """A record may lack its id."""
     assert _id_of(record) is None
+
+
+def test_read_pages__only_what_was_asked_for() -> None:
+    """A portal that does not know the filter lists its first activities: none of them is taken."""
+    page = [{"ID": "1"}, {"ID": "5"}, {"ID": None}, {"ID": "x"}, {"ID": "6"}]
+    assert _read_pages([page, {"0": {"ID": 7}, "1": {"ID": 8}}], {5, 6, 7}).keys() == {5, 6, 7}

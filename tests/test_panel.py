@@ -476,11 +476,14 @@ def test_save__not_possible(
 def test_static__last_result(panel: b24.LookupPanel) -> None:
     """Beside the widget there is the last result, for pages without a kernel."""
     assert "Nothing has been looked up yet" in panel._repr_mimebundle_()["text/html"]
+    panel.lookup("1-52")
+    assert "The first" not in panel._repr_mimebundle_()["text/html"]
     panel.lookup("1-60")
     bundle = panel._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle
     assert "Comments: Globex &amp; Sons" in bundle["text/html"]
     assert "The first 50 of 58 rows" in bundle["text/html"]
+    assert bundle["text/html"].count("<tr>") == 1 + 50
     assert bundle["text/plain"] == "LookupPanel('58 activities. No record: 7, 9.')"
 
 
