@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,6 +42,25 @@ class Together(requests.Session):
         """Send a request."""
         self.barrier.wait()
         return super().request(*args, **options)
+
+
+class Slow(requests.Session):
+    """A session whose answers take so long, and that notes how many requests are under way."""
+
+    def __init__(self, clock: WaitlessClock, seconds: float) -> None:
+        super().__init__()
+        self.clock, self.seconds = clock, seconds
+        self.under_way = self.most = 0
+
+    def request(self, *args: Any, **options: Any) -> requests.Response:
+        """Send a request."""
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        self.clock.sleep(self.seconds)
+        try:
+            return super().request(*args, **options)
+        finally:
+            self.under_way -= 1
 
 
 class Interrupted(requests.Session):
@@ -219,6 +239,20 @@ def test_operating_time__slows_down(make_portal: MakePortal) -> None:
     assert any("operating time" in words and "waiting" in words for words in told)
 
 
+def test_operating_time__one_at_a_time(make_portal: MakePortal) -> None:
+    """Where little of it is left no two calls are under way at once."""
+    practice = make_portal(activities=50, deleted=(), refused=(), operating_cost=1.3, latency=0.01)
+    clock = WaitlessClock()
+    with Slow(clock, 0.0) as session, ThreadPoolExecutor(6) as pool:
+        portal = b24.Portal(
+            practice.url, clock=clock, session=session, limits="self-hosted", operating_limit=100.0
+        )
+        portal.call_batch(get(range(1, 51)))  # 65 s
+        answers = list(pool.map(lambda i: portal.call(*get([i])[f"a{i}"]), range(1, 13)))
+    assert [int(answer["ID"]) for answer in answers] == [*range(1, 13)]
+    assert session.most == 1
+
+
 def test_operating_time__clock_wrong() -> None:
     """A reset hours away is that of a wrong clock: no time that is billed is ten minutes old."""
     clock = WaitlessClock()
@@ -274,6 +308,21 @@ def test_network__stays_away(make_portal: MakePortal) -> None:
         assert not caught.value.reached
         waited.append(clock.now())
     assert waited[0] < 60 < 800 < waited[1] < 1000
+
+
+def test_max_wait__not_in_ever_smaller_batches(make_portal: MakePortal) -> None:
+    """A batch that takes too long is not sent in parts once there was no success for long."""
+    practice = make_portal()
+    practice.server.faults.append(Fault("batch-timeout"))
+    clock = WaitlessClock()
+    with Slow(clock, 60.0) as session:
+        portal = b24.Portal(
+            practice.url, clock=clock, session=session, limits="self-hosted", max_wait=100.0
+        )
+        with pytest.raises(PortalUnavailableError):
+            portal.call_batch(get(range(1, 51)))
+    assert [len(r.commands) for r in practice.server.requests] == [50, 25]
+    assert clock.now() < 121
 
 
 def test_max_wait__ends(make_portal: MakePortal) -> None:
