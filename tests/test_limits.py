@@ -91,6 +91,24 @@ def delays(bucket: LeakyBucket, state: BucketState, moments: list[float]) -> lis
     return found
 
 
+@pytest.mark.parametrize(
+    ("bucket", "delay"),
+    [*zip(PRESETS, [1.5, 1.5, 1.5, 3.0], strict=True), (LeakyBucket(3, 5), 0.6)],
+)
+def test_leaky_bucket__leaves_a_margin(bucket: LeakyBucket, delay: float) -> None:
+    """After the burst as much is left unused as the portal's steps and late requests may need."""
+    burst = int(bucket.capacity)
+    expected = [0.0] * burst + [delay]
+    assert delays(bucket, BucketState(), [1000.0] * (burst + 1)) == pytest.approx(expected)
+
+
+def test_leaky_bucket__surely_empty() -> None:
+    """The whole capacity is granted again three seconds after all of it has leaked, not before."""
+    bucket = LeakyBucket(5, 2)
+    assert delays(bucket, BucketState(), [0.0] * 5 + [5.375] * 5)[5:] == [0, 0, 0, 0.5, 1.0]
+    assert delays(bucket, BucketState(), [0.0] * 5 + [5.5] * 5)[5:] == [0] * 5
+
+
 def test_leaky_bucket__waits_in_line() -> None:
     """Requests that reserve at the same moment get different moments to be sent."""
     assert delays(LeakyBucket(5, 2), BucketState(), [0.0] * 7) == [0] * 5 + [1.5, 2.0]
@@ -113,9 +131,35 @@ def test_leaky_bucket__slower_after_refusal() -> None:
     assert delays(bucket, state, [100.0]) == [2.0]
 
 
+@pytest.mark.parametrize(("later", "free", "delay"), [(0, 0, 1.0), (15, 15, 1 / 1.5)])
+def test_leaky_bucket__recovers_slowly(later: float, free: int, delay: float) -> None:
+    """As long as the share is small less leaks, and what is waited for takes longer."""
+    bucket = LeakyBucket(50, 2)
+    state = bucket.refuse(BucketState(updated=100.0), 100.0)
+    found = delays(bucket, state, [100.0 + later] * (free + 1))
+    assert found == pytest.approx([0.0] * free + [delay])
+
+
+def test_leaky_bucket__no_burst_soon_after_a_refusal() -> None:
+    """While the share is small others may have filled the portal's counter: it may not be empty."""
+    bucket = LeakyBucket(10, 3)
+    state = bucket.refuse(BucketState(updated=100.0), 100.0)
+    assert [delay > 0 for delay in delays(bucket, state, [120.0] * 8)] == [False] * 6 + [True] * 2
+    assert delays(bucket, state, [140.0] * 10) == [0.0] * 10
+
+
+def test_leaky_bucket__refused_in_line() -> None:
+    """A refusal makes nobody who waits in line come sooner."""
+    bucket, state = LeakyBucket(50, 2), BucketState()
+    for _ in range(60):
+        state, _delay = bucket.reserve(state, 0.0)
+    assert delays(bucket, bucket.refuse(state, 0.0), [0.0]) == [13.0]
+
+
 @pytest.mark.parametrize(
     "limits",
     ["fast", "", None, 5, (0, 1), (1, 0), (1, 2, 3), ("a", 1), (50,), (inf, 2), (50, inf)]
+    + [(0.5, 1), (5, "1")]
     + [(10**400, 2), (nan, 2)],
 )
 def test_parse_limits__refused(limits: Any) -> None:
@@ -130,20 +174,34 @@ def test_parse_limits__accepted() -> None:
     assert parse_limits("enterprise") == LeakyBucket(250, 5)
     assert parse_limits("self-hosted") is None
     assert parse_limits((10, 0.5)) == LeakyBucket(10, 0.5)
+    assert parse_limits((1, 0.5)) == LeakyBucket(1, 0.5)
 
 
 def test_operating_time__slows_before_the_wall() -> None:
     """Near the limit a method waits for its reset; other methods do not."""
     operating = OperatingTime(480)
-    operating.note("crm.activity.get", {"operating": 430.0, "operating_reset_at": 1000})
+    operating.note("crm.activity.get", {"operating": 431.0, "operating_reset_at": 1000})
     assert operating.blocked_until(["crm.activity.get"]) == 0
-    operating.note("CRM.activity.get", {"operating": 433.0, "operating_reset_at": 1000})
+    operating.note("CRM.activity.get", {"operating": 432.0, "operating_reset_at": 1000})
     assert operating.blocked_until(["crm.activity.get", "batch"]) == 1000
     assert operating.blocked_until(["crm.activity.list"]) == 0
     operating.note("batch", {"operating": 470.0, "operating_reset_at": 1200})
     assert operating.blocked_until(["crm.activity.get", "batch"]) == 1200
     operating.note("crm.activity.get", {"operating": 100.0, "operating_reset_at": 1300})
     assert operating.blocked_until(["crm.activity.get"]) == 0
+
+
+def test_operating_time__short() -> None:
+    """From six tenths of the limit on a method is short; others are not, and none without limit."""
+    operating, unlimited = OperatingTime(480), OperatingTime(None)
+    for used, is_short in ((287.0, False), (288.0, True), (100.0, False)):
+        time = {"operating": used, "operating_reset_at": 1000}
+        operating.note("CRM.activity.get", time)
+        assert operating.is_short(["batch", "crm.activity.get"]) is is_short
+        assert not operating.is_short(["batch", "crm.activity.list"])
+    unlimited.note("m", {"operating": 1e9, "operating_reset_at": 1000})
+    assert not unlimited.is_short(["m"])
+    assert unlimited.blocked_until(["m"]) == 0
 
 
 def test_operating_time__refused() -> None:
@@ -153,11 +211,14 @@ def test_operating_time__refused() -> None:
     assert operating.blocked_until(["m"]) == 160
     operating.block("m", now=150, later=210)
     assert operating.blocked_until(["m"]) == 160
+    operating.block("m", now=160, later=220)
+    assert operating.blocked_until(["m"]) == 220
 
 
 @pytest.mark.parametrize(
     "time",
     [None, [], {}, {"operating": "x"}, {"operating": 999}, 5]
+    + [{"operating": "x", "operating_reset_at": 9}]
     + [{"operating": 999, "operating_reset_at": at} for at in (inf, nan, 10**400, -(10**400))],
 )
 def test_operating_time__odd_answers(time: Any) -> None:
@@ -174,6 +235,16 @@ def test_retry_delay__bounds(attempt: int, retry_after: float | None) -> None:
     assert delay >= 0.25
     assert delay >= (retry_after or 0)
     assert delay <= max(30.0, retry_after or 0)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "longest"), [(0, 0.5), (1, 1), (2, 2), (5, 16), (6, 30), (60, 30)]
+)
+def test_retry_delay__jitter(attempt: int, longest: float) -> None:
+    """Delays double up to the cap, and differ: those who failed together do not come together."""
+    drawn = [retry_delay(attempt, None) for _ in range(50)]
+    assert all(longest / 2 <= delay <= longest for delay in drawn)
+    assert len(set(drawn)) > 1
 
 
 def failures(batches: BatchSize, most: int, requests: int) -> int:
@@ -222,3 +293,48 @@ def test_batch_size__never_too_small() -> None:
     batches = BatchSize(50)
     batches.shrink(2)
     assert batches.size == 5
+
+
+def answered_until_larger(batches: BatchSize) -> int:
+    """Let batches be answered until they may be larger; return how many that took."""
+    size = batches.size
+    for count in range(1, 1000):
+        batches.grow(size)
+        if batches.size > size:
+            return count
+    return 0
+
+
+def test_batch_size__patience() -> None:
+    """A portal for which it is too much again is left in peace twice as long, up to a bound."""
+    batches, waited = BatchSize(50), []
+    for _ in range(5):
+        batches.shrink(50)
+        waited.append(answered_until_larger(batches))
+    assert waited == [16, 32, 64, 128, 128]
+
+
+def test_batch_size__patience_lost_again() -> None:
+    """Each whole batch that is answered shortens the next wait, down to the first one."""
+    batches = BatchSize(50)
+    for answered, waited in ((0, 16), (4, 24), (500, 16)):
+        for _ in range(answered):
+            batches.grow(50)
+        batches.shrink(50)
+        assert answered_until_larger(batches) == waited
+
+
+def test_batch_size__small_ones_tell_nothing() -> None:
+    """That the last few commands of a read are answered says nothing about larger batches."""
+    batches = BatchSize(50)
+    for _ in range(500):
+        batches.grow(49)
+    batches.shrink(50)
+    for _ in range(500):
+        batches.grow(24)
+    assert batches.size == 25
+    batches.grow(25)
+    batches.shrink(25)
+    assert batches.size == 13
+    assert [answered_until_larger(batches) for _ in range(2)] == [32, 32]
+    assert batches.size == 50
