@@ -31,10 +31,12 @@ REFUSED: list[tuple[Any, str]] = [
     ("1_000", "'1_000'"),
     ("٣", "'٣'"),
     ("1-5", "'1-5'"),
-    (None, "NoneType"),
-    (b"12", "bytes"),
-    ({"ID": 1}, "dict"),
-    (object, "type"),
+    (None, "a NoneType was given"),
+    (b"12", "a bytes was given"),
+    ({"ID": 1}, "a dict was given"),
+    (object, "a type was given"),
+    ([5, 0], "0 at position 1"),
+    ([2**63], f"{2**63} at position 0"),
     ([1, True], "True at position 1"),
     ([1, 2, "x"], "'x' at position 2"),
     ([None], "None at position 0"),
@@ -69,6 +71,14 @@ def test_parse_ids__gap(gap: Any) -> None:
     """Who gives a column with gaps is told what to do about them."""
     with pytest.raises((TypeError, ValueError), match=r"leave gaps out by dropna\(\)"):
         parse_ids([1, gap])
+
+
+@pytest.mark.parametrize("ids", [[-1], [0.5], ["nan"], ["None"], ["x"], ["NaT"]])
+def test_parse_ids__no_gap(ids: Any) -> None:
+    """Who gives anything else is told nothing of gaps."""
+    with pytest.raises(ValueError, match="is no activity id") as caught:
+        parse_ids(ids)
+    assert "gaps" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +116,13 @@ def test_parse_ids__single(single: Any) -> None:
     assert parse_ids(single) == [999]
 
 
+@pytest.mark.parametrize("single", [1, 2**63 - 1])
+def test_parse_ids__bounds(single: int) -> None:
+    """The smallest and the largest id are accepted, in any form."""
+    assert parse_ids([single]) == parse_ids(single) == parse_ids(str(single)) == [single]
+    assert parse_id_text(str(single)) == parse_id_text(f"{single}-{single}") == [single]
+
+
 @given(st.lists(st.integers(1, 2**63 - 1)))
 def test_parse_ids__property(ids: list[int]) -> None:
     """Any list of ids, as numbers or text, gives each once, in order."""
@@ -130,7 +147,11 @@ def test_parse_id_text__ranges() -> None:
     assert parse_id_text("1-3, 999;2") == [1, 2, 3, 999]
 
 
-@pytest.mark.parametrize("text", ["", "a", "3-1", "1-", "-1", "0", "1--2", "1 2", "1-99999999999"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "a", "3-1", "1-", "-1", "0", "1--2", "1 2", "1-99999999999"]
+    + ["1-10000001", "1-9999999, 1-2"],
+)
 def test_parse_id_text__refused(text: str) -> None:
     """What is neither an id nor a range is refused, and so is a range past all bounds."""
     with pytest.raises(ValueError, match="ids"):
