@@ -20,7 +20,7 @@ class WaitlessClock:
 
     def now(self) -> float:
         """Return how long has been waited so far [s]."""
-        self.sleep(1e-6)
+        self.pass_by(1e-6)
         return self._waited
 
     def until(self, unix_time: float) -> float:
@@ -31,7 +31,11 @@ class WaitlessClock:
         """Return the Unix time when so many seconds will have passed [s]."""
         return self._start + self._waited + seconds
 
-    def sleep(self, seconds: float, stop: threading.Event | None = None) -> None:
+    def sleep(self, seconds: float, stop: threading.Event) -> None:
+        """Wait for no time, after which so many seconds have passed [s]."""
+        self.pass_by(seconds)
+
+    def pass_by(self, seconds: float) -> None:
         """Let so many seconds pass [s]."""
         with self._lock:
             self._waited += seconds

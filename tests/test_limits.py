@@ -6,7 +6,7 @@ from math import inf, nan
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from b24frames.portal.limits import (
@@ -228,7 +228,8 @@ def test_operating_time__odd_answers(time: Any) -> None:
     assert operating.blocked_until(["m"]) == operating.blocked_until([]) == 0
 
 
-@given(st.integers(0, 60), st.one_of(st.none(), st.floats(0, 600)))
+@given(st.integers(0, 10_000), st.one_of(st.none(), st.floats(0, 600)))
+@example(attempt=5_000, retry_after=None)
 def test_retry_delay__bounds(attempt: int, retry_after: float | None) -> None:
     """A delay is positive, never beyond the cap, and never shorter than the portal asked for."""
     delay = retry_delay(attempt, retry_after)

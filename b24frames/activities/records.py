@@ -194,18 +194,20 @@ class _Entries:
         self, ids: Iterable[int], max_age: float | None, missing_age: float | None = MISSING_AGE
     ) -> Hits:
         """Return what the cache knows; nothing where there is none."""
-        if self._cache is not None:
+        cache = self._cache  # of which another thread may find that it fails
+        if cache is not None:
             try:
-                return self._cache.read(self._portal, ids, max_age, missing_age)
+                return cache.read(self._portal, ids, max_age, missing_age)
             except CacheError as error:
                 self._cache, self._error = None, error
         return Hits()
 
     def write(self, found: Mapping[int, bytes], missing: Mapping[int, str]) -> None:
         """Keep what one request brought; called by the threads that received it."""
-        if self._cache is not None:
+        cache = self._cache
+        if cache is not None:
             try:
-                self._cache.write(self._portal, found, missing)
+                cache.write(self._portal, found, missing)
             except CacheError as error:
                 self._cache, self._error = None, error
 

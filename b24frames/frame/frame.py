@@ -251,7 +251,8 @@ def _wire(name: str) -> Wire:
 
 def _report(name: str, bad: Sequence[tuple[Any, Any]], layout: Layout) -> None:
     """Warn of, or raise for, the values of one field that cannot be understood."""
-    shown = [f"{short_repr(value)} (id {short_repr(i).strip(chr(39))})" for i, value in bad]
+    texts = ((short_repr(i).strip("'"), short_repr(value)) for i, value in bad)
+    shown = [f"{value} (id {i})" for i, value in texts]
     values = "value" if len(bad) == 1 else "values"
     message = f"{name}: {len(bad)} {values} not understood as {_wire(name)}: {name_some(shown)}"
     if layout.on_bad_value == "raise":

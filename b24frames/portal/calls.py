@@ -159,7 +159,7 @@ class Calls:
             yield settled
         yield from self._call_one_by_one(single, run)
         if again:
-            error = max((answers[name] for name in again), key=_delay_of)
+            error = answers[next(iter(again))]
             if self._may_repeat(error, attempt, 2 * MAX_ATTEMPTS, run):
                 parts.append((again, attempt + 1))
             else:
@@ -346,8 +346,3 @@ def _halves(commands: dict[str, Command]) -> list[dict[str, Command]]:
     """Cut commands into two halves."""
     items, middle = list(commands.items()), (len(commands) + 1) // 2
     return [dict(items[middle:]), dict(items[:middle])]
-
-
-def _delay_of(error: PortalError) -> float:
-    """Return how long an error asks to wait [s]."""
-    return error.retry_after or 0.0

@@ -46,6 +46,7 @@ _FIRST_PATIENCE, _LONGEST_PATIENCE = 8, 128  # [batches]
 MAX_ATTEMPTS = 6
 _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
+_MOST_DOUBLINGS = 6  # from the first to beyond the longest
 
 
 @dataclass(frozen=True)
@@ -272,5 +273,5 @@ def retry_delay(attempt: int, retry_after: float | None) -> float:
 
     Exponential backoff with jitter, capped; never shorter than the portal asked for.
     """
-    longest = min(_LONGEST_DELAY, _FIRST_DELAY * 2**attempt)
+    longest = min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** min(attempt, _MOST_DOUBLINGS))
     return max(random.uniform(longest / 2, longest), retry_after or 0.0)  # noqa: S311 - jitter

@@ -39,7 +39,7 @@ class Clock(Protocol):
     def unix_after(self, seconds: float) -> float:
         """Return the Unix time when so many seconds will have passed [s]."""
 
-    def sleep(self, seconds: float, stop: threading.Event | None = None) -> None:
+    def sleep(self, seconds: float, stop: threading.Event) -> None:
         """Wait for so many seconds, or until `stop` is set [s]."""
 
 
@@ -67,12 +67,9 @@ class SystemClock:
         """Return how long it is until a moment given as Unix time [s]."""
         return max(0.0, unix_time - time.time()) * self.speed
 
-    def sleep(self, seconds: float, stop: threading.Event | None = None) -> None:
+    def sleep(self, seconds: float, stop: threading.Event) -> None:
         """Wait for so many seconds, or until `stop` is set [s]."""
-        if stop is None:
-            time.sleep(seconds / self.speed)
-        else:
-            stop.wait(seconds / self.speed)
+        stop.wait(seconds / self.speed)
 
 
 class RequestRate:
