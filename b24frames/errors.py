@@ -40,6 +40,12 @@ _LONGEST_SHOWN = 42
 _PACKAGE_DIR = f"{Path(__file__).parent}{os.sep}"
 
 
+def __dir__() -> list[str]:
+    """Offer what users catch; the rest is for the modules of the package."""
+    own = (value for value in globals().values() if isinstance(value, type))
+    return [kind.__name__ for kind in own if kind.__module__ == __name__]
+
+
 class B24Error(Exception):
     """Root of all errors of b24frames."""
 

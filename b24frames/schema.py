@@ -18,6 +18,13 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+# The enumerations are in ACTIVITY, as labels.
+__all__ = ["ACTIVITY", "COLUMNS", "DTYPES", "Field", "Wire", "label"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 class Wire(StrEnum):
     """How JSON writes the value of a field."""

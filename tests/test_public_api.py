@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
+from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 import pytest
 
 import b24frames as b24
+
+REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 
 
 def test_all__is_what_it_is() -> None:
@@ -26,6 +31,14 @@ def test_all__is_what_it_is() -> None:
     assert dir(b24) == sorted([*b24.__all__, "__version__"])
     with pytest.raises(AttributeError, match="nothing"):
         _ = b24.nothing
+
+
+@pytest.mark.parametrize("module", [b24.errors, b24.schema])
+def test_dir__is_the_reference(module: ModuleType) -> None:
+    """Completion offers what the module's page describes, and nothing else."""
+    page = (REFERENCE / f"{module.__name__.partition('.')[2]}.rst").read_text(encoding="utf-8")
+    described = re.findall(r"auto(?:class|data|exception|function):: (\w+)", page)
+    assert dir(module) == sorted(described)
 
 
 @pytest.mark.parametrize("name", b24.__all__)
