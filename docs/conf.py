@@ -6,6 +6,10 @@ Nothing is fetched: no inventory of other projects, no font, no script.
 import shutil
 from pathlib import Path
 
+from docutils.nodes import Element
+from sphinx import addnodes
+from sphinx.application import Sphinx
+
 import b24frames
 
 # Sphinx reads what is below this folder only.
@@ -36,10 +40,29 @@ nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json
 
 # The reference is made of the docstrings, which say the types in words.
 default_role = "py:obj"
+nitpicky = True  # a name that leads nowhere is a warning, but for parameters and other projects'
+nitpick_ignore_regex = [("py:obj", "at|dtype_backend|handle|kind|max_size|pandas.Timedelta")]
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
-autodoc_preserve_defaults = True
 numpydoc_show_class_members = False
+toc_object_entries_show_parents = "hide"
+
+# What nobody makes by hand is titled by how one gets it.
+TITLES = {"FrameAccessor": "df.b24", "IdsAccessor": "s.b24", "Report": "df.b24.report"}
+
+
+def retitle(_app: Sphinx, _domain: str, _kind: str, content: Element) -> None:
+    """Put the title of a class in the place of its name and constructor."""
+    signature = content.parent[0]
+    if title := TITLES.get(signature.get("fullname")):
+        signature[:] = [addnodes.desc_name(title, title)]
+        signature["_toc_name"] = title
+
+
+def setup(app: Sphinx) -> None:
+    """Have Sphinx call `retitle` for each object described."""
+    app.connect("object-description-transform", retitle)
+
 
 html_theme = "pydata_sphinx_theme"
 html_title = "b24frames"

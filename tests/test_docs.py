@@ -127,12 +127,16 @@ def _options(parser: argparse.ArgumentParser) -> set[str]:
     return {option for option in found if option.startswith("--")}
 
 
-def test_lookup_panel_page__signature() -> None:
-    """The page of the panel, whose signature Sphinx cannot see, has the one of the code."""
-    page = (ROOT / "docs" / "reference" / "lookup-panel.rst").read_text(encoding="utf-8")
-    _, *parameters = inspect.signature(b24frames.LookupPanel.__init__).parameters.values()
+@pytest.mark.parametrize(
+    ("name", "kind"), [("lookup-panel", b24frames.LookupPanel), ("schema", b24frames.schema.Field)]
+)
+def test_reference__signature(name: str, kind: type) -> None:
+    """Where Sphinx does not see the signature as users do, the page has the one of the code."""
+    page = (ROOT / "docs" / "reference" / f"{name}.rst").read_text(encoding="utf-8")
+    _, *parameters = inspect.signature(kind.__init__).parameters.values()
     plain = inspect.Signature([p.replace(annotation=p.empty) for p in parameters])
-    assert f"autoclass:: LookupPanel{plain}\n".replace("'", '"') in page
+    shown = str(plain).replace("<factory>", "{}").replace("'", '"')
+    assert f"autoclass:: {kind.__name__}{shown}\n" in page
 
 
 def test_contributing__command() -> None:

@@ -155,7 +155,7 @@ class Portal:
         user_id : int
             The user who granted the token: cache entries are kept by portal and user.
         refresh_token : str
-            Without it an expired access token is an `AuthenticationError`.
+            Without it an expired access token is an `errors.AuthenticationError`.
         client_id, client_secret : str
             Of the application; needed for a refresh.
         on_refresh : callable, optional
@@ -264,8 +264,8 @@ class Portal:
         Returns
         -------
         dict of str to object
-            Under each name, in the order given, the decoded result, or the `PortalError` that
-            refused this command, a transient one after several attempts.
+            Under each name, in the order given, the decoded result, or the `errors.PortalError`
+            that refused this command, a transient one after several attempts.
 
         Raises
         ------
