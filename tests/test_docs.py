@@ -177,3 +177,11 @@ def test_dependencies_page__names_each() -> None:
     for requirement in wanted:
         name = requirement.partition(">")[0].partition("[")[0]
         assert f"`{name}`" in page
+
+
+def test_index_page__names_each_extra() -> None:
+    """The front page of the site says what each extra is for, and names no other."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    page = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.+?) \|", page, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", " ".join(rows))) == set(project["optional-dependencies"])
