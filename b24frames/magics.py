@@ -35,7 +35,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
         What ``%load_ext b24frames`` passes.
     """
 
-    def activity(line: str) -> pd.DataFrame:
+    def activity(line: str) -> pd.DataFrame | None:
         return _activity(shell, line)
 
     activity.__doc__ = _parser().format_help()
@@ -51,6 +51,7 @@ def _parser() -> ArgumentParser:
         description="Read activities; the frame is the cell's result, and so `_` in the next one.",
     )
     parser.allow_abbrev = False
+    parser.add_argument("-h", "--help", action="help", help="show this")
     parser.add_argument("ids", nargs="+", help="such as 999 1000-1010")
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
@@ -66,7 +67,7 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def _activity(shell: InteractiveShell, line: str) -> pd.DataFrame:
+def _activity(shell: InteractiveShell, line: str) -> pd.DataFrame | None:
     """Read what a line asks for; what goes wrong is told in one line."""
     if "://" in line or "/rest/" in line:
         raise UsageError(_NO_URL)
@@ -84,6 +85,8 @@ def _activity(shell: InteractiveShell, line: str) -> pd.DataFrame:
             frame = read_activities(ids, portal)
     except (B24Error, ValueError, TypeError, OSError) as error:
         problem = " ".join(str(error).split())
+    except SystemExit:  # argparse ends so after --help
+        return None
     else:
         return frame.assign(**frame.b24.labels()) if options.labels else frame
     raise UsageError(problem)

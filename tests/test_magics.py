@@ -95,6 +95,24 @@ def test_activity__practice(shell: InteractiveShell) -> None:
     assert ask(shell, "%activity 1-3 --practice").index.tolist() == [1, 2, 3]
 
 
+@pytest.mark.parametrize("line", ["-h", "1-3 --help"])
+def test_activity__usage(
+    shell: InteractiveShell,
+    portal: PracticePortal,
+    line: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`--help` says how it is used, reads nothing, and ends nothing."""
+    done = shell.run_cell(f"%activity {line}")
+    assert done.success
+    assert done.result is None
+    shown = capsys.readouterr()
+    assert "%activity" in shown.out
+    assert "--practice" in shown.out
+    assert shown.err == ""
+    assert asked(portal) == []
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
