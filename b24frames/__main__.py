@@ -19,7 +19,7 @@ import pandas as pd
 from b24frames._version import __version__
 from b24frames.accessor.interchange import spreadsheet_safe, storable, to_json
 from b24frames.activities import WEBHOOK_VARIABLE, Missing, Via, read_activities
-from b24frames.cache import ActivityCache
+from b24frames.cache import ActivityCache, parse_age
 from b24frames.credentials import hide_addresses
 from b24frames.errors import (
     B24Error,
@@ -137,7 +137,7 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
         "missing": options.missing,
         "on_bad_value": options.on_bad_value,
         "cache": cache,
-        "max_age": {"0": 0, "any": None}.get(options.max_age, options.max_age),
+        "max_age": options.max_age,
         "only_if_cached": options.only_if_cached,
         "stale_if_error": options.stale_if_error,
         "via": options.via,
@@ -258,6 +258,7 @@ def _add_read(commands: Any) -> None:
     store.add_argument("--no-cache", action="store_true", help="keep nothing")
     read.add_argument(
         "--max-age",
+        type=_max_age,
         metavar="AGE",
         default="1h",
         help="oldest entry to accept: 1h (default), 0, any",
@@ -296,7 +297,7 @@ def _add_cache(commands: Any) -> None:
     clear.add_argument("--ids", type=_ids, metavar="IDS", help="such as 1-200,999")
     prune = actions.add_parser("prune", help="forget old entries, or too many")
     prune.set_defaults(run=_cache_prune)
-    prune.add_argument("--older-than", metavar="AGE", help="such as 30d")
+    prune.add_argument("--older-than", type=_age, metavar="AGE", help="such as 30d")
     prune.add_argument(
         "--max-size", type=_count, metavar="BYTES", help="keep what was read last, up to this size"
     )
@@ -309,6 +310,21 @@ def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{short_repr(text)} is not a number of at least 1")
     return int(text)
+
+
+def _age(text: str, besides: str = "") -> str:
+    """Check an option that is a time span; the message is of command lines, not of Python."""
+    try:
+        parse_age(text, "age")
+    except ValueError:
+        problem = f"{short_repr(text)} is no time span; accepted are 1h, 30d and the like{besides}"
+        raise argparse.ArgumentTypeError(problem) from None
+    return text
+
+
+def _max_age(text: str) -> str | None:
+    """Read the option for the oldest entry to accept; None is any."""
+    return None if text == "any" else _age(text, besides=", 0 and any")
 
 
 def _ids(text: str) -> list[int]:
