@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from datetime import datetime, tzinfo
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from hypothesis import strategies as st
 
 import b24frames as b24
 from b24frames.ids import parse_id_text
-from b24frames.panel import reading
+from b24frames.panel import export, reading
 from b24frames.panel.card import card_html, owner_url
 from b24frames.panel.table import static_html
 from b24frames.panel.texts import description_text, ids_code, ids_text
@@ -458,6 +460,27 @@ def test_save__files(
     assert pd.read_parquet(parquet)["SUBJECT"].iloc[0] == "=1+1"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows lets not everybody make links")
+def test_save__links(
+    panel: b24.LookupPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link that somebody put into the folder is not followed, wherever it leads."""
+
+    class Noon(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Noon:
+            return cls(2024, 1, 1, 12, tzinfo=tz)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(export, "datetime", Noon)
+    Path("activities-20240101-120000.csv").symlink_to(tmp_path / "elsewhere")
+    panel.lookup("5-6")
+    find(panel, "Save CSV").click()
+    assert not (tmp_path / "elsewhere").exists()
+    assert "2 rows saved as activities-20240101-120000-2.csv" in shown(panel)
+    assert len(pd.read_csv("activities-20240101-120000-2.csv")) == 2
+
+
 def test_save__not_possible(
     panel: b24.LookupPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -498,6 +521,16 @@ def test_state__no_secret(panel: b24.LookupPanel, portal: PracticePortal) -> Non
     found += [repr(panel), str(panel._repr_mimebundle_())]
     assert "/rest/" not in "".join(found)
     assert SECRET not in "".join(found)
+
+
+@pytest.mark.parametrize("start", ["https://", ""])
+def test_field__no_address(panel: b24.LookupPanel, start: str) -> None:
+    """An address is not left in the field, whose text a notebook saves; Enter is not needed."""
+    find(panel, "Activities").value = f"{start}acme.bitrix24.com/rest/1/{SECRET}/"
+    assert find(panel, "Activities").value == ""
+    assert 'role="alert"' in shown(panel)
+    assert "B24_WEBHOOK_URL" in shown(panel)
+    assert SECRET not in "".join(json.dumps(w.get_state(), default=str) for w in everything(panel))
 
 
 @given(st.lists(st.integers(1, 2**63 - 1), unique=True, min_size=1))

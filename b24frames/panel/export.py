@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,23 +17,25 @@ from b24frames.panel.texts import count, ids_code, relative_age
 
 def save_csv(frame: pd.DataFrame) -> str:
     """Save a frame as CSV in the working folder; return the name of the file."""
-    return _save(".csv", lambda path: spreadsheet_safe(frame).to_csv(path))
+    return _save(".csv", spreadsheet_safe(frame).to_csv().encode())
 
 
 def save_parquet(frame: pd.DataFrame) -> str:
     """Save a frame as parquet in the working folder; return the name of the file."""
-    return _save(".parquet", lambda path: storable(frame).to_parquet(path))
+    return _save(".parquet", storable(frame).to_parquet())
 
 
-def _save(suffix: str, write: Callable[[Path], object]) -> str:
+def _save(suffix: str, content: bytes) -> str:
     """Write a file of a name that says when and that is not there yet."""
     stem = f"activities-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     path, number = Path(f"{stem}{suffix}"), 1
-    while path.exists():
+    while True:
+        # Exclusively, so that no link is followed which somebody put into a shared folder.
+        with suppress(FileExistsError), path.open("xb") as file:
+            file.write(content)
+            return path.name
         number += 1
         path = Path(f"{stem}-{number}{suffix}")
-    write(path)
-    return path.name
 
 
 def code(ids: Sequence[int], facts: Mapping[str, Any], options: ReadOptions) -> str:

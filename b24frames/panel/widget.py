@@ -24,6 +24,10 @@ from b24frames.panel.view import View
 from b24frames.portal import Portal
 
 _HISTORY = 100
+_ADDRESS = (
+    "An address is no id, and was taken out of the field: it would be saved with the notebook. "
+    "A webhook belongs into the environment variable B24_WEBHOOK_URL."
+)
 _VIEW = "application/vnd.jupyter.widget-view+json"
 Post = Callable[..., object]
 """Calls a function with arguments: at once, or in the thread that the widgets belong to."""
@@ -107,6 +111,7 @@ class LookupPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         view = self._view
         view.look_up.on_click(lambda _: self._start(view.field.value))
         view.field.on_msg(self._on_field)
+        view.field.observe(self._on_text, "value")
         view.cancel.on_click(lambda _: self._cancel())
         view.refresh.on_click(lambda _: self._start(list(self.ids), max_age=0))
         view.recent.observe(self._on_recent, "value")
@@ -231,6 +236,12 @@ class LookupPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no type
         """Look up when Enter is pressed in the field; leaving it does nothing."""
         if content.get("event") == "submit":
             self._start(self._view.field.value)
+
+    def _on_text(self, change: dict[str, Any]) -> None:
+        """Empty the field of an address at once: a saved notebook would have its secret."""
+        if "://" in change["new"] or "/rest/" in change["new"]:
+            self._view.field.value = ""
+            self._view.show_message([_ADDRESS], problem=True)
 
     def _on_recent(self, change: dict[str, Any]) -> None:
         """Look up again what was chosen from the history."""

@@ -107,6 +107,16 @@ def test_rubbish__refused(lab: Lab, cells: list[str], shoot: Shoot) -> None:
     check_accessibility(page)
 
 
+def test_address__leaves_the_field(lab: Lab, cells: list[str]) -> None:
+    """A pasted address is gone from the field at once, and said to be."""
+    page = lab.open(cells)
+    page.get_by_label("Activities").fill(f"https://acme.bitrix24.com/rest/1/{SECRET}/")
+    expect(page.get_by_label("Activities")).to_have_value("")
+    expect(page.get_by_role("alert")).to_contain_text("An address is no id")
+    lab.run("docmanager:save")
+    assert SECRET not in lab.path.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("portal", [SLOW], indirect=True)
 def test_slow_portal__progress_and_cancel(
     lab: Lab, cells: list[str], portal: PracticePortal, shoot: Shoot
