@@ -83,6 +83,18 @@ def test_typed__keeps_the_shape() -> None:
     assert by_id.index.equals(pd.Index(pd.array([5, 3], "Int64"), name="ID"))
 
 
+def test_typed__which_columns() -> None:
+    """Fields are the known ones, a portal's own, and text under a name in capitals."""
+    text = pd.Series(["x"], dtype="string")
+    raw = pd.DataFrame(
+        {"OWNER_ID": text.replace("x", "5"), "UF_A": text, "NEW": text, "New": text}
+        | {"MARGIN": [0.5], "REGION": text.astype("category")}
+    )
+    typed = raw.b24.typed()
+    changed = [name for name in raw if typed[name].dtype != raw[name].dtype]
+    assert changed == ["OWNER_ID", "UF_A", "NEW"]
+
+
 def test_typed__empty(backend: Any) -> None:
     """No rows get the same dtypes."""
     typed = expected(backend).head(0).astype(object).b24.typed(dtype_backend=backend)

@@ -48,7 +48,8 @@ class FrameAccessor(FrameReading):
         -------
         pandas.DataFrame
             The same rows, columns and index; a column or index ``ID`` is typed where it is.
-            Columns that are no fields of an activity stay as they are.
+            Fields are those of `b24frames.schema.ACTIVITY`, a portal's own (``UF_…``), and text
+            under a name in capitals, since releases bring new ones. Other columns stay as they are.
 
         Raises
         ------

@@ -51,7 +51,7 @@ def typed(frame: pd.DataFrame, layout: Layout, *, from_spreadsheet: bool = False
     -------
     pandas.DataFrame
         The same rows, columns and index; a column or index ``ID`` is typed where it is. Columns
-        that are no fields of an activity stay as they are.
+        that are no fields (see `_is_field`) stay as they are.
 
     Raises
     ------
@@ -168,7 +168,7 @@ def to_json(frame: pd.DataFrame) -> str:
 
 
 def _is_field(name: object, column: pd.Series) -> bool:
-    """Tell whether a column is a field: by its name, or by its capitals, and raw text."""
+    """Tell whether a column is a field: by its name, or, of a new release, by capitals and text."""
     is_raw = _is_text(column) and not isinstance(column.dtype, pd.CategoricalDtype)
     return is_column(name) or (isinstance(name, str) and name.isupper() and is_raw)
 
