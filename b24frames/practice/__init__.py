@@ -109,9 +109,13 @@ def practice_portal(
         secret=secret,
         user_id=user_id,
     )
-    with server, TemporaryDirectory(
-        prefix="b24frames-", ignore_cleanup_errors=True  # Windows keeps what is open
-    ) as folder:
+    with (
+        server,
+        TemporaryDirectory(
+            prefix="b24frames-",
+            ignore_cleanup_errors=True,  # Windows keeps what is open
+        ) as folder,
+    ):
         portal = PracticePortal(
             server, Path(folder), limits, speed, operating_limit=operating_limit
         )
