@@ -205,20 +205,23 @@ class _Columns:
         for name in names:
             if name in self._bad:
                 _report(name, self._bad[name], self._layout)
-        rows = pd.RangeIndex(sum(self._rows))
-        columns = {_label(name): self._column(name, rows) for name in names}
-        index: pd.Index = rows
+        index: pd.Index = pd.RangeIndex(sum(self._rows))
         if self._layout.index_col is not None:
-            ids = columns.pop(_label(self._layout.index_col))
-            index = pd.Index(ids.array, dtype=ids.dtype, name=ids.name)
+            ids = self._column(self._layout.index_col)
+            index = pd.Index(ids, dtype=ids.dtype, name=_label(self._layout.index_col))
+            names.remove(self._layout.index_col)
+        columns = {_label(name): self._column(name) for name in names}
         labels = pd.Index(list(columns), dtype=str)  # text too where there are no columns
-        # Of Series, since a DataFrame made of object arrays looks for a narrower dtype.
-        frame = pd.DataFrame(columns, index=rows, columns=labels, copy=False)
-        frame.index = index
-        return frame
+        # Of objects as Series, since pandas looks for a narrower dtype of their arrays.
+        columns |= {
+            label: pd.Series(array, index, dtype=object, copy=False)
+            for label, array in columns.items()
+            if array.dtype == object
+        }
+        return pd.DataFrame(columns, index=index, columns=labels, copy=False)
 
-    def _column(self, name: str, index: pd.Index) -> pd.Series:
-        """Return one column of all rows, with the very index of the frame: no other is aligned."""
+    def _column(self, name: str) -> Any:
+        """Return the array of one column of all rows."""
         parts = self._parts.pop(name)
         for number, rows in enumerate(self._rows or [0]):
             if number not in parts:
@@ -227,10 +230,12 @@ class _Columns:
         if any(getattr(array.dtype, "storage", "") == "python" for array in arrays):
             # Arrow, which has the other blocks, would have to take this one's half of a character.
             arrays = [array.astype(pd.StringDtype("python")) for array in arrays]
-        series = [pd.Series(array, dtype=array.dtype, copy=False) for array in arrays]
-        whole: pd.Series = series[0] if len(series) == 1 else pd.concat(series, ignore_index=True)
-        whole.index, whole.name = index, name
-        return whole
+        if len(arrays) == 1:
+            return arrays[0]
+        if arrays[0].dtype == object:
+            return np.concatenate(arrays)
+        series = [pd.Series(array, copy=False) for array in arrays]
+        return pd.concat(series, ignore_index=True).array
 
 
 def _label(name: str) -> str:
