@@ -473,6 +473,7 @@ def test_interrupted__goes_on(make_portal: MakePortal, tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", script, portal.url, str(tmp_path / "c")])
     while posts(portal) < 30:
         assert process.poll() is None
+        time.sleep(0.001)
     process.kill()
     process.wait()
     cache = b24.ActivityCache(tmp_path / "c")

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from b24frames.cache import ActivityCache
 
@@ -91,7 +92,7 @@ print(wrong, lost, torn)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork and no SIGKILL")
 def test_write__killed(tmp_path: Path) -> None:
     """Killed at any moment, a program leaves whole batches: all that were written, none wrong."""
-    out, err = run(KILLS, tmp_path, 40, 1).communicate()
+    out, err = run(KILLS, tmp_path, 2 * settings().max_examples, 1).communicate()
     assert (out, err) == ("0 0 0\n", "")
 
 

@@ -156,7 +156,7 @@ def test_interrupt__any_moment(
     """At whatever moment: nothing hangs, nothing is lost, nothing is asked for twice."""
     rng = random.Random(0)
     kept = []
-    for turn in range(2 * settings().max_examples):
+    for turn in range(settings().max_examples):
         # After the last of these requests, at least a round of answers is still to come.
         number = rng.randrange(1, BATCHES - 2 * CONCURRENCY)
         session = Interrupting(number, rng.uniform(0.0005, LATENCY))
