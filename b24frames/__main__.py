@@ -317,7 +317,9 @@ def _age(text: str, besides: str = "") -> str:
     try:
         parse_age(text, "age")
     except ValueError:
-        problem = f"{short_repr(text)} is no time span; accepted are 1h, 30d and the like{besides}"
+        problem = (
+            f"{short_repr(text)} is not a time span; accepted are 1h, 30d and the like{besides}"
+        )
         raise argparse.ArgumentTypeError(problem) from None
     return text
 

@@ -192,7 +192,7 @@ class AccessToken(Credential):
             raise ValueError("the access token is empty")
         if type(user_id) is not int or user_id < 1:
             kind = type(user_id).__name__  # not the value: it may be a token in the wrong place
-            raise ValueError(f"user_id (a {kind}) is no positive int: entries are kept by user")
+            raise ValueError(f"user_id (a {kind}) is not a positive int: entries are kept by user")
         if on_refresh is not None and not callable(on_refresh):
             raise TypeError(f"on_refresh is a {type(on_refresh).__name__}, which cannot be called")
         address, path = split_address(address, "address", _ADDRESS)
@@ -255,8 +255,8 @@ def hide_addresses(text: str) -> str:
 
     Examples
     --------
-    >>> hide_addresses("https://acme.bitrix24.com/rest/1/abc123/ is no id")
-    'https://acme.bitrix24.com/rest/1/***/ is no id'
+    >>> hide_addresses("https://acme.bitrix24.com/rest/1/abc123/ is not an id")
+    'https://acme.bitrix24.com/rest/1/***/ is not an id'
     """
     return _LOGGED_SECRET.sub(rf"\1\2{_HIDDEN}", text)
 

@@ -39,7 +39,7 @@ def parse_ids(ids: object) -> list[int]:
     Raises
     ------
     TypeError, ValueError
-        A value that is no id; the message names it and its position.
+        A value that is not an id; the message names it and its position.
 
     Examples
     --------
@@ -48,7 +48,7 @@ def parse_ids(ids: object) -> list[int]:
     >>> parse_ids([1, "abc"])
     Traceback (most recent call last):
         ...
-    ValueError: ids: 'abc' at position 1 is no activity id; accepted are positive whole numbers, ...
+    ValueError: ids: 'abc' at position 1 is not an activity id; accepted are positive ...
     """
     if isinstance(ids, (str, Real)):
         return [_parse_id(ids, "")]
@@ -106,7 +106,7 @@ def _parse_id(value: Any, where: str) -> int:
     """Read one id, or raise with its value and position."""
     number: Any = 0
     if isinstance(value, bool):
-        raise TypeError(f"ids: {value!r}{where} is no activity id; {_ACCEPTED}")
+        raise TypeError(f"ids: {value!r}{where} is not an activity id; {_ACCEPTED}")
     if isinstance(value, str):
         digits = value.strip() if value.isascii() else ""
         number = int(digits) if digits.isdigit() and len(digits) < _MOST_DIGITS else 0
@@ -117,10 +117,10 @@ def _parse_id(value: Any, where: str) -> int:
             number = math.floor(value) if value == math.floor(value) else 0
     else:
         given = f"{short_repr(value)}{where} (a {type(value).__name__})"
-        raise TypeError(f"ids: {given} is no activity id; {_ACCEPTED}{_hint(value)}")
+        raise TypeError(f"ids: {given} is not an activity id; {_ACCEPTED}{_hint(value)}")
     if not 0 < number <= _MOST:
         given = f"{short_repr(value)}{where}"
-        raise ValueError(f"ids: {given} is no activity id; {_ACCEPTED}{_hint(value)}")
+        raise ValueError(f"ids: {given} is not an activity id; {_ACCEPTED}{_hint(value)}")
     return int(number)
 
 

@@ -14,7 +14,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic_arguments import MagicArgumentParser
 
 from b24frames.activities import WEBHOOK_VARIABLE, read_activities
-from b24frames.errors import B24Error, telling
+from b24frames.errors import B24Error, one_line, telling
 from b24frames.ids import parse_id_text
 from b24frames.portal import Portal
 from b24frames.practice import practice_portal
@@ -84,7 +84,7 @@ def _activity(shell: InteractiveShell, line: str) -> pd.DataFrame | None:
             stack.enter_context(telling(_tell))
             frame = read_activities(ids, portal)
     except (B24Error, ValueError, TypeError, OSError) as error:
-        problem = " ".join(str(error).split())
+        problem = one_line(error)
     except SystemExit:  # argparse ends so after --help
         return None
     else:

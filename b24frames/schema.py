@@ -222,7 +222,7 @@ CUSTOM_FIELD_PREFIX = "UF_"
 """How the names of a portal's own fields begin."""
 
 
-def label(name: str, code: int) -> str:
+def label(name: str, code: int | str) -> str:
     """Return what a code of an enumeration means; one that is not known stays what it is.
 
     Parameters
@@ -245,12 +245,17 @@ def label(name: str, code: int) -> str:
     labels: Mapping[Any, str] = ACTIVITY[name].labels
     if code in labels:
         return labels[code]
-    return _owner_type(code) if name == "OWNER_TYPE_ID" else str(code)
+    return _owner_type(int(code)) if name == "OWNER_TYPE_ID" else str(code)
+
+
+def is_smart_process(owner_type: int) -> bool:
+    """Tell whether a type of CRM objects is one of the portal's own."""
+    return 128 <= owner_type < 192 or (owner_type >= 1030 and owner_type % 2 == 0)
 
 
 def _owner_type(code: int) -> str:
     """Name what has no label of its own: a portal's smart processes, and the recycle bin."""
-    if 128 <= code < 192 or (code >= 1030 and code % 2 == 0):
+    if is_smart_process(code):
         return f"smart process {code}"
     if 192 <= code < 256 or code > 1030:
         return f"smart process {code} (recycle bin)"

@@ -363,7 +363,7 @@ def test_stale_if_error__takes_older_entries(portal: PracticePortal) -> None:
     portal.server.stop()
     with pytest.raises(PortalUnavailableError):
         read([1, 2], portal, max_age=0)
-    with pytest.warns(StaleDataWarning, match="2 activities .*: 1, 2"):
+    with pytest.warns(StaleDataWarning, match="for 2 of the activities: 1, 2"):
         frame = read([1, 2], portal, max_age=0, stale_if_error=True)
     assert frame.index.tolist() == frame.attrs["b24"]["stale"] == [1, 2]
     with pytest.raises(PortalUnavailableError):
@@ -391,7 +391,7 @@ def test_stale_if_error__only_what_was_not_fetched(portal: PracticePortal) -> No
     portal.server.touch(10, SUBJECT="changed")
     portal.server.faults.append(Fault("html", ids=[60]))
     one_by_one = b24.Portal(portal.url, limits="self-hosted", concurrency=1, clock=WaitlessClock())
-    with pytest.warns(StaleDataWarning, match="10 activities .*: 60, 61, 62, 63, 64 and 5 more"):
+    with pytest.warns(StaleDataWarning, match="for 10 of the activities: 60, 61, "):
         frame = read(ids, one_by_one, cache=portal.folder, max_age=0, stale_if_error=True)
     facts = frame.attrs["b24"]
     assert (facts["fetched"], facts["from_cache"]) == (50, 10)
@@ -405,7 +405,7 @@ def test_stale_if_error__known_missing(portal: PracticePortal, tmp_path: Path) -
     read([1, 7], portal, cache=cache, missing="ignore")
     make_older(cache, seconds=7200)
     portal.server.stop()
-    with pytest.warns(StaleDataWarning, match="1 activities .*: 1$"):
+    with pytest.warns(StaleDataWarning, match="stand in for 1 of the activities: 1$"):
         frame = read([1, 7], portal, cache=cache, missing="ignore", stale_if_error=True)
     cache.close()
     assert frame.index.tolist() == [1]

@@ -402,6 +402,6 @@ def test_parse_age__accepted(age: Any, seconds: float | None) -> None:
     "age", [3600, 1.5, -1, "-1h", "soon", "", pd.NaT, "NaT", [], True, False, pd.NA]
 )
 def test_parse_age__refused(age: Any) -> None:
-    """A number without a unit is refused, and so is what is no time span."""
+    """A number without a unit is refused, and so is what is not a time span."""
     with pytest.raises(ValueError, match="max_age="):
         parse_age(age, "max_age")

@@ -88,7 +88,7 @@ def test_forget__tells_how_many(
         ([], "ACTION"),
         (["shrink"], "shrink"),
         (["prune"], "--older-than"),
-        (["prune", "--older-than", "soon"], "--older-than: 'soon' is no time span; accepted"),
+        (["prune", "--older-than", "soon"], "--older-than: 'soon' is not a time span; accepted"),
         (["prune", "--older-than", "30"], "'30'"),
         (["prune", "--max-size", "1GB"], "'1GB'"),
         (["clear", "--ids", "1-x"], "'1-x'"),

@@ -128,7 +128,7 @@ def test_build_frame__index(backend: str) -> None:
 
 
 def test_build_frame__columns() -> None:
-    """Only the columns asked for are there, in that order; the index is no column."""
+    """Only the columns asked for are there, in that order; the index is not a column."""
     frame = build_frame([PAGE_RECORD], layout(columns=("SUBJECT", "ID", "UF_X", "OWNER_ID")))
     assert list(frame.columns) == ["SUBJECT", "UF_X", "OWNER_ID"]
     assert frame["UF_X"].iloc[0] is None

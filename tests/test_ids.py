@@ -61,7 +61,7 @@ REFUSED: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("ids", "named"), REFUSED, ids=[repr(ids)[:30] for ids, _ in REFUSED])
 def test_parse_ids__refused(ids: Any, named: str) -> None:
-    """What is no id is refused with its value and position."""
+    """What is not an id is refused with its value and position."""
     with pytest.raises((TypeError, ValueError), match=named):
         parse_ids(ids)
 
@@ -76,7 +76,7 @@ def test_parse_ids__gap(gap: Any) -> None:
 @pytest.mark.parametrize("ids", [[-1], [0.5], ["nan"], ["None"], ["x"], ["NaT"]])
 def test_parse_ids__no_gap(ids: Any) -> None:
     """Who gives anything else is told nothing of gaps."""
-    with pytest.raises(ValueError, match="is no activity id") as caught:
+    with pytest.raises(ValueError, match="is not an activity id") as caught:
         parse_ids(ids)
     assert "gaps" not in str(caught.value)
 

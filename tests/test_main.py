@@ -67,7 +67,7 @@ def test_read__to_file(
         (["read", "1", "--practice", "--columns", "SUBJET"], "did you mean 'SUBJECT'"),
         (["read", "1", "--practice", "--to", "file.doc"], ".parquet"),
         (["read", "1", "--practice", "--tz", "Mars"], "'Mars'"),
-        (["read", "1", "--practice", "--max-age", "soon"], "--max-age: 'soon' is no time span"),
+        (["read", "1", "--practice", "--max-age", "soon"], "--max-age: 'soon' is not a time span"),
         (["read", "1", "--practice", "--only-if-cached", "--no-cache"], "cache=False"),
         (["read"], "ids"),
         (["read", "1", "--practice", "--max-age", "3600"], "30d and the like, 0 and any (see"),

@@ -17,7 +17,7 @@ def test_id_of__a_number(given: Any) -> None:
 
 @pytest.mark.parametrize("odd", ["10.9", 10.9, True, "1_0", "\uff11\uff10", [10], "9" * 400, "x"])
 def test_id_of__no_number(odd: Any) -> None:
-    """What is no id is that of no activity, so that the record is asked for again."""
+    """What is not an id is that of no activity, so that the record is asked for again."""
     assert _id_of({"ID": odd}) == 0
 
 

@@ -294,7 +294,7 @@ def test_plot__refused(activities: Callable[..., pd.DataFrame]) -> None:
             df.b24.plot(kind)
     with pytest.raises(ValueError, match="at= is for kind='workload'"):
         df.b24.plot("week", at="2024-01-01T00:00:00Z")
-    with pytest.raises(ValueError, match="no moment with a time zone"):
+    with pytest.raises(ValueError, match="not a moment with a time zone"):
         df.b24.plot("workload", at="2024-01-01")
     with pytest.raises(TypeError, match="ax is a str"):
         df.b24.plot("week", ax="left")

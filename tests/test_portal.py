@@ -145,14 +145,14 @@ def test_call__timeout(make_portal: MakePortal) -> None:
     "timeout", [0, (1,), (1, 0), (-1, 1), "ab", (1, 2, 3), None, ("x", 1), (1, math.inf)]
 )
 def test_portal__timeout_refused(timeout: Any) -> None:
-    """A timeout that is no pair of seconds is refused."""
+    """A timeout that is not a pair of seconds is refused."""
     with pytest.raises(ValueError, match="timeout="):
         b24.Portal("https://acme.bitrix24.com/rest/1/x/", timeout=timeout)
 
 
 @pytest.mark.parametrize("concurrency", [0, -1, 2.5, True, "4"])
 def test_portal__concurrency_refused(concurrency: Any) -> None:
-    """A concurrency that is no number of requests is refused."""
+    """A concurrency that is not a number of requests is refused."""
     with pytest.raises(ValueError, match="concurrency="):
         b24.Portal("https://acme.bitrix24.com/rest/1/x/", concurrency=concurrency)
 

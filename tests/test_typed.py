@@ -68,7 +68,7 @@ def test_typed__across_backends_and_zones(backend: Any) -> None:
 
 
 def test_typed__keeps_the_shape() -> None:
-    """Columns, their order, the index, and what is no field of an activity stay as they are."""
+    """Columns, their order, the index, and what is not a field of an activity stay as they are."""
     raw = pd.DataFrame(
         {"score": [0.5, 1.5], "COMPLETED": ["Y", "N"], "ID": ["5", "3"], "UF_A": [[1], None]},
         index=["a", "a"],

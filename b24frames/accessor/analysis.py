@@ -121,7 +121,7 @@ def is_overdue(frame: pd.DataFrame, at: str | datetime | None = None) -> pd.Seri
     Raises
     ------
     ValueError
-        `at` is no moment, or has no zone.
+        `at` is not a moment, or has no zone.
 
     Examples
     --------
@@ -201,7 +201,9 @@ def _enumerations(frame: pd.DataFrame, columns: Iterable[str] | None) -> list[st
             raise AttributeError(f"df.b24.labels needs one of {', '.join(ENUMERATIONS)}; {HOW}")
         return names
     if isinstance(columns, str):
-        raise TypeError(f"columns={short_repr(columns)} is no list of names, such as ['TYPE_ID']")
+        raise TypeError(
+            f"columns={short_repr(columns)} is not a list of names, such as ['TYPE_ID']"
+        )
     names = list(dict.fromkeys(columns))
     accepted = (*ENUMERATIONS, "PROVIDER_ID")
     unknown = [name for name in names if name not in accepted]
@@ -352,7 +354,7 @@ def parse_moment(at: object) -> pd.Timestamp:
             moment = pd.Timestamp(at)
     if not isinstance(moment, pd.Timestamp) or moment.tz is None:
         raise ValueError(
-            f"at={short_repr(at)} is no moment with a time zone; accepted are such as "
+            f"at={short_repr(at)} is not a moment with a time zone; accepted are such as "
             "'2026-01-31T12:00:00+01:00' and pd.Timestamp('2026-01-31 12:00', tz='Europe/Berlin')"
         )
     return moment.as_unit("us")

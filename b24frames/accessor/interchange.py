@@ -26,8 +26,7 @@ from b24frames.schema import ACTIVITY, Wire
 
 _NESTED = (Wire.OBJECT, Wire.LIST)
 _EXACT = 2**53  # beyond it a double has lost digits
-_FLAGS = {text: flag for flag in (True, False) for text in (str(flag), f"{flag}".upper())}
-_FLAGS |= {text.lower(): flag for text, flag in _FLAGS.items()}
+_FLAGS = {form(str(flag)): flag for flag in (True, False) for form in (str, str.lower, str.upper)}
 # An apostrophe more or less in front of these; so none is lost that the text itself has.
 _FORMULA = re.compile(r"(?='*[=+\-@\t\r\n＝＋－＠])")
 _ESCAPED = re.compile(r"\A'(?='*[=+\-@\t\r\n＝＋－＠])")

@@ -42,7 +42,7 @@ class FrameReading:
         facts = self._frame.attrs.get("b24")
         if facts is None:
             raise AttributeError(
-                "this frame has no report: it is no result of read_activities, "
+                "this frame has no report: it is not a result of read_activities, "
                 "or an operation has dropped df.attrs['b24']"
             )
         return Report(facts)

@@ -150,6 +150,6 @@ def _unknown_field(name: object) -> str:
     close = get_close_matches(str(name).upper(), list(ACTIVITY), n=1)
     meant = f"did you mean {close[0]!r}? " if close else ""
     return (
-        f"{short_repr(name)} is no field of an activity; {meant}"
+        f"{short_repr(name)} is not a field of an activity; {meant}"
         f"Accepted are the names in b24frames.schema.ACTIVITY and {CUSTOM_FIELD_PREFIX}…"
     )

@@ -277,7 +277,7 @@ def _take_stale(
     reading.missing |= hits.missing
     reading.stale = [i for i in ids if i in hits.records]
     warn_caller(
-        f"the portal is out of reach ({error}); {len(reading.stale)} activities come from older "
-        f"cache entries: {name_some(reading.stale)}",
+        f"the portal is out of reach ({error}); older cache entries stand in for "
+        f"{len(reading.stale)} of the activities: {name_some(reading.stale)}",
         StaleDataWarning,
     )

@@ -337,7 +337,7 @@ def _check_max_size(max_size: Any) -> int | None:
     if max_size is None or (type(max_size) is int and max_size > 0):
         return max_size
     given = short_repr(max_size)
-    raise ValueError(f"max_size={given} is no number of bytes; accepted are ints and None")
+    raise ValueError(f"max_size={given} is not a number of bytes; accepted are ints and None")
 
 
 def _readable(value: object) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 from b24frames.accessor.analysis import is_missed_call, is_overdue, talk_time
 from b24frames.panel.table import NO_MATHS, kind_name
 from b24frames.panel.texts import description_text, escape, relative_age
-from b24frames.schema import label
+from b24frames.schema import is_smart_process, label
 
 _TIMES = {
     "START_TIME": "Start",
@@ -52,8 +52,7 @@ def owner_url(address: str, owner_type: int, owner: int) -> str:
     site = f"{parts.scheme}://{parts.netloc}"
     if owner_type in _OWNER_PAGES:
         return f"{site}/crm/{_OWNER_PAGES[owner_type]}/details/{owner}/"
-    is_process = 128 <= owner_type < 192 or (owner_type >= 1030 and owner_type % 2 == 0)
-    if owner_type in (7, 31) or is_process:
+    if owner_type in (7, 31) or is_smart_process(owner_type):
         return f"{site}/crm/type/{owner_type}/details/{owner}/"
     return ""
 

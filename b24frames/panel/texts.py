@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 _HTML, _BB_CODE = 3, 2  # of DESCRIPTION_TYPE
 _LONGEST = 10_000
@@ -38,12 +39,12 @@ _BB_SPACE = re.compile(r"(?<!\s)\s*\n\s*\n\s*")
 _UNITS = (("year", 31_556_952), ("month", 2_629_746), ("day", 86_400), ("hour", 3_600))
 
 
-def storable(text: str) -> str:
+def visible(text: str) -> str:
     r"""Return a text with halves of characters made visible: no message takes them.
 
     Examples
     --------
-    >>> storable("half: \ud83d")
+    >>> visible("half: \ud83d")
     'half: \\ud83d'
     """
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
@@ -57,7 +58,7 @@ def escape(text: str) -> str:
     >>> escape("<b>")
     '&lt;b&gt;'
     """
-    return html.escape(storable(text))
+    return html.escape(visible(text))
 
 
 def description_text(text: str, kind: int | None) -> str:
@@ -137,15 +138,9 @@ def count(number: int, noun: str) -> str:
 
 def _runs(ids: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Yield first and last of the runs of consecutive ids."""
-    start = previous = None
-    for i in ids:
-        if start is None or previous is None or i != previous + 1:
-            if start is not None and previous is not None:
-                yield start, previous
-            start = i
-        previous = i
-    if start is not None and previous is not None:
-        yield start, previous
+    for _, run in groupby(enumerate(ids), lambda pair: pair[1] - pair[0]):
+        numbers = [number for _, number in run]
+        yield numbers[0], numbers[-1]
 
 
 def ids_text(ids: Sequence[int]) -> str:

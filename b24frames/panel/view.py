@@ -8,7 +8,7 @@ from importlib.resources import files
 import ipywidgets as widgets
 
 from b24frames.panel.table import NO_MATHS, PAGE, SORTS
-from b24frames.panel.texts import escape, storable
+from b24frames.panel.texts import escape, visible
 
 _STYLE = files("b24frames.panel").joinpath("panel.css").read_text(encoding="utf-8")
 
@@ -120,7 +120,7 @@ class View:
     def show_rows(self, names: Sequence[str]) -> None:
         """Give each row of the page its button."""
         for button, name in zip(self.rows, names, strict=False):
-            button.description = storable(name)
+            button.description = visible(name)
         self.row_box.children = self.rows[: len(names)]
 
 

@@ -25,7 +25,7 @@ from b24frames.portal import Portal
 
 _HISTORY = 100
 _ADDRESS = (
-    "An address is no id, and was taken out of the field: it would be saved with the notebook. "
+    "An address is not an id, and was taken out of the field: it would be saved with the notebook. "
     "A webhook belongs into the environment variable B24_WEBHOOK_URL."
 )
 _VIEW = "application/vnd.jupyter.widget-view+json"

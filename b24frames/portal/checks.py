@@ -15,7 +15,7 @@ _METHOD = re.compile(r"[A-Za-z0-9_.]+")
 def check_command(command: object) -> None:
     """Refuse what is no method and parameters."""
     if not isinstance(command, (tuple, list)) or len(command) != 2:
-        raise TypeError(f"{short_repr(command)} is no pair (method, parameters)")
+        raise TypeError(f"{short_repr(command)} is not a pair (method, parameters)")
     method, params = command
     if not isinstance(method, str) or _METHOD.fullmatch(method) is None:
         raise ValueError(f"{short_repr(method)} is no method, such as 'crm.activity.get'")

@@ -282,7 +282,7 @@ class Portal:
         """
         for name, command in commands.items():
             if not isinstance(name, str):
-                raise TypeError(f"the name {short_repr(name)} of a command is no str")
+                raise TypeError(f"the name {short_repr(name)} of a command is not a str")
             check_command(command)
         answers: dict[str, Any] = {}
         for part in self.iter_batches(commands.items(), lambda part: part):

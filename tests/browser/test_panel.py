@@ -112,7 +112,7 @@ def test_address__leaves_the_field(lab: Lab, cells: list[str]) -> None:
     page = lab.open(cells)
     page.get_by_label("Activities").fill(f"https://acme.bitrix24.com/rest/1/{SECRET}/")
     expect(page.get_by_label("Activities")).to_have_value("")
-    expect(page.get_by_role("alert")).to_contain_text("An address is no id")
+    expect(page.get_by_role("alert")).to_contain_text("An address is not an id")
     lab.run("docmanager:save")
     assert SECRET not in lab.path.read_text(encoding="utf-8")
 
