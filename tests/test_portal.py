@@ -9,6 +9,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import requests
 
@@ -229,6 +231,34 @@ def test_call_batch__gives_up(portal: PracticePortal) -> None:
     assert isinstance(answers["a11"], InvalidAnswerError)
     assert sum(isinstance(answer, dict) for answer in answers.values()) == 29
     assert posts(portal) == 2 * MAX_ATTEMPTS
+
+
+@pytest.mark.parametrize(
+    "value", [np.int64(11), pd.Index([11], dtype="Int64")[0], np.uint8(11), 11, "11"]
+)
+def test_call__kinds_of_numbers(portal: PracticePortal, value: Any) -> None:
+    """An id as a frame's index holds it is as good as any other."""
+    params = {"id": value}
+    answers = portal.call_batch({"a": ("crm.activity.get", params)})
+    assert answers["a"]["ID"] == portal.call("crm.activity.get", params)["ID"] == "11"
+    listed = {"filter": {"@ID": (value, np.int64(12))}}
+    assert len(portal.call("crm.activity.list", listed)) == 2
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{11}, b"11", np.array([11]), pd.Index([11]), pd.NA, pd.Timestamp(0), float("nan"), object()],
+    ids=lambda value: type(value).__name__,
+)
+def test_call__parameters_refused(portal: PracticePortal, value: Any) -> None:
+    """What is no JSON is named before any request, not sent as whatever its `str` is."""
+    words = f"parameters of crm.activity.list have .*{type(value).__name__}.*accepted are str, int"
+    params = {"filter": {"ID": [1, value]}}
+    with pytest.raises(TypeError, match=words):
+        portal.call("crm.activity.list", params)
+    with pytest.raises(TypeError, match=words):
+        portal.call_batch({"good": get(5), "bad": ("crm.activity.list", params)})
+    assert posts(portal) == 0
 
 
 def test_call_batch__names_refused(portal: PracticePortal) -> None:

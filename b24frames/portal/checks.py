@@ -5,22 +5,49 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from numbers import Integral, Real
 from typing import Any
 
 from b24frames.errors import short_repr
 
 _METHOD = re.compile(r"[A-Za-z0-9_.]+")
+_ACCEPTED = "accepted are str, int, finite float, bool, None, and lists and dicts of these"
 
 
-def check_command(command: object) -> None:
-    """Refuse what is no method and parameters."""
+def parse_command(command: object) -> tuple[str, dict[str, Any]]:
+    """Return a method and its parameters as JSON values, or raise.
+
+    Examples
+    --------
+    >>> parse_command(("crm.activity.list", {"filter": {"ID": (1, 2)}}))
+    ('crm.activity.list', {'filter': {'ID': [1, 2]}})
+    """
     if not isinstance(command, (tuple, list)) or len(command) != 2:
         raise TypeError(f"{short_repr(command)} is not a pair (method, parameters)")
     method, params = command
     if not isinstance(method, str) or _METHOD.fullmatch(method) is None:
-        raise ValueError(f"{short_repr(method)} is no method, such as 'crm.activity.get'")
+        raise ValueError(f"{short_repr(method)} is not a method, such as 'crm.activity.get'")
     if not isinstance(params, Mapping):
-        raise TypeError(f"the parameters of {method} are a {type(params).__name__}, no mapping")
+        raise TypeError(f"the parameters of {method} are a {type(params).__name__}, not a mapping")
+    try:
+        return method, _as_json(params)
+    except TypeError as error:
+        raise TypeError(f"the parameters of {method} have {error}; {_ACCEPTED}") from None
+
+
+def _as_json(value: Any) -> Any:
+    """Return a value as JSON has it; integers of numpy, which an index holds, as Python's."""
+    if isinstance(value, Mapping):
+        return {name: _as_json(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_json(part) for part in value]
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real) and math.isfinite(value):
+        return float(value)
+    raise TypeError(f"{short_repr(value)} (a {type(value).__name__})")
 
 
 def check_positive(name: str, value: Any, *, whole: bool = False) -> Any:

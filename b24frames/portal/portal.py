@@ -27,7 +27,7 @@ from b24frames.credentials import (
 )
 from b24frames.errors import PortalError, short_repr
 from b24frames.portal.calls import Calls, Command, Watch
-from b24frames.portal.checks import check_command, check_positive, check_timeout
+from b24frames.portal.checks import check_positive, check_timeout, parse_command
 from b24frames.portal.limits import Limits, OperatingTime, parse_limits
 from b24frames.portal.pacing import Clock, RequestRate, SystemClock
 from b24frames.portal.transport import Transport
@@ -229,7 +229,7 @@ class Portal:
         method : str
             Such as ``"crm.activity.fields"``.
         params : mapping, optional
-            Its parameters, as JSON values.
+            Its parameters: str, int, finite float, bool, None, and lists and dicts of these.
 
         Returns
         -------
@@ -248,8 +248,7 @@ class Portal:
         >>> portal.call("crm.activity.get", {"id": 1})["ID"]
         '1'
         """
-        params = {} if params is None else params
-        check_command((method, params))
+        method, params = parse_command((method, {} if params is None else params))
         return self._calls.call(method, params, self._calls.begin(Watch()))
 
     @hiding_arguments
@@ -280,12 +279,12 @@ class Portal:
         >>> answers["a"]["ID"]
         '1'
         """
-        for name, command in commands.items():
+        for name in commands:
             if not isinstance(name, str):
                 raise TypeError(f"the name {short_repr(name)} of a command is not a str")
-            check_command(command)
+        parsed = {name: parse_command(command) for name, command in commands.items()}
         answers: dict[str, Any] = {}
-        for part in self.iter_batches(commands.items(), lambda part: part):
+        for part in self.iter_batches(parsed.items(), lambda part: part):
             answers.update(part)
         return {name: answers[name] for name in commands}
 
