@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from importlib.util import find_spec
 from io import TextIOWrapper
+from itertools import chain
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NoReturn, get_args
@@ -69,7 +70,8 @@ def _read(options: argparse.Namespace) -> int:
         if options.practice:
             portal = stack.enter_context(practice_portal())
         try:
-            frame, status = read_activities(options.ids, portal, **_keywords(options)), 0
+            ids = chain.from_iterable(options.ids)
+            frame, status = read_activities(ids, portal, **_keywords(options)), 0
             missing = frame.attrs["b24"]["missing"]
             if options.missing == "keep" and missing:
                 status = _fail(f"rows without a record: {name_some(missing)}", 1)
@@ -228,7 +230,7 @@ def _add_read(commands: Any) -> None:
     """Add the command `read`."""
     read = commands.add_parser("read", help="read activities, and print or write them")
     read.set_defaults(run=_read)
-    read.add_argument("ids", type=_ids, help="such as 1-200,999")
+    read.add_argument("ids", type=_ids, nargs="+", help="such as 1-200,999")
     place = read.add_mutually_exclusive_group()
     place.add_argument(
         "--portal",

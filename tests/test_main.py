@@ -11,7 +11,7 @@ import pytest
 
 from b24frames.__main__ import main
 from b24frames.practice import PracticePortal
-from tests.conftest import posts
+from tests.conftest import asked, posts
 
 
 def test_read__table(portal: PracticePortal, capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,6 +21,19 @@ def test_read__table(portal: PracticePortal, capsys: pytest.CaptureFixture[str])
     assert "SUBJECT" in out
     assert [line.split()[0] for line in out.splitlines()[-3:]] == ["5", "6", "8"]
     assert err == ""
+
+
+def test_read__several_arguments(
+    portal: PracticePortal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ids may come in several arguments, as a shell makes them of a file; each is read once."""
+    assert main(["read", "8", "5,6", "5", "--portal", portal.url]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[-3:]] == [
+        "8",
+        "5",
+        "6",
+    ]
+    assert asked(portal) == [8, 5, 6]
 
 
 def test_read__missing(portal: PracticePortal, capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,8 +85,8 @@ def test_read__to_file(
         (["read"], "ids"),
         (["read", "1", "--practice", "--max-age", "3600"], "30d and the like, 0 and any (see"),
         (["demo", "--activities", "-5"], "-5"),
-        (["read", "1", "https://acme.bitrix24.com/rest/1/s3cret/"], "unrecognized arguments"),
-        (["read", "https://acme.bitrix24.com/rest/1/s3cret/"], "neither an id"),
+        (["cache", "info", "https://acme.bitrix24.com/rest/1/s3cret/"], "unrecognized arguments"),
+        (["read", "1", "https://acme.bitrix24.com/rest/1/s3cret/"], "neither an id"),
         ([], "COMMAND"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
