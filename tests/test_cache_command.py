@@ -9,6 +9,7 @@ import pytest
 
 from b24frames.__main__ import main
 from b24frames.cache import ActivityCache
+from tests.test_main import assert_refused
 
 
 class User:
@@ -99,14 +100,5 @@ def test_forget__tells_how_many(
 def test_cache__refused(
     arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A bad argument is named in one line, with a status that is not 0."""
-    try:
-        status = main(["cache", *arguments])
-    except SystemExit as stop:
-        status = int(str(stop.code))
-    out, err = capsys.readouterr()
-    assert status != 0
-    assert named in err
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    assert out == ""
+    """A bad argument of `cache` is named."""
+    assert_refused(["cache", *arguments], named, capsys)

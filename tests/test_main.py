@@ -14,6 +14,21 @@ from b24frames.practice import PracticePortal
 from tests.conftest import asked, posts
 
 
+def assert_refused(arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Fail where a bad argument is not named in one line, with a status that is not 0."""
+    try:
+        status = main(arguments)
+    except SystemExit as stop:
+        status = int(str(stop.code))
+    out, err = capsys.readouterr()
+    assert status != 0
+    assert named in err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert "s3cret" not in err
+    assert out == ""
+
+
 def test_read__table(portal: PracticePortal, capsys: pytest.CaptureFixture[str]) -> None:
     """A table of the main columns is printed."""
     assert main(["read", "5-6,8", "--portal", portal.url]) == 0
@@ -94,18 +109,8 @@ def test_read__to_file(
 def test_main__refused(
     arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A bad argument is named in one line, with a status that is not 0."""
-    try:
-        status = main(arguments)
-    except SystemExit as stop:
-        status = int(str(stop.code))
-    out, err = capsys.readouterr()
-    assert status != 0
-    assert named in err
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    assert "s3cret" not in err
-    assert out == ""
+    """A bad argument of `read` and `demo` is named."""
+    assert_refused(arguments, named, capsys)
 
 
 def test_read__portal_down(portal: PracticePortal, capsys: pytest.CaptureFixture[str]) -> None:
