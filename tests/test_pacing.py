@@ -97,3 +97,12 @@ def test_system_clock__speed() -> None:
     assert real.now() - real_start < clock.now() - start
     assert 900_000 < clock.until(clock.unix_after(1_000_000.0)) < 1_001_000
     assert clock.until(0) == 0
+
+
+def test_system_clock__woken() -> None:
+    """Nobody waits for what has been stopped."""
+    clock, stop = SystemClock(), threading.Event()
+    start = clock.now()
+    stop.set()
+    clock.sleep(3_600, stop)
+    assert clock.now() - start < 3_600

@@ -24,6 +24,7 @@ from b24frames.portal.limits import BucketState, LeakyBucket
 
 _FILE_NAME = "request-rate.sqlite"
 _BUSY_TIMEOUT = 5.0  # [s]
+_SLICE = 0.25  # [s]
 _log = logging.getLogger("b24frames")
 
 
@@ -69,7 +70,9 @@ class SystemClock:
 
     def sleep(self, seconds: float, stop: threading.Event) -> None:
         """Wait for so many seconds, or until `stop` is set [s]."""
-        stop.wait(seconds / self.speed)
+        end = time.monotonic() + seconds / self.speed
+        while (left := end - time.monotonic()) > 0 and not stop.wait(min(left, _SLICE)):
+            pass  # Windows lets Ctrl-C in only between two waits
 
 
 class RequestRate:
