@@ -21,6 +21,10 @@ OTHER = ""
 _SOMETIMES = frozenset(ACTIVITY) - frozenset(COLUMNS)
 _MARKS = tuple(f'"{name}":'.encode() for name in (OTHER, *_SOMETIMES))
 
+# `json.dumps` would make an encoder for each of many short texts.
+_to_json = json.JSONEncoder(separators=(",", ":")).encode  # ASCII: survives lone surrogates too
+_to_unescaped_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
 
 def encode_record(record: Mapping[str, Any]) -> bytes:
     r"""Return a record, decoded from JSON, as a line.
@@ -42,9 +46,9 @@ def encode_record(record: Mapping[str, Any]) -> bytes:
     if other:
         line[OTHER] = _to_json(other)
     try:
-        return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode()
+        return _to_unescaped_json(line).encode()
     except UnicodeEncodeError:  # a lone surrogate, which only an escape can write
-        return json.dumps(line, separators=(",", ":")).encode()
+        return _to_json(line).encode()
 
 
 def decode_record(line: bytes) -> dict[str, Any]:
@@ -68,11 +72,6 @@ def extra_names(lines: Iterable[bytes]) -> set[str]:
     """Return the names of the fields in some lines that not every frame has as a column."""
     with_extras = (line for line in lines if any(mark in line for mark in _MARKS))
     return {name for line in with_extras for name in decode_record(line)} - set(COLUMNS)
-
-
-def _to_json(value: object) -> str:
-    """Return JSON text in ASCII: it survives lone surrogates too."""
-    return json.dumps(value, separators=(",", ":"))
 
 
 def _integer_text(value: object) -> str | None:
