@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 
-Clock = Callable[[], float]
+Now = Callable[[], float]
 _BASKET = 60
 _BASKETS = 10
 
@@ -26,7 +26,7 @@ class RequestRate:
         Returns real seconds since any fixed moment [s].
     """
 
-    def __init__(self, capacity: float, leak: float, *, speed: float, clock: Clock) -> None:
+    def __init__(self, capacity: float, leak: float, *, speed: float, clock: Now) -> None:
         self._capacity = capacity
         self._leak = leak
         self._speed = speed
@@ -60,7 +60,7 @@ class OperatingTime:
         Returns real seconds since any fixed moment [s].
     """
 
-    def __init__(self, limit: float | None, *, speed: float, clock: Clock) -> None:
+    def __init__(self, limit: float | None, *, speed: float, clock: Now) -> None:
         self._limit = limit
         self._speed = speed
         self._clock = clock

@@ -25,7 +25,7 @@ from b24frames.practice.draft import Record
 from b24frames.practice.effects import change_reply, reply_instead, send_badly, write_json
 from b24frames.practice.faults import Faults, Place, Refused
 from b24frames.practice.forms import as_map, lower_keys, parse_query
-from b24frames.practice.limits import Clock, OperatingTime, RequestRate
+from b24frames.practice.limits import Now, OperatingTime, RequestRate
 from b24frames.practice.methods import activity_id
 from b24frames.practice.store import Store
 from b24frames.practice.transport import Handler, LoopbackServer, Reply
@@ -136,7 +136,7 @@ class PracticeServer:
         secret: str = "practice",  # noqa: S107 - it guards nothing but generated data
         user_id: int = 1,
         ssl_context: ssl.SSLContext | None = None,
-        clock: Clock = time.monotonic,
+        clock: Now = time.monotonic,
     ) -> None:
         self.access_token = "practice-token"  # noqa: S105 - like the secret above
         self.faults = Faults(seed)
