@@ -136,11 +136,11 @@ def main(args: Sequence[str] | None = None) -> None:
         with TemporaryDirectory() as temporary:
             folder = Path(temporary)
             written = fill(folder, rows)
-            parquet = measure(Path, read_parquet, folder / "frame.parquet", times=7)
+            parquet = measure(Path, read_parquet, folder / "frame.parquet", times=5)
             print_row("pd.read_parquet", rows, parquet, parquet)
-            own = measure(place, read_own, folder / "own", rows, times=5)
+            own = measure(place, read_own, folder / "own", rows, times=3)
             print_row("b24frames, with pyarrow", rows, own, parquet)
-            pure = measure(place_without_arrow, read_own, folder / "own", rows, times=5)
+            pure = measure(place_without_arrow, read_own, folder / "own", rows, times=3)
             print_row("b24frames, without pyarrow", rows, pure, parquet)
             compared = ""
             if rows <= MOST_ANSWERS:
