@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from b24frames.errors import short_repr
-from b24frames.frame import text_array
 from b24frames.schema import DTYPES, Wire
 
 HOW = (
@@ -114,6 +113,8 @@ def _typed(values: list[Any], index: pd.Index, *, arrow: bool) -> pd.Series:
         kinds = {Wire.INTEGER: pa.int64(), Wire.FLAG: pa.bool_(), Wire.DOUBLE: pa.float64()}
         dtype = pd.ArrowDtype(kinds.get(wire, pa.string()))
     elif wire is Wire.TEXT:
+        from b24frames.frame import text_array  # the import of b24frames does without it
+
         return pd.Series(text_array(values), index=index, copy=False)
     typed: pd.Series = pd.Series(values, index=index, dtype=dtype)
     return typed
