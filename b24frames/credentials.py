@@ -34,9 +34,9 @@ def hiding_arguments(function: Callable[P, R]) -> Callable[P, R]:
     """Let a refusal of secret arguments leave no frame that holds them: some debuggers show it."""
 
     @wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+    def call(*args: Any, **kwargs: Any) -> R:
         given, named = [args], [kwargs]
-        args, kwargs = (), {}  # type: ignore[assignment]  # a traceback of IPython shows them
+        args, kwargs = (), {}  # a traceback of IPython shows them
         try:
             return function(*given.pop(), **named.pop())
         except (TypeError, ValueError, AttributeError) as error:

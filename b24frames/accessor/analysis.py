@@ -160,8 +160,8 @@ def provider_name(frame: pd.DataFrame) -> pd.Series:
 
     Examples
     --------
-    >>> provider_name(pd.DataFrame({"PROVIDER_ID": ["CRM_TODO", "NEW"]})).tolist()
-    ['to-do', 'NEW']
+    >>> provider_name(pd.DataFrame({"PROVIDER_ID": ["CRM_SMS", "NEW"]})).tolist()
+    ['SMS', 'NEW']
     """
     require(frame, "provider_name", ["PROVIDER_ID"])
     return _map_text(frame["PROVIDER_ID"], PROVIDERS).rename("provider_name")
@@ -332,10 +332,10 @@ def _has(cell: Any, key: str) -> bool:
     return parts_of(cell).get(key) in (True, "Y")
 
 
-def _between(start: ExtensionArray, end: ExtensionArray) -> Any:
-    """Return the time from start to end."""
+def _between(start: Any, end: Any) -> Any:
+    """Return the time from start to end, which are extension arrays of dates."""
     if not isinstance(start.dtype, pd.ArrowDtype):
-        return end - start  # type: ignore[operator]  # dates, which `require` has seen
+        return end - start
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -6,8 +6,9 @@ import html
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,14 +107,11 @@ class ActivityCache:
         )
         return f"<table>{''.join(rows)}</table>"
 
-    def __getstate__(self) -> tuple[Path, int | None]:
+    def __reduce__(self) -> tuple[Callable[[Path], ActivityCache], tuple[Path]]:
         """Pickle the path: what is open stays where it is."""
         if self.path is None:
             raise TypeError(f"{self!r} cannot be pickled: its backend may hold a connection")
-        return self.path, self._max_size
-
-    def __setstate__(self, state: tuple[Path, int | None]) -> None:
-        self.__init__(state[0], max_size=state[1])  # type: ignore[misc]  # as a new one
+        return partial(type(self), max_size=self._max_size), (self.path,)
 
     def read(
         self,

@@ -80,7 +80,7 @@ class _Table(SQLiteDict):
                 if not laid_out:
                     _lay_out(connection)
         except BaseException:
-            self.close()  # type: ignore[no-untyped-call]  # requests-cache has no type here
+            self.close()
             raise
 
 
@@ -126,7 +126,7 @@ class SQLiteFile:
         """Close the file; the next use opens it again."""
         with self._own_lock():
             if self._table is not None:
-                self._table.close()  # type: ignore[no-untyped-call]  # requests-cache has no type here
+                self._table.close()
                 self._table = None
 
     def files(self) -> list[Path]:

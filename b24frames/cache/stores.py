@@ -28,10 +28,10 @@ class Store(Protocol):
 
     notices: list[str]
 
-    def read(self, keys: Sequence[str], now: float) -> dict[str, Entry]:
+    def read(self, keys: Sequence[str], now: float, /) -> dict[str, Entry]:
         """Return the entries that there are; `now` (Unix time [s]) is when they were read."""
 
-    def write(self, rows: Sequence[tuple[str, bytes]], now: float) -> None:
+    def write(self, rows: Sequence[tuple[str, bytes]], now: float, /) -> None:
         """Keep entries, in one transaction where the place has such."""
 
     def heads(self) -> list[tuple[str, bytes]]:
@@ -73,7 +73,8 @@ class BackendStore:
     def __repr__(self) -> str:
         return self._name
 
-    def read(self, keys: Sequence[str], now: float) -> dict[str, Entry]:  # noqa: ARG002  # keeps no time of reading
+    # Backends have no time of reading to keep.
+    def read(self, keys: Sequence[str], _now: float, /) -> dict[str, Entry]:
         """Return the entries that there are; a damaged one is none."""
         entries: dict[str, Entry] = {}
         damaged = []
@@ -88,7 +89,7 @@ class BackendStore:
             self.notices.append(f"{number} are read anew: {name_some(damaged)}")
         return entries
 
-    def write(self, rows: Sequence[tuple[str, bytes]], now: float) -> None:  # noqa: ARG002  # keeps no time of reading
+    def write(self, rows: Sequence[tuple[str, bytes]], _now: float, /) -> None:
         """Keep entries, one by one: each is whole or damaged, which its checksum tells."""
 
         def write(storage: Any) -> None:
@@ -129,7 +130,7 @@ class BackendStore:
         """Do something with the storage; whatever fails is a `CacheError`."""
         try:
             return work(self._storage)
-        except Exception as error:  # each backend raises errors of its own library
+        except Exception as error:  # reason: each backend raises errors of its own library
             # FileDict hides the error of the system behind a KeyError.
             reason = error.__cause__ if isinstance(error, KeyError) else error
             raise CacheError(f"the cache {self._name} cannot be used: {reason}") from error

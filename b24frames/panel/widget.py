@@ -33,7 +33,7 @@ Post = Callable[..., object]
 """Calls a function with arguments: at once, or in the thread that the widgets belong to."""
 
 
-class LookupPanel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+class LookupPanel(widgets.VBox):
     """A field for ids, the activities as a table, and one of them in detail.
 
     Parameters

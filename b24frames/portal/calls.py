@@ -316,7 +316,7 @@ def _without_traces(send: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
     """
     try:
         return send(*args, **kwargs)
-    except BaseException as error:  # noqa: BLE001 - raised again
+    except BaseException as error:  # noqa: BLE001 - reason: raised again below, Ctrl-C too
         interruption = error.with_traceback(None)
     interruption.__context__ = interruption.__cause__ = None
     raise interruption

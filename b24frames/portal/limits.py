@@ -274,4 +274,4 @@ def retry_delay(attempt: int, retry_after: float | None) -> float:
     Exponential backoff with jitter, capped; never shorter than the portal asked for.
     """
     longest = min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** min(attempt, _MOST_DOUBLINGS))
-    return max(random.uniform(longest / 2, longest), retry_after or 0.0)  # noqa: S311 - jitter
+    return max(random.uniform(longest / 2, longest), retry_after or 0.0)
