@@ -20,14 +20,14 @@ from pathlib import Path
 import grimp
 
 PACKAGE = Path(__file__).parents[1] / "b24frames"
-TOTAL_CODE, TOTAL_FILES = 7_093, 68
+TOTAL_CODE, TOTAL_FILES = 7_012, 60
 SLACK = 60  # [lines] by which the code may be below its total before that has to be lowered
 LONGEST_FILE = 300  # [lines of code]
 P90_BODY, LONGEST_BODY = 25, 50  # [lines]
 LEAST_COMMENTS = 0.005  # lines that are a comment, of all lines
 MOST_TRIVIAL_HELPERS = 54
 TRIVIAL = 3  # [lines]
-REPEATED_NAMES = 4
+REPEATED_NAMES = 2
 LAYOUT = {
     tokenize.COMMENT,
     tokenize.NL,

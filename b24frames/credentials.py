@@ -24,6 +24,8 @@ _UNQUOTED = "!#$%&'()*+,/:;=?@[]~"  # what requests leaves as it is
 _LOGGED_SECRET = re.compile(
     r"(/rest/[0-9]+/)[^/\s\"]+|((?:client_secret|refresh_token|auth|access_token)=)[^&\s\"']+"
 )
+# With a scheme, or cut off before the host.
+_ADDRESS_LIKE = re.compile(r"://|/rest/(?:api/)?[0-9]+/|[?&]auth=")
 _HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?")
 _READ_DIFFERENTLY = frozenset("ßẞς\u200c\u200d")  # by the two versions of IDNA: another host
 _WEBHOOK = "expected https://PORTAL/rest/USER_ID/SECRET/"
@@ -248,6 +250,17 @@ class AccessToken(Credential):
         finally:
             self._tokens = tokens  # whatever the caller did: the old pair is spent
             self.renewals += 1
+
+
+def looks_like_address(text: object) -> bool:
+    """Return whether a text may be, or hold, a webhook: it is repeated nowhere.
+
+    Examples
+    --------
+    >>> looks_like_address("https://acme.bitrix24.com/rest/1/abc123/"), looks_like_address("1-5")
+    (True, False)
+    """
+    return _ADDRESS_LIKE.search(str(text)) is not None
 
 
 def hide_addresses(text: str) -> str:

@@ -27,17 +27,8 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-_LONGEST_SHOWN = 42
-_PACKAGE_DIR = f"{Path(__file__).parent}{os.sep}"
 
 
 def __dir__() -> list[str]:
@@ -297,61 +288,3 @@ def _error_of_status(http_status: int | None) -> type[PortalError]:
     if http_status is not None and http_status >= 500:
         return PortalUnavailableError
     return PortalError
-
-
-def name_some(items: Sequence[object], most: int = 5) -> str:
-    """Return the first items as text, and how many more there are.
-
-    Examples
-    --------
-    >>> name_some([3, 1, 4, 1, 5, 9, 2])
-    '3, 1, 4, 1, 5 and 2 more'
-    """
-    text = ", ".join(str(item) for item in items[:most])
-    return f"{text} and {len(items) - most} more" if len(items) > most else text
-
-
-def short_repr(value: object) -> str:
-    """Return the repr of a value, cut where it is long; not that of an address.
-
-    A webhook in the place of another argument must not be repeated.
-
-    Examples
-    --------
-    >>> short_repr("x" * 100)
-    "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"
-    """
-    text = repr(value).replace("\n", " ")
-    if "://" in text or "/rest/" in text:
-        return "an address"
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
-
-
-def one_line(text: object) -> str:
-    """Return text on one line, control characters visible: it may come from the portal."""
-    line = " ".join(str(text).split())
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
-
-
-_listener: ContextVar[Callable[[str], object] | None] = ContextVar("listener", default=None)
-
-
-@contextmanager
-def telling(listener: Callable[[str], object]) -> Iterator[None]:
-    """Hand the warnings of this thread to a listener; `warnings` could catch them only for all."""
-    token = _listener.set(listener)
-    try:
-        yield
-    finally:
-        _listener.reset(token)
-
-
-def warn_caller(message: str, category: type[B24Warning]) -> None:
-    """Warn at the line that called into b24frames, however deep the call went."""
-    if listener := _listener.get():
-        listener(message)
-        return
-    level, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE_DIR):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level)

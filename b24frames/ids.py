@@ -11,7 +11,7 @@ from numbers import Integral, Real
 from operator import index
 from typing import Any, TypeVar
 
-from b24frames.errors import short_repr
+from b24frames.messages import short_repr
 
 T = TypeVar("T")
 

@@ -13,10 +13,12 @@ from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic_arguments import MagicArgumentParser
 
-from b24frames.activities import WEBHOOK_VARIABLE, read_activities
-from b24frames.errors import B24Error, one_line, telling
+from b24frames.activities import read_activities
+from b24frames.credentials import looks_like_address
+from b24frames.errors import B24Error
 from b24frames.ids import parse_id_text
-from b24frames.portal import Portal
+from b24frames.messages import one_line, redirect_warnings
+from b24frames.portal import WEBHOOK_VARIABLE, Portal
 from b24frames.practice import practice_portal
 
 _NO_URL = (
@@ -69,7 +71,7 @@ def _parser() -> ArgumentParser:
 
 def _activity(shell: InteractiveShell, line: str) -> pd.DataFrame | None:
     """Read what a line asks for; what goes wrong is told in one line."""
-    if "://" in line or "/rest/" in line:
+    if looks_like_address(line):
         raise UsageError(_NO_URL)
     try:
         options = _parser().parse_args(shlex.split(line))
@@ -81,7 +83,7 @@ def _activity(shell: InteractiveShell, line: str) -> pd.DataFrame | None:
                 else _portal(shell, options.portal)
             )
             # A warning would show a line of IPython's own code.
-            stack.enter_context(telling(_tell))
+            stack.enter_context(redirect_warnings(_tell))
             frame = read_activities(ids, portal)
     except (B24Error, ValueError, TypeError, OSError) as error:
         problem = one_line(error)

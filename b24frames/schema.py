@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 # The enumerations are in ACTIVITY, as labels.
 __all__ = ["ACTIVITY", "COLUMNS", "DTYPES", "Field", "Wire", "label"]
@@ -24,6 +24,13 @@ __all__ = ["ACTIVITY", "COLUMNS", "DTYPES", "Field", "Wire", "label"]
 
 def __dir__() -> list[str]:
     return __all__
+
+
+Backend = Literal["numpy_nullable", "pyarrow"]
+"""The families of dtypes."""
+
+OnBadValue = Literal["warn", "raise"]
+"""What to do about a value that cannot be understood."""
 
 
 class Wire(StrEnum):
@@ -220,6 +227,11 @@ COLUMNS: tuple[str, ...] = tuple(f.name for f in _FIELDS if f.always)
 
 CUSTOM_FIELD_PREFIX = "UF_"
 """How the names of a portal's own fields begin."""
+
+
+def is_column(name: object) -> bool:
+    """Tell whether a frame can have a column of this name: a known field, or a portal's own."""
+    return isinstance(name, str) and (name in ACTIVITY or name.startswith(CUSTOM_FIELD_PREFIX))
 
 
 def label(name: str, code: int | str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from b24frames.frame import blocks
+from b24frames.frame import decode
 from b24frames.practice.data import make_record
 
 _spawn = get_context("spawn")
@@ -60,7 +60,7 @@ def read_lines(path: Path) -> list[bytes]:
 
 def without_arrow() -> None:
     """Let this process do as if pyarrow were not installed."""
-    blocks.find_spec = _find_nothing  # type: ignore[assignment]  # a stand-in
+    decode.find_spec = _find_nothing  # type: ignore[assignment]  # a stand-in
 
 
 def _find_nothing(name: str) -> None:

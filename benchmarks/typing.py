@@ -16,9 +16,9 @@ from typing import Any
 
 import pandas as pd
 
-from b24frames.encoding import encode_record
 from b24frames.frame import Layout, build_frame, build_frame_of_lines
 from b24frames.schema import ACTIVITY, COLUMNS, Wire
+from b24frames.serialization import encode_record
 from benchmarks.measure import Measurement, measure, read_lines, without_arrow, write_records
 
 Records = list[dict[str, Any]]

@@ -22,7 +22,7 @@ from requests_cache import CachedResponse, CachedSession, SQLiteCache
 from urllib3 import HTTPResponse
 
 from b24frames import ActivityCache, Portal, read_activities
-from b24frames.encoding import encode_record
+from b24frames.serialization import encode_record
 from benchmarks.measure import Measurement, make_records, measure, without_arrow
 from benchmarks.typing import convert
 

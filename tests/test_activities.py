@@ -712,7 +712,7 @@ def test_dtype_backend__without_pyarrow(
     portal: PracticePortal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without pyarrow the error says how to install it."""
-    monkeypatch.setattr("b24frames.activities.options.find_spec", lambda name: None)
+    monkeypatch.setattr("b24frames.arguments.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"b24frames\[arrow\]"):
         b24.read_activities([1], portal, dtype_backend="pyarrow")
     assert posts(portal) == 0

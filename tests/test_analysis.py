@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from b24frames.accessor import analysis
-from b24frames.accessor.analysis import ENUMERATIONS
+from b24frames.accessor.analysis import ENUMERATIONS, expand
 from b24frames.accessor.interchange import storable
-from b24frames.accessor.nested import expand
 from b24frames.frame import Layout, build_frame
 from b24frames.schema import ACTIVITY, PROVIDERS, label
 from tests.frames import assert_frame_equal

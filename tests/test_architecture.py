@@ -37,6 +37,24 @@ print([name for name in spared if name in sys.modules])
     assert list(tmp_path.iterdir()) == []
 
 
+def test_typed__loads_no_network(tmp_path: Path) -> None:
+    """Typing, labelling and exporting a frame loads nothing of the network or the cache."""
+    code = f"""
+import sys
+sys.path.insert(0, {str(PACKAGE.parent)!r})
+sys.dont_write_bytecode = True
+import pandas as pd
+import b24frames
+raw = pd.DataFrame([{{"ID": "7", "TYPE_ID": "2", "SETTINGS": {{}}, "PROVIDER_ID": "CRM_SMS"}}])
+frame = raw.b24.typed(tz="Europe/Berlin")
+frame.b24.labels(), frame.b24.provider_name, frame.b24.expand("SETTINGS")
+frame.b24.storable(), frame.b24.spreadsheet_safe()
+spared = "requests requests_cache urllib3 b24frames.portal b24frames.cache".split()
+print([name for name in spared if name in sys.modules])
+"""
+    assert run(code, tmp_path).strip() == "[]"
+
+
 def test_import__star() -> None:
     """A star import brings the public names, and only them."""
     import b24frames

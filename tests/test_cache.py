@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from b24frames.arguments import parse_age
 from b24frames.cache import ActivityCache
-from b24frames.cache.ages import parse_age
 from b24frames.errors import CacheError
 from tests.conftest import make_older
 

@@ -21,7 +21,7 @@ from hypothesis import settings
 from requests_cache.backends.sqlite import SQLiteDict
 
 import b24frames as b24
-from b24frames.cache import entries, sqlite_file
+from b24frames.cache import entries, sqlite
 from b24frames.errors import CacheError, CacheWarning
 from b24frames.practice import PracticePortal
 from tests.conftest import posts
@@ -53,7 +53,7 @@ def read(portal: PracticePortal, cache: Any) -> pd.DataFrame:
 
 def asides(file: Path) -> list[Path]:
     """Return the databases that were set aside."""
-    names = sorted(file.parent.glob(f"{file.name}{sqlite_file.ASIDE}*"))
+    names = sorted(file.parent.glob(f"{file.name}{sqlite.ASIDE}*"))
     return [name for name in names if not name.name.endswith(("-wal", "-shm"))]
 
 
@@ -350,7 +350,7 @@ def test_read__no_home(portal: PracticePortal, monkeypatch: pytest.MonkeyPatch) 
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.delenv("B24FRAMES_CACHE")
-    monkeypatch.setattr("b24frames.places.user_cache_path", no_home)
+    monkeypatch.setattr("b24frames.paths.user_cache_path", no_home)
     with pytest.raises(CacheError, match="home directory"):
         b24.ActivityCache()
     portal.folder = None
@@ -422,7 +422,7 @@ def test_read__disk_full(portal: PracticePortal, tmp_path: Path) -> None:
 
 def test_read__locked(portal: PracticePortal, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lock is not waited for without limit: reading needs none, writing gives up."""
-    monkeypatch.setattr(sqlite_file, "LOCK_TIMEOUT", 0.0)
+    monkeypatch.setattr(sqlite, "LOCK_TIMEOUT", 0.0)
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         before = posts(portal)
@@ -437,7 +437,7 @@ def test_read__locked_before_it_is_laid_out(
     portal: PracticePortal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Opening a new file does not wait without limit either."""
-    monkeypatch.setattr(sqlite_file, "LOCK_TIMEOUT", 0.0)
+    monkeypatch.setattr(sqlite, "LOCK_TIMEOUT", 0.0)
     with closing(sqlite3.connect(tmp_path / "new.sqlite", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.warns(CacheWarning, match="database is locked; this read goes on"):

@@ -15,7 +15,7 @@ import pytest
 
 import b24frames
 from b24frames import accessor
-from b24frames.accessor import report
+from b24frames.accessor import accessor as accessor_module
 
 numpydoc = pytest.importorskip("numpydoc.validate", reason="numpydoc is part of the extra dev")
 
@@ -40,7 +40,7 @@ def _public() -> Iterator[Any]:
             yield from (member for name, member in vars(value).items() if name in DESCRIBED)
         else:
             yield value
-    yield from (accessor.FrameAccessor, accessor.IdsAccessor, report.Report)
+    yield from (accessor.FrameAccessor, accessor.IdsAccessor, accessor_module.Report)
 
 
 def _with_methods() -> Iterator[Any]:

@@ -25,9 +25,8 @@ from b24frames.errors import (
     PortalUnavailableError,
     RateLimitError,
     error_from_answer,
-    name_some,
-    warn_caller,
 )
+from b24frames.messages import name_some, warn_at_caller
 
 # HTTP status, code, kind, retryable: the table of system errors of the REST documentation.
 SYSTEM_ERRORS: list[tuple[int, str, type[PortalError], bool]] = [
@@ -150,5 +149,5 @@ def test_warn_caller__points_here() -> None:
     """A warning points at the line that called into the package, not into it."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        warn_caller("words", BadValueWarning)
+        warn_at_caller("words", BadValueWarning)
     assert [Path(w.filename).name for w in caught] == ["test_errors.py"]

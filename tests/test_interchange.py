@@ -52,7 +52,7 @@ def backend(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture(params=["Asia/Almaty", "UTC"])
 def frame(request: pytest.FixtureRequest, backend: Any) -> pd.DataFrame:
     """Make a frame of usual and awkward records."""
-    from b24frames.activities import check_tz
+    from b24frames.arguments import check_tz
 
     records = [make_record(0, i) for i in range(1, 51)]
     records.append({**records[0], **AWKWARD, "ID": "1000"})

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from b24frames.portal.methods import _id_of, _read_pages
+from b24frames.records import _id_of, _read_pages
 
 
 @pytest.mark.parametrize("given", ["10", 10])

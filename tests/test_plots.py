@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from b24frames.frame import Backend
 from b24frames.practice import PracticePortal
+from b24frames.schema import Backend
 from tests.frames import assert_frame_equal
 
 matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is part of the extra plot")

@@ -22,13 +22,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from b24frames.accessor.interchange import storable
-from b24frames.encoding import OTHER, decode_record, encode_record, extra_names
 from b24frames.errors import BadValueError, BadValueWarning
-from b24frames.frame import Layout, blocks, build_frame, build_frame_of_lines
-from b24frames.frame import frame as frame_module
-from b24frames.frame.coerce import coerce
-from b24frames.frame.parsers import NOT_UNDERSTOOD, PARSERS
+from b24frames.frame import Layout, build_frame, build_frame_of_lines, decode
+from b24frames.frame import build as frame_module
+from b24frames.frame.convert import NOT_UNDERSTOOD, PARSERS, coerce
 from b24frames.schema import ACTIVITY, COLUMNS, DTYPES, Wire
+from b24frames.serialization import OTHER, decode_record, encode_record, extra_names
 from tests.frames import assert_frame_equal
 
 Record = dict[str, Any]
@@ -164,7 +163,7 @@ def warned(build: Callable[..., pd.DataFrame], *args: Any) -> list[str]:
 def by_json(lines: list[bytes], layout: Layout) -> pd.DataFrame:
     """Build a frame of lines as without pyarrow."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "find_spec", lambda name: None)
+        patch.setattr(decode, "find_spec", lambda name: None)
         return build_frame_of_lines(lines, layout)
 
 
@@ -380,7 +379,7 @@ def test_record__nothing_shared(values: list[str]) -> None:
         assert not any("NEW" in value for value in frame["SETTINGS"].iloc[1:])
 
 
-# --- rows, blocks, columns ------------------------------------------------------------------------
+# --- rows, blocks, columns -----------------------------------------------------------------------
 
 
 @given(any_records, st.integers(0, 4))
@@ -400,7 +399,7 @@ def test_rows__in_blocks_of_any_size(records: list[Record], rows: int, dicts: in
     expected = quietly(build_frame, records, ALL)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(frame_module, "_ROWS_AT_ONCE", rows)
-        patch.setattr(blocks, "_DICTS_AT_ONCE", dicts)
+        patch.setattr(decode, "_DICTS_AT_ONCE", dicts)
         lines = list(map(encode_record, records))
         for build, given_rows in ((build_frame, records), (build_frame_of_lines, lines)):
             assert_frame_equal(quietly(build, given_rows, ALL), expected)

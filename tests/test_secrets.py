@@ -34,12 +34,7 @@ import urllib3
 
 import b24frames as b24
 from b24frames.credentials import AccessToken, TokenPair, Webhook
-from b24frames.errors import (
-    AuthenticationError,
-    B24Error,
-    PortalError,
-    PortalUnavailableError,
-)
+from b24frames.errors import AuthenticationError, B24Error, PortalError, PortalUnavailableError
 from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
 from tests.clocks import WaitlessClock

@@ -2,19 +2,253 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import html
+from collections.abc import Iterable, Mapping
 from datetime import datetime, tzinfo
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Unpack
 
 import pandas as pd
 
-from b24frames.accessor import analysis, nested
-from b24frames.accessor.reading import FrameReading, IdsAccessor
+from b24frames.accessor import analysis
+from b24frames.credentials import hiding_arguments
+from b24frames.messages import name_some, one_line, short_repr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from b24frames.frame import Backend, OnBadValue
+    from b24frames.activities import ReadOptions
+    from b24frames.portal import Portal
+    from b24frames.schema import Backend, OnBadValue
+
+_MOST_IDS = 20
+
+
+class Report:
+    """What a read did, and could not do: text, and a table in notebooks.
+
+    Parameters
+    ----------
+    facts : mapping
+        ``df.attrs["b24"]``.
+
+    Examples
+    --------
+    >>> Report({"requested": 2, "from_cache": 0, "fetched": 1, "http_requests": 1,
+    ...         "missing": [7], "missing_reasons": {"not found": [7]}})
+    requested   2
+    from cache  0
+    fetched     1 in 1 HTTP request
+    missing     1
+                not found: 7
+    """
+
+    def __init__(self, facts: Mapping[str, Any]) -> None:
+        self._facts = facts
+
+    def _rows(self) -> list[tuple[str, str]]:
+        """Return captions and texts, one row each; attrs that another tool wrote may lack some."""
+        facts = self._facts
+        rows = [(caption, show(facts)) for name, caption, show in _ROWS if name in facts]
+        for reason, ids in facts.get("missing_reasons", {}).items():
+            rows.append(("", f"{one_line(reason)}: {name_some(ids, _MOST_IDS)}"))
+        return rows
+
+    def __repr__(self) -> str:
+        rows = self._rows()
+        width = max((len(caption) for caption, _ in rows), default=0)
+        return "\n".join(f"{caption:<{width}}  {text}" for caption, text in rows)
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            f'<tr><th style="text-align: left">{html.escape(caption)}</th>'
+            f'<td style="text-align: left">{html.escape(text)}</td></tr>'
+            for caption, text in self._rows()
+        )
+        return f"<table>{cells}</table>"
+
+
+def _portal(facts: Mapping[str, Any]) -> str:
+    """Return the address of the portal, and the user who asked."""
+    user = f", user {facts['user_id']}" if facts.get("user_id") is not None else ""
+    return one_line(f"{facts['portal']}{user}")
+
+
+def _fetched(facts: Mapping[str, Any]) -> str:
+    """Return how many were fetched, and by how many requests."""
+    requests = facts.get("http_requests", 0)
+    return f"{facts['fetched']:,} in {requests:,} HTTP {'request' if requests == 1 else 'requests'}"
+
+
+def _stale(facts: Mapping[str, Any]) -> str:
+    """Return how many rows are older than asked for, and which."""
+    ids = facts["stale"]
+    return f"{len(ids):,}: {name_some(ids, _MOST_IDS)}" if ids else "0"
+
+
+_ROWS = (
+    ("portal", "portal", _portal),
+    ("read_at", "read at", lambda facts: one_line(facts["read_at"])),
+    ("requested", "requested", lambda facts: f"{facts['requested']:,}"),
+    ("from_cache", "from cache", lambda facts: f"{facts['from_cache']:,}"),
+    ("fetched", "fetched", _fetched),
+    ("stale", "stale", _stale),
+    ("missing", "missing", lambda facts: f"{len(facts['missing']):,}"),
+)
+
+
+class FrameReading:
+    """The part of ``df.b24`` that reads activities, and tells of the read.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Any frame.
+    """
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self._frame = frame
+
+    @property
+    def report(self) -> Report:
+        """What the read of this frame did, and why ids are missing.
+
+        Examples
+        --------
+        >>> read_activities([1, 2], portal).b24.report
+        portal      http://127.0.0.1:..., user 1
+        read at     ...
+        requested   2
+        ...
+        """
+        facts = self._frame.attrs.get("b24")
+        if facts is None:
+            raise AttributeError(
+                "this frame has no report: it is not a result of read_activities, "
+                "or an operation has dropped df.attrs['b24']"
+            )
+        return Report(facts)
+
+    @hiding_arguments
+    def read_activities(
+        self, column: str, portal: Portal | str | None = None, **options: Unpack[ReadOptions]
+    ) -> pd.DataFrame:
+        """Read the activities that a column names; a frame with the index of this one.
+
+        Parameters
+        ----------
+        column : str
+            A column of activity ids; NA is allowed.
+        portal : Portal or str, optional
+            As of `b24frames.read_activities`.
+        **options
+            The keywords of `b24frames.read_activities`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Aligned with this frame: duplicates kept, NA where the id is NA or has no record.
+
+        Examples
+        --------
+        >>> deals = pd.DataFrame({"ACTIVITY_ID": [1, 2]}, index=["a", "b"])
+        >>> deals.b24.read_activities("ACTIVITY_ID", portal)["ID"]
+        a    1
+        b    2
+        Name: ID, dtype: Int64
+        """
+        from b24frames.activities import read_aligned
+        from b24frames.portal import as_portal
+
+        portal = as_portal(portal)
+        if list(self._frame.columns).count(column) != 1:
+            found = "several columns" if column in self._frame.columns else "no column"
+            raise AttributeError(f"this frame has {found} {short_repr(column)} of activity ids")
+        return read_aligned(self._frame[column], portal, options)
+
+    @hiding_arguments
+    def refresh(
+        self, portal: Portal | str | None = None, **options: Unpack[ReadOptions]
+    ) -> pd.DataFrame:
+        """Read the same ids again, from the portal and not from the cache.
+
+        Parameters
+        ----------
+        portal : Portal or str, optional
+            As of `b24frames.read_activities`.
+        **options
+            The keywords of `b24frames.read_activities`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            What `b24frames.read_activities` gives now.
+
+        Examples
+        --------
+        >>> df = read_activities([1, 2], portal)
+        >>> df.b24.refresh(portal).attrs["b24"]["from_cache"]
+        0
+        """
+        from b24frames.activities import read_activities
+        from b24frames.portal import as_portal
+
+        portal = as_portal(portal)
+        if "ID" in self._frame.columns:
+            ids = self._frame["ID"]
+        elif self._frame.index.name == "ID":
+            ids = self._frame.index.to_series()
+        else:
+            raise AttributeError("this frame has no column or index ID of activity ids")
+        options.setdefault("max_age", 0)
+        return read_activities(ids.dropna(), portal, **options)
+
+
+class IdsAccessor:
+    """``s.b24`` and ``index.b24``: what b24frames adds to a Series or Index of activity ids.
+
+    Parameters
+    ----------
+    ids : pandas.Series or pandas.Index
+        Activity ids; NA is allowed.
+    """
+
+    def __init__(self, ids: pd.Series | pd.Index) -> None:
+        self._ids = ids
+
+    @hiding_arguments
+    def read_activities(
+        self, portal: Portal | str | None = None, **options: Unpack[ReadOptions]
+    ) -> pd.DataFrame:
+        """Read the activities that these ids name, one row for each id.
+
+        Parameters
+        ----------
+        portal : Portal or str, optional
+            As of `b24frames.read_activities`.
+        **options
+            The keywords of `b24frames.read_activities`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Aligned with the Series: the same index (an Index is aligned with itself), duplicates
+            kept, NA where the id is NA or has no record. Distinct ids are read once.
+
+        Examples
+        --------
+        >>> pd.Series([2, None, 2], index=["a", "b", "c"]).b24.read_activities(portal)["ID"]
+        a       2
+        b    <NA>
+        c       2
+        Name: ID, dtype: Int64
+        """
+        from b24frames.activities import read_aligned
+        from b24frames.portal import as_portal
+
+        ids = self._ids
+        series = ids.to_series() if isinstance(ids, pd.Index) else ids
+        portal = as_portal(portal)
+        return read_aligned(series, portal, options)
 
 
 class FrameAccessor(FrameReading):
@@ -72,14 +306,15 @@ class FrameAccessor(FrameReading):
         DEADLINE     datetime64[us, Asia/Almaty]
         dtype: object
         """
+        from b24frames import arguments
         from b24frames.accessor import interchange
-        from b24frames.activities import options
-        from b24frames.frame import Layout, OnBadValue
+        from b24frames.frame import Layout
+        from b24frames.schema import OnBadValue
 
         layout = Layout(
-            dtype_backend=options.check_backend(dtype_backend),
-            tz=options.check_tz(tz),
-            on_bad_value=options.check_choice("on_bad_value", on_bad_value, OnBadValue),
+            dtype_backend=arguments.check_backend(dtype_backend),
+            tz=arguments.check_tz(tz),
+            on_bad_value=arguments.check_choice("on_bad_value", on_bad_value, OnBadValue),
         )
         return interchange.typed(self._frame, layout, from_spreadsheet=from_spreadsheet)
 
@@ -192,7 +427,7 @@ class FrameAccessor(FrameReading):
         0            1
         1         <NA>
         """
-        return nested.expand(self._frame, column)
+        return analysis.expand(self._frame, column)
 
     def plot(
         self,

@@ -20,9 +20,10 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from b24frames.errors import BadValueWarning, name_some, one_line, warn_caller
-from b24frames.frame import Layout, build_frame_of_columns, is_column
-from b24frames.schema import ACTIVITY, Wire
+from b24frames.errors import BadValueWarning
+from b24frames.frame import Layout, build_frame_of_columns
+from b24frames.messages import name_some, one_line, warn_at_caller
+from b24frames.schema import ACTIVITY, Wire, is_column
 
 _NESTED = (Wire.OBJECT, Wire.LIST)
 _EXACT = 2**53  # beyond it a double has lost digits
@@ -312,7 +313,7 @@ def _make_visible(
     rows = [row for row, text in enumerate(texts) if text is not None and unseen.search(text)]
     if not rows:
         return texts
-    warn_caller(
+    warn_at_caller(
         f"{one_line(name)}: characters that cannot be written, in the rows "
         f"{one_line(name_some(index[rows].tolist()))}; escapes such as \\x00 in place of each",
         BadValueWarning,

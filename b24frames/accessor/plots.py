@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from b24frames.accessor import analysis
-from b24frames.errors import short_repr
+from b24frames.messages import short_repr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,15 +14,15 @@ from typing import Any
 
 from requests_cache.backends.base import BaseCache
 
-from b24frames.cache.ages import parse_age
+from b24frames.arguments import parse_age
+from b24frames.cache.backends import BackendStore, Store
 from b24frames.cache.entries import Hits, PortalUser, encode, parse_key, prefix_of, stamp_of
-from b24frames.cache.sqlite_file import set_aside
-from b24frames.cache.sqlite_store import SQLiteStore
-from b24frames.cache.stores import BackendStore, Store
+from b24frames.cache.sqlite import SQLiteStore, set_aside
 from b24frames.credentials import hiding_arguments
-from b24frames.errors import CacheError, CacheWarning, short_repr, warn_caller
+from b24frames.errors import CacheError, CacheWarning
 from b24frames.ids import parse_ids
-from b24frames.places import cache_file
+from b24frames.messages import short_repr, warn_at_caller
+from b24frames.paths import cache_file
 
 MISSING_AGE = 600.0  # [s] an id may come into being: its absence is believed for a short time
 MAX_SIZE = 1_000_000_000  # [bytes]
@@ -327,7 +327,7 @@ class ActivityCache:
     def _warn(self) -> None:
         """Tell the user about damages."""
         if notices := self.take_notices():
-            warn_caller("; ".join(notices), CacheWarning)
+            warn_at_caller("; ".join(notices), CacheWarning)
 
 
 def _check_max_size(max_size: Any) -> int | None:

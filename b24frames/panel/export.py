@@ -12,7 +12,8 @@ import pandas as pd
 
 from b24frames.accessor.interchange import spreadsheet_safe, storable
 from b24frames.activities import ReadOptions
-from b24frames.panel.texts import count, ids_code, relative_age
+from b24frames.messages import count
+from b24frames.panel.texts import ids_code, relative_age
 
 
 def save_csv(frame: pd.DataFrame) -> str:

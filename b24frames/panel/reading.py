@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from b24frames.activities import ReadOptions, as_portal, read_activities
+from b24frames.activities import ReadOptions, read_activities
 from b24frames.errors import (
     B24Error,
     CacheError,
@@ -17,10 +17,9 @@ from b24frames.errors import (
     PortalError,
     PortalUnavailableError,
     RateLimitError,
-    telling,
 )
-from b24frames.panel.texts import count
-from b24frames.portal import Portal
+from b24frames.messages import count, redirect_warnings
+from b24frames.portal import Portal, as_portal
 
 _NEXT_STEPS: tuple[tuple[type[B24Error], str], ...] = (
     (PortalUnavailableError, "Check the connection to the portal, then look up again."),
@@ -101,7 +100,7 @@ class LookUp:
         """Read the activities; what goes wrong is told in words."""
         notes: list[str] = []
         try:
-            with telling(notes.append):
+            with redirect_warnings(notes.append):
                 portal = self.make_portal()
                 options: ReadOptions = {**self.options, "missing": "ignore", "progress": self}
                 frame = read_activities(self.ids, portal, **options)

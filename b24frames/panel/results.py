@@ -8,12 +8,11 @@ from typing import Any
 import pandas as pd
 
 from b24frames.activities import ReadOptions
-from b24frames.errors import name_some, telling
 from b24frames.ids import parse_ids
+from b24frames.messages import count, name_some, redirect_warnings
 from b24frames.panel import export, table
 from b24frames.panel.card import card_html
 from b24frames.panel.reading import explain
-from b24frames.panel.texts import count
 from b24frames.panel.view import View, said
 
 
@@ -116,7 +115,7 @@ class Results:
         """Save the frame, and say where."""
         notes: list[str] = []
         try:
-            with telling(notes.append):
+            with redirect_warnings(notes.append):
                 name = save(self._frame)
         except (OSError, ImportError, ValueError) as error:
             text = f"Not saved: {explain(error)}"

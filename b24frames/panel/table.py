@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from b24frames.accessor.analysis import is_overdue
-from b24frames.panel.texts import count, escape
+from b24frames.messages import count
+from b24frames.panel.texts import escape
 from b24frames.schema import PROVIDERS, label
 
 PAGE = 20

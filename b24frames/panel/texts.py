@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from b24frames.messages import count
+
 _HTML, _BB_CODE = 3, 2  # of DESCRIPTION_TYPE
 _LONGEST = 10_000
 _LONGEST_IDS = 60
@@ -122,18 +124,6 @@ def relative_age(seconds: float) -> str:
     unit, length = next(((u, n) for u, n in _UNITS if size >= n), ("minute", 60))
     amount = count(int(size // length), unit)
     return f"{amount} ago" if seconds > 0 else f"in {amount}"
-
-
-def count(number: int, noun: str) -> str:
-    """Return a number and its noun.
-
-    Examples
-    --------
-    >>> count(1, "activity"), count(1200, "activity"), count(2, "row")
-    ('1 activity', '1,200 activities', '2 rows')
-    """
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") and noun != "day" else f"{noun}s"
-    return f"{number:,} {noun if number == 1 else plural}"
 
 
 def _runs(ids: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -14,9 +14,11 @@ import ipywidgets as widgets
 import pandas as pd
 import traitlets
 
-from b24frames.activities import CachePlace, ReadOptions, check_tz
-from b24frames.credentials import hiding_arguments
+from b24frames.activities import CachePlace, ReadOptions
+from b24frames.arguments import check_tz
+from b24frames.credentials import hiding_arguments, looks_like_address
 from b24frames.ids import parse_id_text, parse_ids
+from b24frames.messages import count
 from b24frames.panel import table, texts
 from b24frames.panel.reading import LookUp, Outcome, explain, portal_maker
 from b24frames.panel.results import Results, summary
@@ -175,7 +177,7 @@ class LookupPanel(widgets.VBox):
         look_up = LookUp(wanted, self._make_portal, merged, on_progress)
         self._look_up = look_up
         self._view.bar.max, self._view.bar.value = max(1, total), 0
-        self._view.show_message([f"Looking up {texts.count(total, 'activity')}…"])
+        self._view.show_message([f"Looking up {count(total, 'activity')}…"])
         self._view.show_busy(busy=True)
         self.busy = True
         return look_up
@@ -192,7 +194,7 @@ class LookupPanel(widgets.VBox):
         """Show how far a look-up is, unless another has begun."""
         if look_up is self._look_up and self.busy:
             self._view.bar.value = done
-            words = f"{done:,} of {texts.count(len(look_up.ids), 'activity')}"
+            words = f"{done:,} of {count(len(look_up.ids), 'activity')}"
             self._view.show_message([words, waiting] if waiting else [words])
 
     def _finish(self, look_up: LookUp, outcome: Outcome) -> None:
@@ -239,7 +241,7 @@ class LookupPanel(widgets.VBox):
 
     def _on_text(self, change: dict[str, Any]) -> None:
         """Empty the field of an address at once: a saved notebook would have its secret."""
-        if "://" in change["new"] or "/rest/" in change["new"]:
+        if looks_like_address(change["new"]):
             self._view.field.value = ""
             self._view.show_message([_ADDRESS], problem=True)
 

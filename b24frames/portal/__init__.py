@@ -1,5 +1,5 @@
 """Calls and batches to one portal: paced, and repeated where that helps."""
 
-from b24frames.portal.portal import Portal
+from b24frames.portal.portal import WEBHOOK_VARIABLE, Portal, as_portal
 
-__all__ = ["Portal"]
+__all__ = ["WEBHOOK_VARIABLE", "Portal", "as_portal"]

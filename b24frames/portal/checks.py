@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
 
-from b24frames.errors import short_repr
+from b24frames.messages import short_repr
 
 _METHOD = re.compile(r"[A-Za-z0-9_.]+")
 _ACCEPTED = "accepted are str, int, finite float, bool, None, and lists and dicts of these"

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from b24frames.errors import short_repr
+from b24frames.messages import short_repr
 
 Limits = Literal["cloud", "enterprise", "self-hosted"] | tuple[float, float]
 

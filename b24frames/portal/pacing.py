@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from b24frames.errors import CacheError
-from b24frames.places import cache_file
+from b24frames.paths import cache_file
 from b24frames.portal.limits import BucketState, LeakyBucket
 
 _FILE_NAME = "request-rate.sqlite"

@@ -9,6 +9,7 @@ References
 from __future__ import annotations
 
 import html
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -25,7 +26,8 @@ from b24frames.credentials import (
     Webhook,
     hiding_arguments,
 )
-from b24frames.errors import PortalError, short_repr
+from b24frames.errors import PortalError
+from b24frames.messages import short_repr
 from b24frames.portal.calls import Calls, Command, Watch
 from b24frames.portal.checks import check_positive, check_timeout, parse_command
 from b24frames.portal.limits import Limits, OperatingTime, parse_limits
@@ -33,6 +35,7 @@ from b24frames.portal.pacing import Clock, RequestRate, SystemClock
 from b24frames.portal.transport import Transport
 from b24frames.portal.workers import run_in_threads
 
+WEBHOOK_VARIABLE = "B24_WEBHOOK_URL"
 T = TypeVar("T")
 _MOST, _UNPACED = 50, 16  # requests under way at once by default; where nothing sets the pace
 
@@ -334,6 +337,26 @@ class Portal:
                 raise
 
         return run_in_threads(work, groups(), self._concurrency, run.stop, watch.on_wait)
+
+
+@hiding_arguments
+def as_portal(portal: object) -> Portal:
+    """Return a portal, the one of a webhook URL, or of the URL in the environment."""
+    if isinstance(portal, Portal):
+        return portal
+    webhook = portal
+    if webhook is None:
+        webhook = os.environ.get(WEBHOOK_VARIABLE)
+        if not webhook:
+            raise ValueError(
+                f"no portal: set the environment variable {WEBHOOK_VARIABLE} to "
+                "https://PORTAL/rest/USER_ID/SECRET/, or name a portal, such as "
+                "b24frames.practice_portal() (on the command line: --portal or --practice)"
+            )
+    if not isinstance(webhook, str):
+        kind = type(webhook).__name__
+        raise TypeError(f"portal is a {kind}; accepted are a Portal, a webhook URL or None")
+    return Portal(webhook)
 
 
 def _make_session(connections: int) -> requests.Session:

@@ -26,9 +26,8 @@ from b24frames.errors import (
     PortalError,
     PortalUnavailableError,
     error_from_answer,
-    one_line,
-    short_repr,
 )
+from b24frames.messages import one_line, short_repr
 
 _HEADERS = {
     "Accept": "application/json",

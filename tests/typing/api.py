@@ -10,9 +10,7 @@ from typing import Any, assert_type
 import pandas as pd
 
 import b24frames as b24
-from b24frames.accessor.accessor import FrameAccessor
-from b24frames.accessor.reading import IdsAccessor
-from b24frames.accessor.report import Report
+from b24frames.accessor.accessor import FrameAccessor, IdsAccessor, Report
 from b24frames.practice import PracticePortal
 
 

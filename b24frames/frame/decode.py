@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from b24frames.encoding import OTHER, merge_other
-from b24frames.frame.coerce import DATE_LENGTH, Texts, Typed, coerce_dates
-from b24frames.frame.parsers import NO_DEADLINE
+from b24frames.frame.convert import DATE_LENGTH, NO_DEADLINE, Texts, Typed, coerce_dates
 from b24frames.ids import chunks
 from b24frames.schema import ACTIVITY, COLUMNS, Wire
+from b24frames.serialization import OTHER, merge_other
 
 _DICTS_AT_ONCE = 200  # a few at a time: the garbage collector looks at all there are
 _BYTES_AT_ONCE = 2**20

@@ -1,4 +1,4 @@
-"""What a place for entries can do, and any backend of requests-cache as such a place."""
+"""What a store of entries can do, and any backend of requests-cache as one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from requests_cache.backends.filesystem import FileDict
 from requests_cache.backends.sqlite import SQLiteDict
 
 from b24frames.cache.entries import Entry, decode, is_intact, parse_key
-from b24frames.errors import CacheError, name_some
+from b24frames.errors import CacheError
+from b24frames.messages import name_some
 
 T = TypeVar("T")
 

@@ -1,25 +1,21 @@
-"""What a caller may ask for: every argument is checked before any request is sent."""
+"""Arguments of public functions: each is checked before any request is sent, without network."""
 
 from __future__ import annotations
 
-import os
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import tzinfo
 from difflib import get_close_matches
 from importlib.util import find_spec
+from numbers import Number
 from typing import Any, Protocol, get_args
 
+import numpy as np
 import pandas as pd
 
-from b24frames.cache import ActivityCache
-from b24frames.credentials import hiding_arguments
-from b24frames.errors import short_repr
-from b24frames.frame import Backend, is_column
-from b24frames.portal import Portal
-from b24frames.schema import ACTIVITY, CUSTOM_FIELD_PREFIX
-
-WEBHOOK_VARIABLE = "B24_WEBHOOK_URL"
+from b24frames.messages import short_repr
+from b24frames.schema import ACTIVITY, CUSTOM_FIELD_PREFIX, Backend, is_column
 
 
 class ProgressBar(Protocol):
@@ -30,26 +26,6 @@ class ProgressBar(Protocol):
 
     def set_postfix_str(self, text: str, /) -> object:
         """Take note, in any thread, of why the portal is not asked for a while, and the like."""
-
-
-@hiding_arguments
-def as_portal(portal: object) -> Portal:
-    """Return a portal, the one of a webhook URL, or of the URL in the environment."""
-    if isinstance(portal, Portal):
-        return portal
-    webhook = portal
-    if webhook is None:
-        webhook = os.environ.get(WEBHOOK_VARIABLE)
-        if not webhook:
-            raise ValueError(
-                f"no portal: set the environment variable {WEBHOOK_VARIABLE} to "
-                "https://PORTAL/rest/USER_ID/SECRET/, or name a portal, such as "
-                "b24frames.practice_portal() (on the command line: --portal or --practice)"
-            )
-    if not isinstance(webhook, str):
-        kind = type(webhook).__name__
-        raise TypeError(f"portal is a {kind}; accepted are a Portal, a webhook URL or None")
-    return Portal(webhook)
 
 
 def check_choice(name: str, value: Any, choices: Any) -> Any:
@@ -107,23 +83,6 @@ def check_tz(tz: str | tzinfo) -> tzinfo:
     raise ValueError(f"tz={short_repr(tz)} is not a time zone; {accepted}")
 
 
-def check_cache(
-    cache: ActivityCache | str | os.PathLike[str] | bool, *, needed: bool
-) -> ActivityCache | str | os.PathLike[str] | bool:
-    """Return where entries are kept; not nowhere, where the caller wants to read them."""
-    if not isinstance(cache, (ActivityCache, str, os.PathLike, bool)):
-        kind = type(cache).__name__
-        raise TypeError(
-            f"cache is of type {kind}; accepted are True, False, a path or an ActivityCache"
-        )
-    if cache == "" or (isinstance(cache, str) and "\0" in cache):
-        given = short_repr(cache)
-        raise ValueError(f"cache={given} is not a path; accepted are True, False or a path")
-    if cache is False and needed:
-        raise ValueError("cache=False leaves only_if_cached and stale_if_error nothing to read")
-    return cache
-
-
 def check_progress(progress: bool | ProgressBar | None) -> bool | ProgressBar | None:
     """Return whether to show a progress bar, or the caller's own."""
     if progress is None or isinstance(progress, bool):
@@ -153,3 +112,39 @@ def _unknown_field(name: object) -> str:
         f"{short_repr(name)} is not a field of an activity; {meant}"
         f"Accepted are the names in b24frames.schema.ACTIVITY and {CUSTOM_FIELD_PREFIX}…"
     )
+
+
+def parse_age(age: Any, name: str) -> float | None:
+    """Return a time span in seconds, or None for any age.
+
+    Parameters
+    ----------
+    age : object
+        Anything `pandas.Timedelta` takes, or 0, or None. Other bare numbers are refused, since
+        pandas reads them as nanoseconds.
+    name : str
+        The argument's name, for the message.
+
+    Examples
+    --------
+    >>> parse_age("1h", "max_age"), parse_age(0, "max_age"), parse_age(None, "max_age")
+    (3600.0, 0.0, None)
+    """
+    if age is None:
+        return None
+    seconds = -1.0
+    # NumPy registers its time spans as numbers.
+    is_number = isinstance(age, Number) and not isinstance(age, np.timedelta64)
+    if is_number or (isinstance(age, str) and age.strip().isdigit()):
+        seconds = 0.0 if not isinstance(age, bool) and age in (0, "0") else -1.0
+    else:
+        with suppress(ValueError, TypeError):
+            # pandas 3 wants days written with a capital.
+            span = re.sub(r"(?<=[0-9 ])d(?![A-Za-z])", "D", age) if isinstance(age, str) else age
+            seconds = pd.Timedelta(span).total_seconds()
+    if not seconds >= 0:
+        raise ValueError(
+            f"{name}={short_repr(age)} is not a time span; accepted are '1h', '30d', "
+            "a timedelta, 0 or None (bare numbers have no unit)"
+        )
+    return seconds

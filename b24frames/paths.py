@@ -7,6 +7,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from b24frames.credentials import looks_like_address
 from b24frames.errors import CacheError
 
 CACHE_VARIABLE = "B24FRAMES_CACHE"
@@ -36,7 +37,7 @@ def cache_file(path: str | os.PathLike[str] | None = None) -> Path:
     ('activities.sqlite', 'some.sqlite')
     """
     given = os.environ.get(CACHE_VARIABLE) or None if path is None else path
-    if "://" in str(given):  # a webhook would become the name of a folder, secret and all
+    if looks_like_address(given):  # a webhook would become the name of a folder, secret and all
         raise ValueError(f"the place of the cache (or {CACHE_VARIABLE}) is an address, not a path")
     try:
         place = user_cache_path("b24frames", appauthor=False) if given is None else Path(given)

@@ -13,8 +13,20 @@ from typing import Any, Literal, TypedDict, Unpack, overload
 
 import pandas as pd
 
-from b24frames.activities import options
-from b24frames.activities.records import (
+from b24frames import arguments
+from b24frames.cache import ActivityCache
+from b24frames.credentials import hiding_arguments
+from b24frames.errors import (
+    CacheError,
+    CacheWarning,
+    MissingActivitiesError,
+    MissingActivitiesWarning,
+)
+from b24frames.frame import Layout, build_frame_of_lines, sort_extras
+from b24frames.ids import IdList, parse_column, parse_ids
+from b24frames.messages import name_some, short_repr, warn_at_caller
+from b24frames.portal import Portal, as_portal
+from b24frames.records import (
     Freshness,
     Reading,
     Records,
@@ -22,20 +34,8 @@ from b24frames.activities.records import (
     Via,
     fetch_records,
 )
-from b24frames.cache import ActivityCache, parse_age
-from b24frames.credentials import hiding_arguments
-from b24frames.encoding import encode_record, extra_names
-from b24frames.errors import (
-    CacheError,
-    CacheWarning,
-    MissingActivitiesError,
-    MissingActivitiesWarning,
-    name_some,
-    warn_caller,
-)
-from b24frames.frame import Backend, Layout, OnBadValue, build_frame_of_lines, sort_extras
-from b24frames.ids import IdList, parse_ids
-from b24frames.portal import Portal
+from b24frames.schema import Backend, OnBadValue
+from b24frames.serialization import encode_record, extra_names
 
 Missing = Literal["raise", "warn", "ignore", "keep"]
 CachePlace = ActivityCache | str | os.PathLike[str] | bool
@@ -55,7 +55,7 @@ class ReadOptions(TypedDict, total=False):
     only_if_cached: bool
     stale_if_error: bool
     via: Via
-    progress: bool | options.ProgressBar | None
+    progress: bool | arguments.ProgressBar | None
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class _Request:
     cache: CachePlace
     via: Via
     chunksize: int | None
-    progress: bool | options.ProgressBar | None
+    progress: bool | arguments.ProgressBar | None
 
 
 @overload
@@ -106,7 +106,7 @@ def read_activities(
     stale_if_error: bool = False,
     via: Via = "get",
     chunksize: int | None = None,
-    progress: bool | options.ProgressBar | None = None,
+    progress: bool | arguments.ProgressBar | None = None,
 ) -> pd.DataFrame | Iterator[pd.DataFrame]:
     """Read activities of a Bitrix24 portal into a typed DataFrame.
 
@@ -198,27 +198,27 @@ def read_activities(
     >>> df.index
     Index([3, 1, 2], dtype='Int64', name='ID')
     """
-    portal = options.as_portal(portal)
+    portal = as_portal(portal)
     request = _Request(
         ids=parse_ids(ids),
         portal=portal,
         layout=Layout(
-            columns=options.check_columns(columns),
-            index_col=options.check_index_col(index_col),
-            dtype_backend=options.check_backend(dtype_backend),
-            tz=options.check_tz(tz),
-            on_bad_value=options.check_choice("on_bad_value", on_bad_value, OnBadValue),
+            columns=arguments.check_columns(columns),
+            index_col=arguments.check_index_col(index_col),
+            dtype_backend=arguments.check_backend(dtype_backend),
+            tz=arguments.check_tz(tz),
+            on_bad_value=arguments.check_choice("on_bad_value", on_bad_value, OnBadValue),
         ),
         freshness=Freshness(
-            parse_age(max_age, "max_age"),
-            options.check_choice("only_if_cached", only_if_cached, Literal[True, False]),
-            options.check_choice("stale_if_error", stale_if_error, Literal[True, False]),
+            arguments.parse_age(max_age, "max_age"),
+            arguments.check_choice("only_if_cached", only_if_cached, Literal[True, False]),
+            arguments.check_choice("stale_if_error", stale_if_error, Literal[True, False]),
         ),
-        missing=options.check_choice("missing", missing, Missing),
-        cache=options.check_cache(cache, needed=only_if_cached or stale_if_error),
-        via=options.check_choice("via", via, Via),
-        chunksize=options.check_chunksize(chunksize),
-        progress=options.check_progress(progress),
+        missing=arguments.check_choice("missing", missing, Missing),
+        cache=_check_cache(cache, needed=only_if_cached or stale_if_error),
+        via=arguments.check_choice("via", via, Via),
+        chunksize=arguments.check_chunksize(chunksize),
+        progress=arguments.check_progress(progress),
     )
     frames = _read(request)
     return next(frames) if chunksize is None else frames
@@ -267,6 +267,21 @@ def _fetch(request: _Request, records: Records) -> Reading:
         )
 
 
+def _check_cache(cache: CachePlace, *, needed: bool) -> CachePlace:
+    """Return where entries are kept; not nowhere, where the caller wants to read them."""
+    if not isinstance(cache, (ActivityCache, str, os.PathLike, bool)):
+        kind = type(cache).__name__
+        raise TypeError(
+            f"cache is of type {kind}; accepted are True, False, a path or an ActivityCache"
+        )
+    if cache == "" or (isinstance(cache, str) and "\0" in cache):
+        given = short_repr(cache)
+        raise ValueError(f"cache={given} is not a path; accepted are True, False or a path")
+    if cache is False and needed:
+        raise ValueError("cache=False leaves only_if_cached and stale_if_error nothing to read")
+    return cache
+
+
 def _open_cache(request: _Request, stack: ExitStack) -> ActivityCache | None:
     """Return the cache of a request; one that is opened here is closed at the end."""
     cache = request.cache
@@ -275,7 +290,7 @@ def _open_cache(request: _Request, stack: ExitStack) -> ActivityCache | None:
     try:
         opened = ActivityCache(request.portal.folder if cache is True else cache)
     except CacheError as error:
-        warn_caller(f"{error}; this read goes on without it", CacheWarning)
+        warn_at_caller(f"{error}; this read goes on without it", CacheWarning)
         return None
     return stack.enter_context(closing(opened))
 
@@ -327,14 +342,14 @@ def _report_missing(
     named = [f"{i} ({reason})" for i, reason in reading.missing.items()]
     message = f"{len(named)} of {reading.requested} activities have no record: {name_some(named)}"
     if request.missing == "warn":
-        warn_caller(message, MissingActivitiesWarning)
+        warn_at_caller(message, MissingActivitiesWarning)
         return
     found = [i for i in request.ids if i in records]
     frame = _frame(request, records, found, attrs)
     raise MissingActivitiesError(message, list(reading.missing), frame)
 
 
-def _progress_bar(total: int, progress: bool | options.ProgressBar | None) -> Any:
+def _progress_bar(total: int, progress: bool | arguments.ProgressBar | None) -> Any:
     """Make a progress bar, shown by default in notebooks and terminals when it takes a while."""
     if not isinstance(progress, bool | None):
         return nullcontext(progress)
@@ -353,3 +368,22 @@ def _progress_bar(total: int, progress: bool | options.ProgressBar | None) -> An
         delay=0 if progress else 1,
         leave=bool(progress),
     )
+
+
+def read_aligned(ids: pd.Series, portal: Portal, options: ReadOptions) -> pd.DataFrame:
+    """Read the distinct ids once, and give each position its row."""
+    for name in ("index_col", "chunksize"):
+        if name in options:
+            raise TypeError(f"{name} is not accepted here: the frame has the index of the ids")
+    names = arguments.check_columns(options.get("columns"))
+    needed = None if names is None else dict.fromkeys((*names, "ID"))
+    options = {**options, "columns": needed, "index_col": None}
+    wanted = parse_column(None if na else value for value, na in zip(ids, ids.isna(), strict=True))
+    distinct = [i for i in dict.fromkeys(wanted) if i is not None]
+    frame = read_activities(distinct, portal, **options)
+    rows = {i: row for row, i in enumerate(frame["ID"])}
+    aligned: pd.DataFrame = frame.reindex([rows.get(i, -1) for i in wanted])
+    for name in aligned.select_dtypes("object").columns:  # pandas has put NaN there
+        aligned[name] = aligned[name].where(aligned[name].notna(), None)
+    aligned.index = ids.index
+    return aligned if names is None else aligned[list(names)]

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from b24frames.errors import BadValueError, BadValueWarning, name_some, short_repr, warn_caller
-from b24frames.frame.blocks import (
+from b24frames.errors import BadValueError, BadValueWarning
+from b24frames.frame.convert import Texts, Typed, coerce, no_values
+from b24frames.frame.decode import (
     ArrowText,
     Column,
     Fields,
@@ -20,12 +21,10 @@ from b24frames.frame.blocks import (
     block_of_records,
     without_gc,
 )
-from b24frames.frame.coerce import Texts, Typed, coerce, no_values
 from b24frames.ids import chunks
-from b24frames.schema import ACTIVITY, COLUMNS, CUSTOM_FIELD_PREFIX, DTYPES, Wire
+from b24frames.messages import name_some, short_repr, warn_at_caller
+from b24frames.schema import ACTIVITY, COLUMNS, DTYPES, Backend, OnBadValue, Wire
 
-Backend = Literal["numpy_nullable", "pyarrow"]
-OnBadValue = Literal["warn", "raise"]
 _ROWS_AT_ONCE = 10_000
 
 
@@ -150,11 +149,6 @@ def sort_extras(extras: Iterable[str]) -> list[str]:
     )
 
 
-def is_column(name: object) -> bool:
-    """Tell whether a frame can have a column of this name: a known field, or a portal's own."""
-    return isinstance(name, str) and (name in ACTIVITY or name.startswith(CUSTOM_FIELD_PREFIX))
-
-
 class _Columns:
     """The columns of a frame that is built of blocks of rows.
 
@@ -262,7 +256,7 @@ def _report(name: str, bad: Sequence[tuple[Any, Any]], layout: Layout) -> None:
     message = f"{name}: {len(bad)} {values} not understood as {_wire(name)}: {name_some(shown)}"
     if layout.on_bad_value == "raise":
         raise BadValueError(message)
-    warn_caller(f"{message}; NA in place of each", BadValueWarning)
+    warn_at_caller(f"{message}; NA in place of each", BadValueWarning)
 
 
 def _array(typed: Typed, wire: Wire, layout: Layout) -> Any:

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from b24frames.accessor.interchange import storable
-from b24frames.encoding import encode_record
 from b24frames.errors import BadValueError, BadValueWarning
 from b24frames.frame import Layout, build_frame, build_frame_of_lines
 from b24frames.schema import ACTIVITY, COLUMNS, DTYPES, Wire
+from b24frames.serialization import encode_record
 
 # The example of the method's page.
 PAGE_RECORD: dict[str, Any] = {

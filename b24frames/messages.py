@@ -1,0 +1,87 @@
+"""Words for values, ids and numbers, and warnings at the caller's line."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+from b24frames.credentials import looks_like_address
+from b24frames.errors import B24Warning
+
+_LONGEST_SHOWN = 42
+_PACKAGE_DIR = f"{Path(__file__).parent}{os.sep}"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number and its noun.
+
+    Examples
+    --------
+    >>> count(1, "activity"), count(1200, "activity"), count(2, "row")
+    ('1 activity', '1,200 activities', '2 rows')
+    """
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") and noun != "day" else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def name_some(items: Sequence[object], most: int = 5) -> str:
+    """Return the first items as text, and how many more there are.
+
+    Examples
+    --------
+    >>> name_some([3, 1, 4, 1, 5, 9, 2])
+    '3, 1, 4, 1, 5 and 2 more'
+    """
+    text = ", ".join(str(item) for item in items[:most])
+    return f"{text} and {len(items) - most} more" if len(items) > most else text
+
+
+def short_repr(value: object) -> str:
+    """Return the repr of a value, cut where it is long; not that of an address.
+
+    A webhook in the place of another argument must not be repeated.
+
+    Examples
+    --------
+    >>> short_repr("x" * 100)
+    "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"
+    """
+    text = repr(value).replace("\n", " ")
+    if looks_like_address(text):
+        return "an address"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
+
+
+def one_line(text: object) -> str:
+    """Return text on one line, control characters visible: it may come from the portal."""
+    line = " ".join(str(text).split())
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+
+
+_listener: ContextVar[Callable[[str], object] | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def redirect_warnings(listener: Callable[[str], object]) -> Iterator[None]:
+    """Hand the warnings of this thread to a listener; `warnings` could catch them only for all."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+def warn_at_caller(message: str, category: type[B24Warning]) -> None:
+    """Warn at the line that called into b24frames, however deep the call went."""
+    if listener := _listener.get():
+        listener(message)
+        return
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE_DIR):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
