@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import sys
 import warnings
@@ -55,6 +56,35 @@ def short_repr(value: object) -> str:
     if looks_like_address(text):
         return "an address"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
+
+
+def facts_text(facts: Sequence[tuple[str, str]]) -> str:
+    """Return captions and texts as lines of two columns.
+
+    Examples
+    --------
+    >>> print(facts_text([("portal", "acme.bitrix24.com"), ("user", "1")]))
+    portal  acme.bitrix24.com
+    user    1
+    """
+    width = max((len(caption) for caption, _ in facts), default=0)
+    return "\n".join(f"{caption:<{width}}  {text}" for caption, text in facts)
+
+
+def facts_html(facts: Sequence[tuple[str, str]]) -> str:
+    """Return captions and texts as an HTML table of two columns, all of it escaped.
+
+    Examples
+    --------
+    >>> facts_html([("user", "1")])
+    '<table><tr><th style="text-align: left">user</th>...</table>'
+    """
+    rows = (
+        f'<tr><th style="text-align: left">{html.escape(caption)}</th>'
+        f'<td style="text-align: left">{html.escape(text)}</td></tr>'
+        for caption, text in facts
+    )
+    return f"<table>{''.join(rows)}</table>"
 
 
 def one_line(text: object) -> str:

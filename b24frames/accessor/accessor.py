@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Mapping
 from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Any, Unpack
@@ -11,7 +10,7 @@ import pandas as pd
 
 from b24frames.accessor import analysis
 from b24frames.credentials import hiding_arguments
-from b24frames.messages import name_some, one_line, short_repr
+from b24frames.messages import facts_html, facts_text, name_some, one_line, short_repr
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,17 +53,10 @@ class Report:
         return rows
 
     def __repr__(self) -> str:
-        rows = self._rows()
-        width = max((len(caption) for caption, _ in rows), default=0)
-        return "\n".join(f"{caption:<{width}}  {text}" for caption, text in rows)
+        return facts_text(self._rows())
 
     def _repr_html_(self) -> str:
-        cells = "".join(
-            f'<tr><th style="text-align: left">{html.escape(caption)}</th>'
-            f'<td style="text-align: left">{html.escape(text)}</td></tr>'
-            for caption, text in self._rows()
-        )
-        return f"<table>{cells}</table>"
+        return facts_html(self._rows())
 
 
 def _portal(facts: Mapping[str, Any]) -> str:

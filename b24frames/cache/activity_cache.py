@@ -21,7 +21,7 @@ from b24frames.cache.sqlite import SQLiteStore, set_aside
 from b24frames.credentials import hiding_arguments
 from b24frames.errors import CacheError, CacheWarning
 from b24frames.ids import parse_ids
-from b24frames.messages import short_repr, warn_at_caller
+from b24frames.messages import facts_html, short_repr, warn_at_caller
 from b24frames.paths import cache_file
 
 MISSING_AGE = 600.0  # [s] an id may come into being: its absence is believed for a short time
@@ -101,11 +101,7 @@ class ActivityCache:
             return f"<p>{html.escape(str(error))}</p>"
         users = facts.pop("portals")
         facts |= {f"entries of {user}": entries for user, entries in users.items()}
-        rows = (
-            f"<tr><th>{html.escape(name)}</th><td>{html.escape(_readable(value))}</td></tr>"
-            for name, value in facts.items()
-        )
-        return f"<table>{''.join(rows)}</table>"
+        return facts_html([(name, _readable(value)) for name, value in facts.items()])
 
     def __reduce__(self) -> tuple[Callable[[Path], ActivityCache], tuple[Path]]:
         """Pickle the path: what is open stays where it is."""

@@ -41,7 +41,6 @@ _LAYOUT_SQL = (
 )
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-
 # SQLite's codes for a file that is not, or no longer, as it was laid out.
 _DAMAGED = {
     sqlite3.SQLITE_ERROR,  # our statements are constant, so a table or a column is not there
@@ -373,10 +372,8 @@ class SQLiteStore:
         query = f"SELECT key, substr(value, 1, {STAMP_END}) FROM {TABLE}"
 
         def heads(connection: sqlite3.Connection) -> list[tuple[str, bytes]]:
-            rows = connection.execute(query)
-            return [
-                (key.decode(errors="replace"), head) for key, head in rows if type(key) is bytes
-            ]
+            rows = (row for row in connection.execute(query) if type(row[0]) is bytes)
+            return [(key.decode(errors="replace"), head) for key, head in rows]
 
         return self._file.look(heads, [])
 

@@ -8,7 +8,6 @@ References
 
 from __future__ import annotations
 
-import html
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
@@ -27,7 +26,7 @@ from b24frames.credentials import (
     hiding_arguments,
 )
 from b24frames.errors import PortalError
-from b24frames.messages import short_repr
+from b24frames.messages import facts_html, short_repr
 from b24frames.portal.calls import Calls, Command, Watch
 from b24frames.portal.checks import check_positive, check_timeout, parse_command
 from b24frames.portal.limits import Limits, OperatingTime, parse_limits
@@ -212,11 +211,8 @@ class Portal:
         rate = "no limit"
         if self._bucket is not None:
             rate = f"{self._bucket.capacity:g} at once, then {self._bucket.leak:g} a second"
-        rows = {"portal": self.address, "user": str(self.user_id), "requests": rate}
-        cells = "".join(
-            f"<tr><th>{name}</th><td>{html.escape(text)}</td></tr>" for name, text in rows.items()
-        )
-        return f"<table>{cells}</table>"
+        facts = [("portal", self.address), ("user", str(self.user_id)), ("requests", rate)]
+        return facts_html(facts)
 
     def close(self) -> None:
         """Close the connections, unless the caller's own session made them."""
