@@ -20,7 +20,7 @@ from pathlib import Path
 import grimp
 
 PACKAGE = Path(__file__).parents[1] / "b24frames"
-TOTAL_CODE, TOTAL_FILES = 7_003, 60
+TOTAL_CODE, TOTAL_FILES = 6_980, 58
 SLACK = 60  # [lines] by which the code may be below its total before that has to be lowered
 LONGEST_FILE = 300  # [lines of code]
 P90_BODY, LONGEST_BODY = 25, 50  # [lines]

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypedDict, Unpack, overload
 import pandas as pd
 
 from b24frames import arguments
+from b24frames.arguments import ProgressBar
 from b24frames.cache import ActivityCache
 from b24frames.credentials import hiding_arguments
 from b24frames.errors import (
@@ -28,7 +29,7 @@ from b24frames.messages import name_some, short_repr, warn_at_caller
 from b24frames.portal import Portal, as_portal
 from b24frames.records import (
     Freshness,
-    Reading,
+    ReadReport,
     Records,
     SpooledRecords,
     Via,
@@ -55,7 +56,7 @@ class ReadOptions(TypedDict, total=False):
     only_if_cached: bool
     stale_if_error: bool
     via: Via
-    progress: bool | arguments.ProgressBar | None
+    progress: bool | ProgressBar | None
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class _Request:
     cache: CachePlace
     via: Via
     chunksize: int | None
-    progress: bool | arguments.ProgressBar | None
+    progress: bool | ProgressBar | None
 
 
 @overload
@@ -106,7 +107,7 @@ def read_activities(
     stale_if_error: bool = False,
     via: Via = "get",
     chunksize: int | None = None,
-    progress: bool | arguments.ProgressBar | None = None,
+    progress: bool | ProgressBar | None = None,
 ) -> pd.DataFrame | Iterator[pd.DataFrame]:
     """Read activities of a Bitrix24 portal into a typed DataFrame.
 
@@ -230,9 +231,9 @@ def _read(request: _Request) -> Iterator[pd.DataFrame]:
     with ExitStack() as stack:
         if request.chunksize is not None:
             records = SpooledRecords(stack.enter_context(TemporaryFile()))
-        reading = _fetch(request, records)
-        attrs = _attrs(request.portal, reading)
-        _report_missing(request, records, reading, attrs)
+        report = _fetch(request, records)
+        attrs = _attrs(request.portal, report)
+        _report_missing(request, records, report, attrs)
         keep = request.missing == "keep"
         ids = [i for i in request.ids if keep or i in records]
         if request.chunksize is None:
@@ -249,7 +250,7 @@ def _read(request: _Request) -> Iterator[pd.DataFrame]:
             yield frame
 
 
-def _fetch(request: _Request, records: Records) -> Reading:
+def _fetch(request: _Request, records: Records) -> ReadReport:
     """Fetch the records of a request, with a progress bar, and close what was opened for it."""
     portal = request.portal
     with ExitStack() as stack:
@@ -262,8 +263,7 @@ def _fetch(request: _Request, records: Records) -> Reading:
             records,
             request.freshness,
             request.via,
-            bar.update,
-            bar.set_postfix_str,
+            bar,
         )
 
 
@@ -313,43 +313,43 @@ def _line(records: Records, i: int) -> bytes:
     return records.pop(i, None) or encode_record({"ID": i})
 
 
-def _attrs(portal: Portal, reading: Reading) -> dict[str, Any]:
+def _attrs(portal: Portal, report: ReadReport) -> dict[str, Any]:
     """Return what `df.attrs["b24"]` tells of a read: small, JSON-able, without secrets."""
     reasons: dict[str, IdList] = {}
-    for i, reason in reading.missing.items():
+    for i, reason in report.missing.items():
         reasons.setdefault(reason, IdList()).append(i)
     return {
         "portal": portal.address,
         "user_id": portal.user_id,
-        "requested": reading.requested,
-        "from_cache": reading.from_cache,
-        "cache_age": round(reading.cache_age, 3),
-        "fetched": reading.fetched,
-        "http_requests": reading.http_requests,
-        "missing": IdList(reading.missing),
+        "requested": report.requested,
+        "from_cache": report.from_cache,
+        "cache_age": round(report.cache_age, 3),
+        "fetched": report.fetched,
+        "http_requests": report.http_requests,
+        "missing": IdList(report.missing),
         "missing_reasons": reasons,
-        "stale": IdList(reading.stale),
-        "read_at": reading.read_at,
+        "stale": IdList(report.stale),
+        "read_at": report.read_at,
     }
 
 
 def _report_missing(
-    request: _Request, records: Records, reading: Reading, attrs: dict[str, Any]
+    request: _Request, records: Records, report: ReadReport, attrs: dict[str, Any]
 ) -> None:
     """Name the ids without a record, as the caller chose."""
-    if not reading.missing or request.missing in ("ignore", "keep"):
+    if not report.missing or request.missing in ("ignore", "keep"):
         return
-    named = [f"{i} ({reason})" for i, reason in reading.missing.items()]
-    message = f"{len(named)} of {reading.requested} activities have no record: {name_some(named)}"
+    named = [f"{i} ({reason})" for i, reason in report.missing.items()]
+    message = f"{len(named)} of {report.requested} activities have no record: {name_some(named)}"
     if request.missing == "warn":
         warn_at_caller(message, MissingActivitiesWarning)
         return
     found = [i for i in request.ids if i in records]
     frame = _frame(request, records, found, attrs)
-    raise MissingActivitiesError(message, list(reading.missing), frame)
+    raise MissingActivitiesError(message, list(report.missing), frame)
 
 
-def _progress_bar(total: int, progress: bool | arguments.ProgressBar | None) -> Any:
+def _progress_bar(total: int, progress: bool | ProgressBar | None) -> Any:
     """Make a progress bar, shown by default in notebooks and terminals when it takes a while."""
     if not isinstance(progress, bool | None):
         return nullcontext(progress)

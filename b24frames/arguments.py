@@ -25,7 +25,7 @@ class ProgressBar(Protocol):
         """Take note that n more ids are settled; 0 now and then while answers are awaited."""
 
     def set_postfix_str(self, text: str, /) -> object:
-        """Take note, in any thread, of why the portal is not asked for a while, and the like."""
+        """Take note of why the portal is not asked for a while, and the like."""
 
 
 def check_choice(name: str, value: Any, choices: Any) -> Any:

@@ -8,15 +8,15 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import SEEK_END
-from itertools import islice
-from queue import SimpleQueue
-from typing import Any, BinaryIO, Literal
+from itertools import chain
+from typing import Any, BinaryIO, Literal, TypeGuard
 
-from b24frames.cache import MISSING_AGE, ActivityCache, Hits
+from b24frames.arguments import ProgressBar
+from b24frames.cache import MISSING_AGE, ActivityCache, Lookup
 from b24frames.errors import (
     ActivityNotFoundError,
     ActivityRefusedError,
@@ -24,20 +24,28 @@ from b24frames.errors import (
     CacheWarning,
     InvalidAnswerError,
     MethodsDifferWarning,
+    OperatingTimeError,
     PortalError,
+    RateLimitError,
     StaleDataWarning,
 )
-from b24frames.messages import name_some, warn_at_caller
+from b24frames.ids import chunks
+from b24frames.messages import name_some, short_repr, warn_at_caller
 from b24frames.portal import Portal
-from b24frames.portal.calls import MAX_COMMANDS, Command, Watch
-from b24frames.portal.limits import MAX_ATTEMPTS
+from b24frames.portal.commands import MAX_COMMANDS, Command, CommandQueue
 from b24frames.schema import COLUMNS
 from b24frames.serialization import decode_record, encode_record
 
+PAGE = 50
+_PROBE = "probe"
+_GET, _LIST = "crm.activity.get", "crm.activity.list"
 _IDS_AT_ONCE = 2_500
 _MANY = 5_000
 _NOT_CACHED = "not in the cache"
 _TOO_OLD = "in the cache, but older than max_age"
+_NOT_FOUND = "not found, or not visible to this user"
+# What the list returns and get does not: both are to give the same frame.
+_REFUSED_BY_GET = ("CONFIGURABLE_REST_APP",)
 
 Records = MutableMapping[int, bytes]
 """The JSON text of records by activity id: a dict, or where they are too many, a file."""
@@ -78,7 +86,7 @@ class SpooledRecords(Records):
 
 
 @dataclass
-class Reading:
+class ReadReport:
     """What a read did, and could not do.
 
     Attributes
@@ -132,18 +140,17 @@ def fetch_records(
     cache: ActivityCache | None,
     records: Records,
     freshness: Freshness,
-    via: Via = "get",
-    on_progress: Callable[[int], object] = lambda _: None,
-    on_message: Callable[[str], object] = lambda _: None,
-) -> Reading:
-    """Put the record of every id into `records` and tell of those that have none.
+    via: Via,
+    bar: ProgressBar,
+) -> ReadReport:
+    """Put the record of every id into `records` and report those that have none.
 
     Parameters
     ----------
     ids : sequence of int
         Distinct activity ids.
     portal : Portal
-        Asked for what is not in the cache; every answer is cached before the next request.
+        Asked for what is not in the cache; every answer is cached before it is passed on.
     cache : ActivityCache or None
         Where entries are kept; None: nowhere.
     records : mutable mapping of int to bytes
@@ -151,47 +158,34 @@ def fetch_records(
     freshness : Freshness
         Which cache entries to accept.
     via : {"get", "list"}
-        The method that brings the rest: ``crm.activity.get``, 50 ids a request, or
-        ``crm.activity.list``, 2 500 ids a request; what the list leaves out is got.
-    on_progress : callable
-        Told how many more ids are settled; 0 now and then while answers are awaited. What it
-        raises ends the read.
-    on_message : callable
-        Told in words, by any thread, why the portal is not asked for a while, and the like.
-
-    Returns
-    -------
-    Reading
+        The method that brings the rest: ``crm.activity.get`` [1]_, 50 ids a request, or
+        ``crm.activity.list`` [2]_, 2 500 ids a request.
+    bar : ProgressBar
+        What it raises ends the read.
 
     Raises
     ------
     PortalError
         The portal refused or was out of reach; what had been received is in the cache.
     """
-    reading = Reading(requested=len(ids))
-    entries = _Entries(cache, portal)
-    rest = _take_cached(ids, entries, freshness, records, reading, on_progress)
-    requests: SimpleQueue[None] = SimpleQueue()
-    watch = Watch(lambda: requests.put(None), on_message, lambda: on_progress(0))
-    if via == "get" and len(rest) >= _MANY:
-        by_get, by_list = -(-len(rest) // MAX_COMMANDS), -(-len(rest) // (PAGE * MAX_COMMANDS))
-        on_message(f'via="list" would take {by_list} requests in place of {by_get:,}')
+    read = _Read(portal, _Entries(cache, portal), records, bar, ReadReport(requested=len(ids)))
+    report = read.report
     try:
-        for found, missing in _ask(portal, rest, via, entries, watch):
-            records.update(found)
-            reading.fetched += len(found)
-            reading.missing |= missing
-            on_progress(len(found) + len(missing))
-    except PortalError as error:
-        if not (freshness.stale_if_error and error.retryable):
-            raise
-        rest = [i for i in rest if i not in records and i not in reading.missing]
-        _take_stale(rest, entries, records, reading, error)
+        rest = read.take_cached(ids, freshness)
+        if via == "get" and len(rest) >= _MANY:
+            by_get, by_list = -(-len(rest) // MAX_COMMANDS), -(-len(rest) // (PAGE * MAX_COMMANDS))
+            bar.set_postfix_str(f'via="list" would take {by_list} requests in place of {by_get:,}')
+        try:
+            read.fetch(rest, via)
+        except PortalError as error:
+            if not (freshness.stale_if_error and error.retryable):
+                raise
+            rest = [i for i in rest if i not in records and i not in report.missing]
+            read.take_stale(rest, error)
     finally:
-        entries.warn()
-    reading.http_requests = requests.qsize()
-    reading.missing = {i: reading.missing[i] for i in ids if i in reading.missing}
-    return reading
+        read.entries.warn()
+    report.missing = {i: report.missing[i] for i in ids if i in report.missing}
+    return report
 
 
 class _Entries:
@@ -204,233 +198,249 @@ class _Entries:
 
     def read(
         self, ids: Iterable[int], max_age: float | None, missing_age: float | None = MISSING_AGE
-    ) -> Hits:
+    ) -> Lookup:
         """Return what the cache knows; nothing where there is none."""
-        cache = self._cache  # of which another thread may find that it fails
-        if cache is not None:
+        if self._cache is not None:
             try:
-                return cache.read(self._portal, ids, max_age, missing_age)
+                return self._cache.read(self._portal, ids, max_age, missing_age)
             except CacheError as error:
                 self._cache, self._error = None, error
-        return Hits()
+        return Lookup()
 
     def write(self, found: Mapping[int, bytes], missing: Mapping[int, str]) -> None:
-        """Keep what one request brought; called by the threads that received it."""
-        cache = self._cache
-        if cache is not None:
+        """Keep what one request brought."""
+        if self._cache is not None and (found or missing):
             try:
-                cache.write(self._portal, found, missing)
+                self._cache.write(self._portal, found, missing)
             except CacheError as error:
                 self._cache, self._error = None, error
 
     def warn(self) -> None:
         """Tell the caller when the cache was damaged or has failed."""
-        notices = self._given.take_notices() if self._given is not None else []
+        warnings = self._given.take_warnings() if self._given is not None else []
         if self._error is not None:
-            notices.append(f"{self._error}; this read goes on without it")
-        if notices:
-            warn_at_caller("; ".join(notices), CacheWarning)
+            warnings.append(f"{self._error}; this read goes on without it")
+        if warnings:
+            warn_at_caller("; ".join(warnings), CacheWarning)
 
 
-def _take_cached(
-    ids: Sequence[int],
-    entries: _Entries,
-    freshness: Freshness,
-    records: Records,
-    reading: Reading,
-    on_progress: Callable[[int], object],
-) -> list[int]:
-    """Take what is in the cache and fresh; return the ids to ask the portal for."""
-    rest: list[int] = []
-    for start in range(0, len(ids), _IDS_AT_ONCE):
-        block = ids[start : start + _IDS_AT_ONCE]
-        hits = entries.read(block, freshness.max_age)
-        records.update(hits.records)
-        reading.from_cache += len(hits.records)
-        reading.cache_age = max(reading.cache_age, hits.age)
-        reading.missing |= hits.missing
-        misses = [i for i in block if i not in hits.records and i not in hits.missing]
-        if freshness.only_if_cached:
-            too_old = set(hits.too_old)
-            reading.missing |= {i: _TOO_OLD if i in too_old else _NOT_CACHED for i in misses}
-            misses = []
-        rest += misses
-        on_progress(len(block) - len(misses))
-    return rest
+@dataclass
+class _Read:
+    """One read under way: from the cache and the portal into records and report."""
 
+    portal: Portal
+    entries: _Entries
+    records: Records
+    bar: ProgressBar
+    report: ReadReport
+    ids: Sequence[int] = ()
+    held: dict[str, Any] | None = None  # answers of the list, before it has been compared
+    differences: Sequence[str] = ()
+    refusal: PortalError | None = None  # of one id: it counts for all where none is answered
 
-def _ask(
-    portal: Portal, ids: Sequence[int], via: Via, entries: _Entries, watch: Watch
-) -> Iterator[Answered]:
-    """Ask the portal, and keep each answer; yield what each request brought."""
-    if via == "list":
-        listed: set[int] = set()
-        for answered in list_activities(portal, ids, entries.write, watch):
-            listed |= answered[0].keys()
-            yield answered
-        ids = [i for i in ids if i not in listed]
-    yield from get_activities(portal, ids, entries.write, watch)
+    def take_cached(self, ids: Sequence[int], freshness: Freshness) -> list[int]:
+        """Take what is in the cache and fresh; return the ids to ask the portal for."""
+        rest: list[int] = []
+        for block in chunks(ids, _IDS_AT_ONCE):
+            hits = self.entries.read(block, freshness.max_age)
+            self._take(hits)
+            misses = [i for i in block if i not in hits.records and i not in hits.missing]
+            if freshness.only_if_cached:
+                too_old = set(hits.too_old)
+                reasons = {i: _TOO_OLD if i in too_old else _NOT_CACHED for i in misses}
+                self.report.missing |= reasons
+                misses = []
+            rest += misses
+            self.bar.update(len(block) - len(misses))
+        return rest
 
-
-def _take_stale(
-    ids: Sequence[int],
-    entries: _Entries,
-    records: Records,
-    reading: Reading,
-    error: PortalError,
-) -> None:
-    """Take entries of any age for all ids, or raise the error where one has none."""
-    hits = entries.read(ids, max_age=None, missing_age=None)
-    if any(i not in hits.records and i not in hits.missing for i in ids):
-        raise error
-    records.update(hits.records)
-    reading.from_cache += len(hits.records)
-    reading.cache_age = max(reading.cache_age, hits.age)
-    reading.missing |= hits.missing
-    reading.stale = [i for i in ids if i in hits.records]
-    warn_at_caller(
-        f"the portal is out of reach ({error}); older cache entries stand in for "
-        f"{len(reading.stale)} of the activities: {name_some(reading.stale)}",
-        StaleDataWarning,
-    )
-
-
-PAGE = 50
-_GET = "crm.activity.get"
-_LIST = "crm.activity.list"
-# What the list returns and get does not: both are to give the same frame.
-_REFUSED_BY_GET = ("CONFIGURABLE_REST_APP",)
-
-Answered = tuple[dict[int, bytes], dict[int, str]]
-"""What one request brought: the JSON text of records by id, and the reasons for missing ones."""
-
-Keep = Callable[[dict[int, bytes], dict[int, str]], None]
-"""Keeps what one request brought, in the thread that received it."""
-
-
-def get_activities(
-    portal: Portal, ids: Sequence[int], keep: Keep, watch: Watch
-) -> Iterator[Answered]:
-    """Get the activities one by one, 50 in a request; a record of another id is asked for again."""
-
-    def handle(answers: dict[str, Any]) -> Answered:
-        found: dict[int, bytes] = {}
-        missing: dict[int, str] = {}
-        for name, answer in answers.items():
-            asked = int(name[1:])
-            if isinstance(answer, (ActivityNotFoundError, ActivityRefusedError)):
-                missing[asked] = _reason(answer)
-            elif isinstance(answer, PortalError):
-                answer.description = f"{answer.description} (activity {asked})"
-            elif isinstance(answer, dict) and _id_of(answer) in (asked, None):
-                found[asked] = encode_record({**answer, "ID": answer.get("ID") or str(asked)})
-        keep(found, missing)
-        _raise_first(a for n, a in answers.items() if int(n[1:]) not in missing)
-        return found, missing
-
-    for _ in range(2 * MAX_ATTEMPTS):
-        if not ids:
-            return
-        settled: set[int] = set()
-        commands = ((f"a{i}", (_GET, {"id": i})) for i in ids)
-        for found, missing in portal.iter_batches(commands, handle, watch):
-            settled |= found.keys() | missing.keys()
-            yield found, missing
-        ids = [i for i in ids if i not in settled]
-    raise InvalidAnswerError(
-        f"the portal keeps answering with no record, or another, for the ids {name_some(ids)}",
-        method=_GET,
-    )
-
-
-def list_activities(
-    portal: Portal, ids: Sequence[int], keep: Keep, watch: Watch
-) -> Iterator[Answered]:
-    """List the activities, a page of 50 in each command.
-
-    The first request carries a `crm.activity.get` too: where the two methods do not agree, nothing
-    is taken from the list.
-    """
-    if not ids:
-        return
-    pages = (ids[start : start + PAGE] for start in range(0, len(ids), PAGE))
-    commands: Iterator[tuple[str, Command]] = (
-        (f"p{number}", (_LIST, {"filter": {"@ID": page}, "select": ["*", "FILES"], "start": -1}))
-        for number, page in enumerate(pages)
-    )
-    asked = set(ids)
-
-    def handle(answers: dict[str, Any]) -> Answered:
-        found = _read_pages(answers.values(), asked)
-        keep(found, {})
-        _raise_first(answers.values())
-        return found, {}
-
-    first = dict(islice(commands, MAX_COMMANDS - 1))
-    first["probe"] = (_GET, {"id": ids[0]})
-    answers: dict[str, Any] = {}
-    for part in portal.iter_batches(first.items(), lambda part: part, watch):
-        answers |= part
-    got = answers.pop("probe")
-    differing = _differences(got, _read_pages(answers.values(), asked).get(ids[0]))
-    if differing:
+    def take_stale(self, ids: Sequence[int], error: PortalError) -> None:
+        """Take entries of any age for all ids, or raise the error where one has none."""
+        hits = self.entries.read(ids, max_age=None, missing_age=None)
+        if any(i not in hits.records and i not in hits.missing for i in ids):
+            raise error
+        self._take(hits)
+        self.report.stale = [i for i in ids if i in hits.records]
         warn_at_caller(
-            f"{_LIST} and {_GET} do not agree on activity {ids[0]} ({name_some(differing)}); "
-            "the read goes on by get",
-            MethodsDifferWarning,
+            f"the portal is out of reach ({error}); older cache entries stand in for "
+            f"{len(self.report.stale)} of the activities: {name_some(self.report.stale)}",
+            StaleDataWarning,
         )
-        return
-    yield handle(answers)
-    yield from portal.iter_batches(commands, handle, watch)
+
+    def _take(self, hits: Lookup) -> None:
+        self.records.update(hits.records)
+        self.report.from_cache += len(hits.records)
+        self.report.cache_age = max(self.report.cache_age, hits.age)
+        self.report.missing |= hits.missing
+
+    def fetch(self, ids: Sequence[int], via: Via) -> None:
+        """Ask the portal for activities, and keep what each request brings.
+
+        By list, the first request gets one of them, too: where the two methods do not agree the
+        read goes on by get. All pages are asked for at once; what comes before is held back.
+        """
+        self.ids = ids
+        commands: Iterable[tuple[str, Command]] = ((f"a{i}", (_GET, {"id": i})) for i in ids)
+        if via == "list" and ids:
+            self.held = {}
+            starts = range(0, len(ids), PAGE)
+            pages = ((f"p{start}", _list(ids[start : start + PAGE])) for start in starts)
+            commands = chain([(_PROBE, (_GET, {"id": ids[0]}))], pages)
+        self.queue = CommandQueue(commands)
+        self.run = self.portal.run(self.queue)
+        waiting = ""
+        try:
+            for answers in self.run:
+                self._keep(answers)
+                if self.differences:
+                    break
+                if self.run.waiting != waiting:
+                    waiting = self.run.waiting
+                    self.bar.set_postfix_str(waiting)
+        except BaseException:
+            self._keep(self.run.drain())
+            raise
+        finally:
+            self.report.http_requests += self.run.requests
+        if self.differences:
+            warn_at_caller(
+                f"{_LIST} and {_GET} do not agree on activity {ids[0]} "
+                f"({name_some(self.differences)}); the read goes on by get",
+                MethodsDifferWarning,
+            )
+            self.differences, self.held = (), None
+            self.fetch(ids, "get")
+        elif self.refusal is not None and not self.report.fetched:
+            raise self.refusal
+
+    def _keep(self, answers: dict[str, Any]) -> None:
+        """Read the answers of a request, cache them, and take them into the result."""
+        if self.held is not None:
+            self.held |= answers
+            if not {_PROBE, "p0"} <= self.held.keys():
+                return
+            answers = self.held
+            self.differences = _differences(answers.pop(_PROBE), answers["p0"], self.ids[0])
+            if self.differences:
+                return
+            self.held = None
+        brought = _Brought()
+        for name, answer in answers.items():
+            if name.startswith("a"):
+                self._read_got(int(name[1:]), answer, brought)
+            elif name != _PROBE:
+                self._read_page(int(name[1:]), answer, brought)
+        self.entries.write(brought.found, brought.missing)
+        self.records.update(brought.found)
+        self.report.fetched += len(brought.found)
+        self.report.missing |= brought.missing | brought.odd
+        self.bar.update(len(brought.found) + len(brought.missing) + len(brought.odd))
+        if brought.failure is not None:
+            raise brought.failure
+
+    def _read_got(self, i: int, answer: object, brought: _Brought) -> None:
+        """Read the answer to one `crm.activity.get`."""
+        if _is_record_of(answer, i):
+            brought.found[i] = encode_record({**answer, "ID": str(i)})
+        elif isinstance(answer, ActivityNotFoundError):
+            brought.missing[i] = f"{_NOT_FOUND} ({answer.description})"
+        elif isinstance(answer, PortalError):
+            words = answer.description or answer.code or "without a reason"
+            is_final = isinstance(answer, ActivityRefusedError)
+            reasons = brought.missing if is_final else brought.odd
+            reasons[i] = f"refused by the portal ({words})"
+            if _concerns_all(answer):
+                answer.description = f"{answer.description} (activity {i})"
+                brought.failure = answer
+            elif not isinstance(answer, (ActivityRefusedError, InvalidAnswerError)):
+                self.refusal = answer
+        elif not self.run.reject(f"a{i}", (_GET, {"id": i})):
+            brought.odd[i] = f"the portal answers with {_described(answer)} in place of its record"
+
+    def _read_page(self, start: int, answer: Any, brought: _Brought) -> None:
+        """Read a page of `crm.activity.list`; what is not in an odd one is got one by one."""
+        page = self.ids[start : start + PAGE]
+        if isinstance(answer, PortalError) and _concerns_all(answer):
+            brought.failure = answer
+            return
+        records = answer.values() if isinstance(answer, dict) else answer
+        wanted = set(page)
+        is_odd = not isinstance(answer, (dict, list))
+        for record in () if is_odd else records:
+            if (i := _id_of(record)) not in wanted:
+                is_odd = True
+            elif record.get("PROVIDER_ID") in _REFUSED_BY_GET:
+                brought.missing[i] = f"refused by the portal ({_GET} does not give it)"
+            else:
+                # As get gives it: FILES only where there are any.
+                record = {n: value for n, value in record.items() if value or n != "FILES"}
+                brought.found[i] = encode_record({**record, "ID": str(i)})
+        for i in page:
+            if i not in brought.found and i not in brought.missing:
+                if is_odd:
+                    self.queue.append(f"a{i}", (_GET, {"id": i}))
+                else:
+                    brought.missing[i] = _NOT_FOUND
 
 
-def _read_pages(pages: Iterable[object], asked: set[int]) -> dict[int, bytes]:
-    """Return the records of some pages that were asked for, and that get would give too."""
-    found: dict[int, bytes] = {}
-    for page in pages:
-        records = page.values() if isinstance(page, dict) else page
-        for record in records if isinstance(records, Iterable) else ():
-            i = _id_of(record)
-            if i in asked and record.get("PROVIDER_ID") not in _REFUSED_BY_GET:
-                found[i] = encode_record(_as_got(record))
-    return found
+@dataclass
+class _Brought:
+    """What one request brought: records, and reasons for missing ones."""
+
+    found: dict[int, bytes] = field(default_factory=dict)
+    missing: dict[int, str] = field(default_factory=dict)
+    odd: dict[int, str] = field(default_factory=dict)  # reasons that are not remembered
+    failure: PortalError | None = None  # that of all others, too
 
 
-def _raise_first(answers: Iterable[object]) -> None:
-    """Raise the first error among some answers."""
-    for answer in answers:
-        if isinstance(answer, PortalError):
+def _list(page: Sequence[int]) -> Command:
+    return _LIST, {"filter": {"@ID": page}, "select": ["*", "FILES"], "start": -1}
+
+
+def _concerns_all(error: PortalError) -> bool:
+    """Return whether an error is not that of the one command that it refused."""
+    return error.ends_all or isinstance(error, (RateLimitError, OperatingTimeError))
+
+
+def _described(answer: object) -> str:
+    """Return what was answered in place of a record."""
+    number = _id_of(answer)
+    return f"the record of activity {number}" if number else short_repr(answer)
+
+
+def _differences(got: object, listed: Any, i: int) -> Sequence[str]:
+    """Return the fields in which a record that was got is not as it was listed."""
+    for answer in (got, listed):
+        if isinstance(answer, PortalError) and (answer.retryable or answer.ends_all):
             raise answer
-
-
-def _differences(got: object, listed: bytes | None) -> list[str]:
-    """Return the fields in which the record that was got is not the one that was listed."""
-    if isinstance(got, PortalError) and got.retryable:
-        raise got
-    if not isinstance(got, dict):
-        return [] if listed is None else ["only in the list"]
-    if listed is None:
+    if isinstance(listed, PortalError):
+        raise listed
+    records = listed.values() if isinstance(listed, dict) else listed
+    found = [record for record in records if _id_of(record) == i]
+    if found and found[0].get("PROVIDER_ID") in _REFUSED_BY_GET:
+        found = []
+    if not _is_record_of(got, i):
+        return ["only in the list"] if found and isinstance(got, PortalError) else []
+    if not found:
         return ["not in the list"]
-    record = decode_record(listed)
-    got = decode_record(encode_record(got))
-    return [name for name in COLUMNS if got.get(name) != record.get(name)]
+    left, right = (decode_record(encode_record(r)) for r in (got, found[0]))
+    return [name for name in COLUMNS if left.get(name) != right.get(name)]
 
 
-def _as_got(record: dict[str, Any]) -> dict[str, Any]:
-    """Return a record of a list as `crm.activity.get` gives it: FILES only where there are any."""
-    return {name: value for name, value in record.items() if value or name != "FILES"}
-
-
-def _reason(error: PortalError) -> str:
-    """Tell why there is no record."""
-    if isinstance(error, ActivityNotFoundError):
-        return f"not found, or not visible to this user ({error.description})"
-    return f"refused by the portal ({error.description or 'without a reason'})"
+def _is_record_of(answer: object, i: int) -> TypeGuard[dict[str, Any]]:
+    """Return whether an answer is the record of an activity; it may lack its id."""
+    if not isinstance(answer, dict):
+        return False
+    number = _id_of(answer)
+    return number == i or (number is None and not answer.keys().isdisjoint(COLUMNS))
 
 
 def _id_of(record: object) -> int | None:
-    """Return the activity id that a record says it has; None where it does not say."""
+    """Return the activity id that a record says it has; None: it says none, 0: it is no id."""
     if not isinstance(record, dict) or record.get("ID") in (None, ""):
         return None
-    digits = str(record["ID"])  # of a number, too; what is neither is another's
-    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 20 else 0
+    value = record["ID"]
+    # "15.0" and 15.0, as some servers write 15; of a number, too.
+    digits = str(value).removesuffix(".0")
+    is_id = digits.isascii() and digits.isdigit() and len(digits) < 20
+    return int(digits) if is_id and not isinstance(value, bool) else 0

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+from queue import Empty, SimpleQueue
+from typing import Any
 
 
 class WaitlessClock:
@@ -31,9 +34,18 @@ class WaitlessClock:
         """Return the Unix time when so many seconds will have passed [s]."""
         return self._start + self._waited + seconds
 
-    def sleep(self, seconds: float, stop: threading.Event) -> None:
-        """Wait for no time, after which so many seconds have passed [s]."""
-        self.pass_by(seconds)
+    def take(self, inbox: SimpleQueue[Any], seconds: float) -> Any:
+        """Return the next item of a queue; raise `queue.Empty` where there is none.
+
+        Time passes by waiting for a moment that is known; what else may come is really waited for.
+        """
+        if math.isinf(seconds):
+            return inbox.get(timeout=0.1)
+        try:
+            return inbox.get_nowait()
+        except Empty:
+            self.pass_by(seconds)
+            raise
 
     def pass_by(self, seconds: float) -> None:
         """Let so many seconds pass [s]."""

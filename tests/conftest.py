@@ -72,7 +72,7 @@ def make_portal() -> Iterator[Callable[..., PracticePortal]]:
             made = stack.enter_context(practice_portal(**settings))
             if not {"limits", "operating_limit"} & options.keys():
                 # Nothing is to be waited for but the next attempt; no pace depends on the machine.
-                made._calls._clock = WaitlessClock()
+                made._scheduler.clock = WaitlessClock()
             return made
 
         yield make

@@ -409,7 +409,7 @@ def test_read__disk_full(portal: PracticePortal, tmp_path: Path) -> None:
     with closing(b24.ActivityCache(tmp_path)) as cache:
         cache.write(portal, {}, {})
         full = "PRAGMA max_page_count = 10"
-        cache._store._file.use(lambda connection: connection.execute(full).fetchall())  # type: ignore[attr-defined]
+        cache._store._file.write(lambda connection: connection.execute(full).fetchall())  # type: ignore[attr-defined]
         with pytest.warns(CacheWarning, match="database or disk is full; this read goes on") as w:
             assert len(read(portal, cache)) == 58
         assert len(w) == 1

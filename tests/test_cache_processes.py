@@ -79,7 +79,7 @@ for number in range(rounds):
     os.waitpid(child, 0)
     cache = ActivityCache(path)
     records = cache.read(User, range(10_000), None).records
-    assert not cache.take_notices()
+    assert not cache.take_warnings()
     cache.close()
     wrong += sum(text != record(i) for i, text in records.items())
     lost += sum(i not in records for i in range(told * 20))
@@ -110,7 +110,7 @@ for path in paths:
         cache.write(User, {i: record(i) for i in some if i not in hits.records}, {})
         again = cache.read(User, some, None).records
         assert again == {i: record(i) for i in some}, "a write is lost"
-    assert len(cache.take_notices()) <= 1
+    assert len(cache.take_warnings()) <= 1
 """
 
 
@@ -156,7 +156,7 @@ inside, leave = threading.Event(), threading.Event()
 def hold(connection):
     inside.set()
     leave.wait()
-thread = threading.Thread(target=lambda: cache._store._file.use(hold))
+thread = threading.Thread(target=lambda: cache._store._file.write(hold))
 thread.start()
 inside.wait()
 child = os.fork()

@@ -56,8 +56,10 @@ def test_leaky_bucket__never_refused(
     for pause, requests in rounds:
         now += pause
         for _ in range(requests):
-            state, delay = bucket.reserve(state, now)
-            arrivals.append(now + delay + lateness[len(arrivals) % len(lateness)])
+            while (taken := bucket.acquire(state, now))[1]:
+                now += taken[1]
+            state = taken[0]
+            arrivals.append(now + lateness[len(arrivals) % len(lateness)])
     counter = PortalCounter(bucket, phase)
     assert all(counter.accepts(moment) for moment in sorted(arrivals))
 
@@ -75,18 +77,19 @@ def test_leaky_bucket__as_fast_as_granted(bucket: LeakyBucket, requests: int) ->
     """A long read takes as long as the leak demands, but for the few places left unused."""
     state, now = BucketState(), 0.0
     for _ in range(requests):
-        state, delay = bucket.reserve(state, now)
-        now += delay
+        while (taken := bucket.acquire(state, now))[1]:
+            now += taken[1]
+        state = taken[0]
     floor = (requests - bucket.capacity) / bucket.leak
     assert floor <= now <= floor + (bucket.capacity - bucket.usable) / bucket.leak + 1e-6
     assert bucket.capacity - bucket.usable <= 1.5 * bucket.leak
 
 
 def delays(bucket: LeakyBucket, state: BucketState, moments: list[float]) -> list[float]:
-    """Reserve at each moment; return the delays."""
+    """Ask for a place at each moment; return the delays."""
     found = []
     for now in moments:
-        state, delay = bucket.reserve(state, now)
+        state, delay = bucket.acquire(state, now)
         found.append(delay)
     return found
 
@@ -105,19 +108,21 @@ def test_leaky_bucket__leaves_a_margin(bucket: LeakyBucket, delay: float) -> Non
 def test_leaky_bucket__surely_empty() -> None:
     """The whole capacity is granted again three seconds after all of it has leaked, not before."""
     bucket = LeakyBucket(5, 2)
-    assert delays(bucket, BucketState(), [0.0] * 5 + [5.375] * 5)[5:] == [0, 0, 0, 0.5, 1.0]
+    assert delays(bucket, BucketState(), [0.0] * 5 + [5.375] * 5)[5:] == [0, 0, 0, 0.5, 0.5]
     assert delays(bucket, BucketState(), [0.0] * 5 + [5.5] * 5)[5:] == [0] * 5
 
 
-def test_leaky_bucket__waits_in_line() -> None:
-    """Requests that reserve at the same moment get different moments to be sent."""
-    assert delays(LeakyBucket(5, 2), BucketState(), [0.0] * 7) == [0] * 5 + [1.5, 2.0]
+def test_leaky_bucket__waiting_takes_no_place() -> None:
+    """Only who sends takes a place: those that wait, wait for the same one."""
+    bucket = LeakyBucket(5, 2)
+    assert delays(bucket, BucketState(), [0.0] * 7) == [0] * 5 + [1.5, 1.5]
+    assert delays(bucket, BucketState(), [0.0] * 7 + [1.5] * 2) == [0] * 5 + [1.5, 1.5, 0, 0.5]
 
 
 def test_leaky_bucket__clock_back() -> None:
     """A clock that goes back grants nothing, and holds nothing up."""
     moments = [9.0] * 5 + [0.0, 0.0]
-    assert delays(LeakyBucket(5, 2), BucketState(), moments) == [0] * 5 + [1.5, 2.0]
+    assert delays(LeakyBucket(5, 2), BucketState(), moments) == [0] * 5 + [1.5, 1.5]
 
 
 def test_leaky_bucket__slower_after_refusal() -> None:
@@ -148,12 +153,12 @@ def test_leaky_bucket__no_burst_soon_after_a_refusal() -> None:
     assert delays(bucket, state, [140.0] * 10) == [0.0] * 10
 
 
-def test_leaky_bucket__refused_in_line() -> None:
-    """A refusal makes nobody who waits in line come sooner."""
+def test_leaky_bucket__refused_when_full() -> None:
+    """A refusal makes nobody who waits come sooner."""
     bucket, state = LeakyBucket(50, 2), BucketState()
-    for _ in range(60):
-        state, _delay = bucket.reserve(state, 0.0)
-    assert delays(bucket, bucket.refuse(state, 0.0), [0.0]) == [13.0]
+    for _ in range(50):
+        state, _wait = bucket.acquire(state, 0.0)
+    assert delays(bucket, bucket.refuse(state, 0.0), [0.0]) == [3.0]
 
 
 @pytest.mark.parametrize(
@@ -180,27 +185,43 @@ def test_parse_limits__accepted() -> None:
 def test_operating_time__slows_before_the_wall() -> None:
     """Near the limit a method waits for its reset; other methods do not."""
     operating = OperatingTime(480)
-    operating.note("crm.activity.get", {"operating": 431.0, "operating_reset_at": 1000})
+    operating.note("crm.activity.get", {"operating": 431.0, "operating_reset_at": 1000}, 900.0)
     assert operating.blocked_until(["crm.activity.get"]) == 0
-    operating.note("CRM.activity.get", {"operating": 432.0, "operating_reset_at": 1000})
-    assert operating.blocked_until(["crm.activity.get", "batch"]) == 1000
+    operating.note("CRM.activity.get", {"operating": 432.0, "operating_reset_at": 1000}, 900.0)
+    assert operating.blocked_until(["crm.activity.get", "batch"]) == 1001
     assert operating.blocked_until(["crm.activity.list"]) == 0
-    operating.note("batch", {"operating": 470.0, "operating_reset_at": 1200})
-    assert operating.blocked_until(["crm.activity.get", "batch"]) == 1200
-    operating.note("crm.activity.get", {"operating": 100.0, "operating_reset_at": 1300})
+    operating.note("batch", {"operating": 470.0, "operating_reset_at": 1200}, 900.0)
+    assert operating.blocked_until(["crm.activity.get", "batch"]) == 1201
+    operating.note("crm.activity.get", {"operating": 100.0, "operating_reset_at": 1300}, 900.0)
     assert operating.blocked_until(["crm.activity.get"]) == 0
+
+
+def test_operating_time__reset_known_later() -> None:
+    """A method refused without a word of the reset is free as soon as an answer tells it."""
+    operating = OperatingTime(480)
+    operating.block("m", now=100.0, later=160.0)
+    assert operating.blocked_until(["m"]) == 160
+    operating.note("m", {"operating": 479.0, "operating_reset_at": 120}, 101.0)
+    assert operating.blocked_until(["m"]) == 121
+
+
+def test_operating_time__clock_wrong() -> None:
+    """No time that is billed is older than ten minutes, whatever the portal's clock says."""
+    operating = OperatingTime(480)
+    operating.note("m", {"operating": 470.0, "operating_reset_at": 36_000}, 100.0)
+    assert operating.blocked_until(["m"]) == 700
 
 
 def test_operating_time__short() -> None:
     """From six tenths of the limit on a method is short; others are not, and none without limit."""
     operating, unlimited = OperatingTime(480), OperatingTime(None)
-    for used, is_short in ((287.0, False), (288.0, True), (100.0, False)):
+    for used, is_nearly_used_up in ((287.0, False), (288.0, True), (100.0, False)):
         time = {"operating": used, "operating_reset_at": 1000}
-        operating.note("CRM.activity.get", time)
-        assert operating.is_short(["batch", "crm.activity.get"]) is is_short
-        assert not operating.is_short(["batch", "crm.activity.list"])
-    unlimited.note("m", {"operating": 1e9, "operating_reset_at": 1000})
-    assert not unlimited.is_short(["m"])
+        operating.note("CRM.activity.get", time, 900.0)
+        assert operating.is_nearly_used_up(["batch", "crm.activity.get"]) is is_nearly_used_up
+        assert not operating.is_nearly_used_up(["batch", "crm.activity.list"])
+    unlimited.note("m", {"operating": 1e9, "operating_reset_at": 1000}, 900.0)
+    assert not unlimited.is_nearly_used_up(["m"])
     assert unlimited.blocked_until(["m"]) == 0
 
 
@@ -224,7 +245,7 @@ def test_operating_time__refused() -> None:
 def test_operating_time__odd_answers(time: Any) -> None:
     """What says nothing about operating time changes nothing."""
     operating = OperatingTime(480)
-    operating.note("m", time)
+    operating.note("m", time, 900.0)
     assert operating.blocked_until(["m"]) == operating.blocked_until([]) == 0
 
 

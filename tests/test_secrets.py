@@ -147,8 +147,8 @@ class Hunt:
 
     def add_portal(self, portal: b24.Portal) -> None:
         """Search a portal; it is never pickled or copied."""
-        self.add("portal", portal, vars(portal), vars(portal._calls))
-        self.add("transport", vars(portal._calls._transport), vars(portal._session))
+        self.add("portal", portal, vars(portal), vars(portal._scheduler))
+        self.add("transport", vars(portal._http), vars(portal._session))
         for copier in (pickle.dumps, copy.deepcopy):
             with pytest.raises(TypeError):
                 copier(portal)

@@ -16,8 +16,8 @@ from requests_cache.backends.base import BaseCache
 
 from b24frames.arguments import parse_age
 from b24frames.cache.backends import BackendStore, Store
-from b24frames.cache.entries import Hits, PortalUser, encode, parse_key, prefix_of, stamp_of
-from b24frames.cache.sqlite import SQLiteStore, set_aside
+from b24frames.cache.entries import Lookup, PortalUser, encode, parse_key, prefix_of, timestamp_of
+from b24frames.cache.sqlite import SQLiteStore, quarantined
 from b24frames.credentials import hiding_arguments
 from b24frames.errors import CacheError, CacheWarning
 from b24frames.ids import parse_ids
@@ -116,7 +116,7 @@ class ActivityCache:
         max_age: float | None,
         missing_age: float | None = MISSING_AGE,
         now: float | None = None,
-    ) -> Hits:
+    ) -> Lookup:
         """Return what is known of the ids.
 
         Parameters
@@ -135,7 +135,7 @@ class ActivityCache:
 
         Returns
         -------
-        Hits
+        Lookup
             Records, reasons for missing ones, and ids whose entries are too old.
 
         Raises
@@ -143,7 +143,7 @@ class ActivityCache:
         CacheError
             The cache cannot be read.
         """
-        hits = Hits()
+        hits = Lookup()
         prefix = prefix_of(portal)
         keys = {f"{prefix}{i}": i for i in ids}
         entries = self._store.read(list(keys), time.time() if now is None else now)
@@ -152,11 +152,11 @@ class ActivityCache:
         record_limit = math.inf if max_age is None else max_age
         missing_limit = min(record_limit, math.inf if missing_age is None else missing_age)
         oldest = now * 1000
-        for key, (is_record, stamp, text) in entries.items():
-            fresh = 0 <= now - stamp / 1000 < (record_limit if is_record else missing_limit)
+        for key, (is_record, timestamp, text) in entries.items():
+            fresh = 0 <= now - timestamp / 1000 < (record_limit if is_record else missing_limit)
             if fresh and is_record:
                 hits.records[keys[key]] = text
-                oldest = min(oldest, stamp)
+                oldest = min(oldest, timestamp)
             elif fresh:
                 hits.missing[keys[key]] = text.decode()
             elif is_record:
@@ -190,13 +190,13 @@ class ActivityCache:
             The cache cannot be written; nothing was kept.
         """
         now = time.time() if now is None else now
-        prefix, stamp = prefix_of(portal), int(now * 1000)
+        prefix, timestamp = prefix_of(portal), int(now * 1000)
         texts = [(f"{prefix}{i}", True, record) for i, record in records.items()]
         texts += [
             (f"{prefix}{i}", False, reason.encode("utf-8", "backslashreplace"))
             for i, reason in missing.items()
         ]
-        rows = [(key, encode(key, is_record, stamp, text)) for key, is_record, text in texts]
+        rows = [(key, encode(key, is_record, timestamp, text)) for key, is_record, text in texts]
         self._store.write(rows, now)
 
     def info(self) -> dict[str, Any]:
@@ -214,20 +214,20 @@ class ActivityCache:
         {}
         """
         portals: dict[str, int] = {}
-        stamps: list[int] = []
-        for key, head in self._store.heads():
-            if (owner := parse_key(key)) and (stamp := stamp_of(head)):
+        timestamps: list[int] = []
+        for key, head in self._store.keys_with_times():
+            if (owner := parse_key(key)) and (timestamp := timestamp_of(head)):
                 name = f"{owner[0]} {owner[1]}"
                 portals[name] = portals.get(name, 0) + 1
-                stamps.append(stamp)
+                timestamps.append(timestamp)
         facts = {
             "path": str(self.path or self._store),
             "entries": sum(portals.values()),
             "size": self._store.size(),
-            "oldest": _iso(min(stamps)) if stamps else None,
-            "newest": _iso(max(stamps)) if stamps else None,
+            "oldest": _iso(min(timestamps)) if timestamps else None,
+            "newest": _iso(max(timestamps)) if timestamps else None,
             "portals": dict(sorted(portals.items())),
-            "set_aside": [str(file) for file in set_aside(self.path)] if self.path else [],
+            "set_aside": [str(file) for file in quarantined(self.path)] if self.path else [],
         }
         self._warn()
         return facts
@@ -261,7 +261,7 @@ class ActivityCache:
         prefix = "" if portal is None else prefix_of(portal)
         return self._forget(
             key
-            for key, _ in self._store.heads()
+            for key, _ in self._store.keys_with_times()
             if key.startswith(prefix)
             and (wanted is None or ((owner := parse_key(key)) and owner[2] in wanted))
         )
@@ -298,10 +298,10 @@ class ActivityCache:
         forgotten = 0
         if age is not None:
             limit = (time.time() - age) * 1000
-            old = (key for key, head in self._store.heads() if stamp_of(head) < limit)
+            old = (key for key, head in self._store.keys_with_times() if timestamp_of(head) < limit)
             forgotten = self._forget(old)
         if bound is not None:
-            forgotten += self._store.shrink(bound)
+            forgotten += self._store.evict(bound)
             self._warn()
         return forgotten
 
@@ -309,10 +309,10 @@ class ActivityCache:
         """Close the file; the next use opens it again."""
         self._store.close()
 
-    def take_notices(self) -> list[str]:
+    def take_warnings(self) -> list[str]:
         """Return what the user has not been told yet about damages that were found."""
-        notices = self._store.notices
-        return [notices.pop(0) for _ in range(len(notices))]
+        pending_warnings = self._store.pending_warnings
+        return [pending_warnings.pop(0) for _ in range(len(pending_warnings))]
 
     def _forget(self, keys: Iterable[str] | None) -> int:
         """Delete entries, or all; return how many there were."""
@@ -322,8 +322,8 @@ class ActivityCache:
 
     def _warn(self) -> None:
         """Tell the user about damages."""
-        if notices := self.take_notices():
-            warn_at_caller("; ".join(notices), CacheWarning)
+        if pending_warnings := self.take_warnings():
+            warn_at_caller("; ".join(pending_warnings), CacheWarning)
 
 
 def _check_max_size(max_size: Any) -> int | None:

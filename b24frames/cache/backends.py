@@ -23,11 +23,11 @@ class Store(Protocol):
 
     Attributes
     ----------
-    notices : list of str
+    pending_warnings : list of str
         What the user has to be told about damages that were found.
     """
 
-    notices: list[str]
+    pending_warnings: list[str]
 
     def read(self, keys: Sequence[str], now: float, /) -> dict[str, Entry]:
         """Return the entries that there are; `now` (Unix time [s]) is when they were read."""
@@ -35,7 +35,7 @@ class Store(Protocol):
     def write(self, rows: Sequence[tuple[str, bytes]], now: float, /) -> None:
         """Keep entries, in one transaction where the place has such."""
 
-    def heads(self) -> list[tuple[str, bytes]]:
+    def keys_with_times(self) -> list[tuple[str, bytes]]:
         """Return each key, with at least the beginning of its value."""
 
     def delete(self, keys: Sequence[str] | None) -> int:
@@ -44,7 +44,7 @@ class Store(Protocol):
     def size(self) -> int:
         """Return how much room all entries take [bytes]."""
 
-    def shrink(self, max_size: int) -> int:
+    def evict(self, max_size: int) -> int:
         """Forget what was read longest ago until the rest fits; return how many."""
 
     def close(self) -> None:
@@ -69,7 +69,7 @@ class BackendStore:
         self._storage.serializer = None
         if isinstance(self._storage, FileDict):
             self._storage.is_binary = True
-        self.notices: list[str] = []
+        self.pending_warnings: list[str] = []
 
     def __repr__(self) -> str:
         return self._name
@@ -87,7 +87,7 @@ class BackendStore:
                 damaged.append(key)
         if damaged:
             number = f"{len(damaged)} damaged entries in the cache {self._name}"
-            self.notices.append(f"{number} are read anew: {name_some(damaged)}")
+            self.pending_warnings.append(f"{number} are read anew: {name_some(damaged)}")
         return entries
 
     def write(self, rows: Sequence[tuple[str, bytes]], _now: float, /) -> None:
@@ -99,7 +99,7 @@ class BackendStore:
 
         self._use(write)
 
-    def heads(self) -> list[tuple[str, bytes]]:
+    def keys_with_times(self) -> list[tuple[str, bytes]]:
         """Return each key of ours, with its value."""
         return self._use(lambda storage: [(key, storage.get(key)) for key in _own(storage)])
 
@@ -115,9 +115,9 @@ class BackendStore:
 
     def size(self) -> int:
         """Return the size of all values [bytes]."""
-        return sum(len(value or b"") for _, value in self.heads())
+        return sum(len(value or b"") for _, value in self.keys_with_times())
 
-    def shrink(self, max_size: int) -> int:
+    def evict(self, max_size: int) -> int:
         """Refuse: the times of reading are not known here."""
         raise ValueError(
             f"max_size={max_size!r} is for SQLite files; {self._name} has limits of its own"

@@ -20,8 +20,8 @@ from urllib.parse import quote, unquote
 from zlib import crc32
 
 LAYOUT = 1  # of keys, values and tables; it is part of each checksum
-STAMP_END = 15
-_TEXT = slice(STAMP_END + 1, -4)
+TIMESTAMP_END = 15
+_TEXT = slice(TIMESTAMP_END + 1, -4)
 _RIGHT = 0x2144DF1C  # the CRC-32 of whatever ends in its own CRC-32
 _METHOD = "crm.activity.get"
 _KEY = re.compile(rf"(.+)~([0-9]+)~{re.escape(_METHOD)}~([0-9]+)")
@@ -44,7 +44,7 @@ Entry = tuple[bool, int, bytes]
 
 
 @dataclass
-class Hits:
+class Lookup:
     """What the cache knows of some ids.
 
     Attributes
@@ -81,16 +81,16 @@ def parse_key(key: str) -> tuple[str, str, int] | None:
     return (unquote(match[1]), match[2], int(match[3])) if match else None
 
 
-def encode(key: str, is_record: bool, stamp: int, text: bytes) -> bytes:
+def encode(key: str, is_record: bool, timestamp: int, text: bytes) -> bytes:
     """Return the value of an entry."""
-    value = b"%c %013d " % (b"R" if is_record else b"M", stamp) + text
+    value = b"%c %013d " % (b"R" if is_record else b"M", timestamp) + text
     return value + crc32(value, crc32(key.encode(), LAYOUT)).to_bytes(4, "little")
 
 
 def decode(key: bytes, value: bytes) -> Entry:
     """Return what a value says, or raise `DamageError`."""
     if is_intact(key, value):
-        return value[:1] == b"R", int(value[2:STAMP_END]), value[_TEXT]
+        return value[:1] == b"R", int(value[2:TIMESTAMP_END]), value[_TEXT]
     raise DamageError(f"the entry {key!r} is not as it was written")
 
 
@@ -102,7 +102,7 @@ def is_intact(key: Any, value: Any) -> bool:
         return False
 
 
-def stamp_of(value: object) -> int:
+def timestamp_of(value: object) -> int:
     """Return when an entry was written [ms], from the beginning of its value; 0: not known."""
-    digits = value[2:STAMP_END] if isinstance(value, bytes) else b""
+    digits = value[2:TIMESTAMP_END] if isinstance(value, bytes) else b""
     return int(digits) if digits.isdigit() else 0

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from requests_cache.backends.sqlite import SQLiteDict
 
-from b24frames.cache.entries import LAYOUT, STAMP_END, DamageError, Entry, decode, is_intact
+from b24frames.cache.entries import LAYOUT, TIMESTAMP_END, DamageError, Entry, decode, is_intact
 from b24frames.errors import CacheError
 from b24frames.ids import chunks
 
@@ -95,19 +95,19 @@ class SQLiteFile:
 
     Attributes
     ----------
-    notices : list of str
+    pending_warnings : list of str
         What the user has to be told about damages that were found.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.notices: list[str] = []
+        self.pending_warnings: list[str] = []
         self._table: _Table | None = None
         self._opened: tuple[int, int] | None = None
         self._process = os.getpid()
         self._lock = threading.RLock()
 
-    def use(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do something with the file, which is made where there is none.
 
         The work is done again from its beginning when a lock is met, or the file is damaged.
@@ -119,7 +119,7 @@ class SQLiteFile:
         """
         return self._guarded(lambda: work(self._open()))
 
-    def look(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
+    def read(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
         """Do the same where there is a file; looking at a cache makes none."""
         return self._guarded(lambda: otherwise if self._identity() is None else work(self._open()))
 
@@ -207,17 +207,17 @@ class SQLiteFile:
 
     def _start_anew(self, damage: _DamagedFileError) -> None:
         """Set the damaged file aside, and begin a fresh one with what is intact."""
-        aside = self._set_aside(damage)
+        aside = self._quarantine(damage)
         if aside is None:
             return
         notice = f"the cache {self.path} was damaged ({damage}): it is kept as {aside}"
         try:
-            taken = self._try(lambda: self._take_over(aside))
+            taken = self._try(lambda: self._salvage(aside))
             notice += f", and {taken:,} intact entries of it were taken over"
         finally:
-            self.notices.append(notice)
+            self.pending_warnings.append(notice)
 
-    def _set_aside(self, damage: Exception) -> Path | None:
+    def _quarantine(self, damage: Exception) -> Path | None:
         """Give the damaged file another name; None: another process was faster."""
         self.close()
         now = datetime.now(UTC)
@@ -242,7 +242,7 @@ class SQLiteFile:
             alone.execute("BEGIN EXCLUSIVE")
             yield
 
-    def _take_over(self, aside: Path) -> int:
+    def _salvage(self, aside: Path) -> int:
         """Copy the intact entries of a file that was set aside; return how many were found."""
         taken = 0
         connection = self._open()
@@ -263,7 +263,7 @@ class SQLiteFile:
         return taken
 
 
-def set_aside(path: Path) -> list[Path]:
+def quarantined(path: Path) -> list[Path]:
     """Return the damaged files that were set aside; they are the user's to delete."""
     asides = sorted(path.parent.glob(f"{glob.escape(path.name)}{ASIDE}*"))
     return [file for file in asides if not file.name.endswith(("-wal", "-shm"))]
@@ -287,8 +287,7 @@ def transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iter
 
 def pragma(connection: sqlite3.Connection, name: str) -> int:
     """Return one of the numbers that SQLite tells of a file."""
-    number: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
-    return number
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
 
 
 def _is_laid_out(connection: sqlite3.Connection) -> bool:
@@ -331,7 +330,7 @@ class SQLiteStore:
     def __init__(self, path: Path, max_size: int | None) -> None:
         self._file = SQLiteFile(path)
         self._max_size = max_size
-        self.notices = self._file.notices
+        self.pending_warnings = self._file.pending_warnings
         self.close = self._file.close
 
     def read(self, keys: Sequence[str], now: float) -> dict[str, Entry]:
@@ -352,7 +351,7 @@ class SQLiteStore:
                 _note_reading(connection, unnoted, hour)
             return entries
 
-        return self._file.look(read, {})
+        return self._file.read(read, {})
 
     def write(self, rows: Sequence[tuple[str, bytes]], now: float) -> None:
         """Keep entries in one transaction, and make room where there is too much."""
@@ -365,17 +364,17 @@ class SQLiteStore:
                 if self._max_size is not None:
                     _evict(connection, self._max_size)
 
-        self._file.use(write)
+        self._file.write(write)
 
-    def heads(self) -> list[tuple[str, bytes]]:
+    def keys_with_times(self) -> list[tuple[str, bytes]]:
         """Return each key, with the beginning of its value."""
-        query = f"SELECT key, substr(value, 1, {STAMP_END}) FROM {TABLE}"
+        query = f"SELECT key, substr(value, 1, {TIMESTAMP_END}) FROM {TABLE}"
 
-        def heads(connection: sqlite3.Connection) -> list[tuple[str, bytes]]:
+        def keys_with_times(connection: sqlite3.Connection) -> list[tuple[str, bytes]]:
             rows = (row for row in connection.execute(query) if type(row[0]) is bytes)
             return [(key.decode(errors="replace"), head) for key, head in rows]
 
-        return self._file.look(heads, [])
+        return self._file.read(keys_with_times, [])
 
     def delete(self, keys: Sequence[str] | None) -> int:
         """Forget entries, or all, and give their room back; return how many there were."""
@@ -391,25 +390,25 @@ class SQLiteStore:
                         for chunk in chunks(keys, _AT_ONCE)
                     )
             if deleted:
-                _give_room_back(connection)
+                _vacuum(connection)
             return deleted
 
-        return self._file.look(delete, 0)
+        return self._file.read(delete, 0)
 
     def size(self) -> int:
         """Return the size of the file and its write-ahead log [bytes]."""
         return sum(file.stat().st_size for file in self._file.files() if file.name[-4:] != "-shm")
 
-    def shrink(self, max_size: int) -> int:
+    def evict(self, max_size: int) -> int:
         """Forget what was read longest ago until the rest fits; return how many."""
 
-        def shrink(connection: sqlite3.Connection) -> int:
+        def evict(connection: sqlite3.Connection) -> int:
             with transaction(connection):
                 deleted = _evict(connection, max_size)
-            _give_room_back(connection)
+            _vacuum(connection)
             return deleted
 
-        return self._file.look(shrink, 0)
+        return self._file.read(evict, 0)
 
 
 def _marks(values: Sequence[Any]) -> str:
@@ -445,7 +444,7 @@ def _used(connection: sqlite3.Connection) -> int:
     return pages * pragma(connection, "page_size")
 
 
-def _give_room_back(connection: sqlite3.Connection) -> None:
+def _vacuum(connection: sqlite3.Connection) -> None:
     """Shorten the file, so that what was deleted is in it no longer, unless others use it."""
     with suppress(sqlite3.OperationalError):
         connection.execute("VACUUM")

@@ -16,6 +16,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from b24frames.errors import (
+    InvalidAnswerError,
+    PortalError,
+    PortalUnavailableError,
+    RateLimitError,
+)
 from b24frames.messages import short_repr
 
 Limits = Literal["cloud", "enterprise", "self-hosted"] | tuple[float, float]
@@ -25,9 +31,10 @@ _PRESETS: dict[str, tuple[float, float] | None] = {
     "enterprise": (250, 5),
     "self-hosted": None,
 }
+_INSTANT = 1e-6  # [s]
 # By how much some requests may be later on their way than others [s].
 _LATENESS = 0.5
-# How long after the last of its level has leaked the portal's own counter is surely at nought [s].
+# How long after the last of its level has leaked the portal's own counter is surely zero [s].
 _SECONDS_TO_BE_SURE = 3.0
 # After a refusal others are known to ask the portal too: their share is given back slowly.
 _SMALLEST_SHARE = 0.25
@@ -36,14 +43,15 @@ _SECONDS_TO_RECOVER = 60.0
 # Before the wall: calls under way at once still add to the sum.
 _OPERATING_SHARE = 0.9
 # From here on one at a time: a batch takes a second a second, and no more than 0.8 is granted.
-_SHORT_SHARE = 0.6
+_NEARLY_ALL = 0.6
 OPERATING_BASKET, OPERATING_WINDOW = 60.0, 600.0  # [s]
 _NO_TIME = 1e11  # [s] a Unix time that no clock will show
 
 _SMALLEST_BATCH = 5
-_FIRST_PATIENCE, _LONGEST_PATIENCE = 8, 128  # [batches]
+_FEWEST_BEFORE_GROWTH, _MOST_BEFORE_GROWTH = 8, 128  # [batches]
 
 MAX_ATTEMPTS = 6
+_BEFORE_HALVES = 2  # attempts at a whole batch
 _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
 _MOST_DOUBLINGS = 6  # from the first to beyond the longest
@@ -62,7 +70,7 @@ class BucketState:
     share : float
         The part of the leak that is ours; less than 1 for a while after a refusal.
     sent : float
-        Requests since the portal's counter was surely at nought.
+        Requests since the portal's counter was surely zero.
     """
 
     level: float = 0.0
@@ -92,9 +100,9 @@ class LeakyBucket:
     Examples
     --------
     >>> bucket, state = LeakyBucket(2, 1), BucketState()
-    >>> state, first = bucket.reserve(state, now=0.0)
-    >>> state, second = bucket.reserve(state, now=0.0)
-    >>> state, third = bucket.reserve(state, now=0.0)
+    >>> state, first = bucket.acquire(state, now=0.0)
+    >>> state, second = bucket.acquire(state, now=0.0)
+    >>> state, third = bucket.acquire(state, now=0.0)
     >>> first, second, third
     (0.0, 0.0, 2.0)
     """
@@ -108,13 +116,14 @@ class LeakyBucket:
         margin = max(1.0, self.leak * _LATENESS)
         return max(1.0, self.capacity - (self.leak - 1) - margin)
 
-    def reserve(self, state: BucketState, now: float) -> tuple[BucketState, float]:
-        """Take a place in the queue; return the new state and how long to wait [s]."""
+    def acquire(self, state: BucketState, now: float) -> tuple[BucketState, float]:
+        """Take a place if one is free; return the new state and how long to wait for one [s]."""
         state = self._drain(state, now)
-        state = replace(state, level=state.level + 1, sent=state.sent + 1)
-        if state.sent <= self.capacity:
-            return state, 0.0
-        return state, max(0.0, (state.level - self.usable) / (self.leak * state.share))
+        level = state.level + 1
+        wait = (level - self.usable) / (self.leak * state.share)
+        if wait > _INSTANT and state.sent + 1 > self.capacity:
+            return state, wait
+        return replace(state, level=level, sent=state.sent + 1), 0.0
 
     def refuse(self, state: BucketState, now: float) -> BucketState:
         """Take the bucket as full, and our share as smaller: others ask this portal too."""
@@ -180,9 +189,10 @@ class OperatingTime:
     Examples
     --------
     >>> operating = OperatingTime(480)
-    >>> operating.note("crm.activity.get", {"operating": 460.0, "operating_reset_at": 1700000000})
+    >>> told = {"operating": 460.0, "operating_reset_at": 1700000060}
+    >>> operating.note("crm.activity.get", told, now=1700000000.0)
     >>> operating.blocked_until(["crm.activity.get", "batch"])
-    1700000000.0
+    1700000061.0
     """
 
     def __init__(self, limit: float | None) -> None:
@@ -190,7 +200,7 @@ class OperatingTime:
         self._used: dict[str, float] = {}
         self._until: dict[str, float] = {}
 
-    def note(self, method: str, time: object) -> None:
+    def note(self, method: str, time: object, now: float) -> None:
         """Take note of the ``time`` of an answer; of anything else nothing."""
         if isinstance(time, Mapping):
             used, reset_at = time.get("operating"), time.get("operating_reset_at")
@@ -201,11 +211,14 @@ class OperatingTime:
             ):
                 wall = self._limit * _OPERATING_SHARE
                 self._used[method.lower()] = used
-                self._until[method.lower()] = reset_at if used >= wall else 0.0
+                # The reset is told in whole seconds, cut off. No time that is billed is older than
+                # the window: beyond it, one of the clocks is wrong.
+                until = min(reset_at + 1.0, now + OPERATING_WINDOW)
+                self._until[method.lower()] = until if used >= wall else 0.0
 
-    def is_short(self, methods: Iterable[str]) -> bool:
-        """Tell whether one of the methods has used so much that calls at once may be too many."""
-        short = self._limit * _SHORT_SHARE
+    def is_nearly_used_up(self, methods: Iterable[str]) -> bool:
+        """Return whether one of the methods has used so much that calls at once may be too many."""
+        short = self._limit * _NEARLY_ALL
         return any(self._used.get(method.lower(), 0.0) >= short for method in methods)
 
     def block(self, method: str, now: float, later: float) -> None:
@@ -249,23 +262,25 @@ class BatchSize:
         self.size = most
         self._most = most
         self._answered = 0
-        self._patience = _FIRST_PATIENCE
+        self._batches_before_growth = _FEWEST_BEFORE_GROWTH
 
     def shrink(self, commands: int) -> None:
         """Take note that a batch of so many commands took too long."""
         smaller = max(_SMALLEST_BATCH, (commands + 1) // 2)
         if smaller < self.size:  # of those that were under way at once, the first one counts
             self.size, self._answered = smaller, 0
-            self._patience = min(_LONGEST_PATIENCE, 2 * self._patience)
+            self._batches_before_growth = min(_MOST_BEFORE_GROWTH, 2 * self._batches_before_growth)
 
     def grow(self, commands: int) -> None:
         """Take note that a batch of so many commands was answered."""
         if self.size < self._most and commands >= self.size:
             self._answered += 1
-            if self._answered >= self._patience:
+            if self._answered >= self._batches_before_growth:
                 self.size, self._answered = min(self._most, 2 * self.size), 0
         elif self.size == self._most == commands:
-            self._patience = max(_FIRST_PATIENCE, self._patience - 1)
+            self._batches_before_growth = max(
+                _FEWEST_BEFORE_GROWTH, self._batches_before_growth - 1
+            )
 
 
 def retry_delay(attempt: int, retry_after: float | None) -> float:
@@ -275,3 +290,56 @@ def retry_delay(attempt: int, retry_after: float | None) -> float:
     """
     longest = min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** min(attempt, _MOST_DOUBLINGS))
     return max(random.uniform(longest / 2, longest), retry_after or 0.0)
+
+
+class Patience:
+    """When a refused request is worth repeating.
+
+    Parameters
+    ----------
+    max_wait : float
+        How long to go on without any success [s].
+    now : float
+        When the first request is about to be sent [s].
+
+    Attributes
+    ----------
+    last_success : float
+        When something was last answered; before that, when all began [s].
+    """
+
+    def __init__(self, max_wait: float, now: float) -> None:
+        self._max_wait = max_wait
+        self._began = self.last_success = now
+
+    def is_over(self, now: float) -> bool:
+        """Return whether there is no success for too long."""
+        return now - self.last_success > self._max_wait
+
+    def delay(self, error: PortalError, attempt: int, now: float) -> float | None:
+        """Return after how long a refused request is to be repeated [s]; None: not at all."""
+        if not error.retryable:
+            return None
+        # A network that was there comes back; a rate is granted again.
+        passes = isinstance(error, RateLimitError) or (
+            not error.reached and self.last_success > self._began
+        )
+        delay = retry_delay(attempt, error.retry_after)
+        is_last = attempt + 1 >= MAX_ATTEMPTS and not passes
+        return None if is_last or self.is_over(now + delay) else delay
+
+    def is_too_much(self, error: PortalError, attempt: int, now: float) -> bool:
+        """Return whether a batch fails for its size: it takes too long, or keeps failing."""
+        if not is_odd(error) or self.is_over(now):
+            return False
+        return took_too_long(error) or (error.reached and attempt >= _BEFORE_HALVES)
+
+
+def is_odd(error: PortalError) -> bool:
+    """Return whether an error may be due to what was asked, or to a portal out of order."""
+    return isinstance(error, (PortalUnavailableError, InvalidAnswerError)) and error.retryable
+
+
+def took_too_long(error: PortalError) -> bool:
+    """Return whether a request was given up by the client or a gateway."""
+    return error.http_status == 504 or error.code == "TIMEOUT"

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Protocol
+from queue import SimpleQueue
+from typing import Protocol, TypeVar
 
 from b24frames.errors import CacheError
 from b24frames.paths import cache_file
@@ -24,7 +25,8 @@ from b24frames.portal.limits import BucketState, LeakyBucket
 
 _FILE_NAME = "request-rate.sqlite"
 _BUSY_TIMEOUT = 5.0  # [s]
-_SLICE = 0.25  # [s]
+_LONGEST_TAKE = 0.1  # [s]
+T = TypeVar("T")
 _log = logging.getLogger("b24frames")
 
 
@@ -40,8 +42,11 @@ class Clock(Protocol):
     def unix_after(self, seconds: float) -> float:
         """Return the Unix time when so many seconds will have passed [s]."""
 
-    def sleep(self, seconds: float, stop: threading.Event) -> None:
-        """Wait for so many seconds, or until `stop` is set [s]."""
+    def take(self, inbox: SimpleQueue[T], seconds: float) -> T:
+        """Return the next item of a queue; raise `queue.Empty` after so many seconds at most [s].
+
+        The caller asks again, so that Ctrl-C and the like are met between two waits.
+        """
 
 
 @dataclass(frozen=True)
@@ -68,11 +73,12 @@ class SystemClock:
         """Return how long it is until a moment given as Unix time [s]."""
         return max(0.0, unix_time - time.time()) * self.speed
 
-    def sleep(self, seconds: float, stop: threading.Event) -> None:
-        """Wait for so many seconds, or until `stop` is set [s]."""
-        end = time.monotonic() + seconds / self.speed
-        while (left := end - time.monotonic()) > 0 and not stop.wait(min(left, _SLICE)):
-            pass  # Windows lets Ctrl-C in only between two waits
+    def take(self, inbox: SimpleQueue[T], seconds: float) -> T:
+        """Return the next item of a queue; raise `queue.Empty` after so many seconds at most [s].
+
+        Windows lets Ctrl-C in only between two waits.
+        """
+        return inbox.get(timeout=min(seconds / self.speed, _LONGEST_TAKE))
 
 
 class RequestRate:
@@ -97,21 +103,27 @@ class RequestRate:
         self._lock = threading.Lock()
         self._own_state: BucketState | None = None
 
-    def reserve(self, now: Callable[[], float]) -> tuple[float, float]:
-        """Take a place in the queue; return how long to wait before sending [s], and the level.
+    def after_fork(self) -> RequestRate:
+        """Return one for a forked process, with a lock of its own."""
+        return RequestRate(self._bucket, self._address, self._folder)
 
-        The time is read while the state is locked: in another order than the changes themselves,
-        the same seconds would leak twice.
+    def acquire(self, now: Callable[[], float]) -> tuple[float, float]:
+        """Take a place for the next request; return how long to wait for one [s], and the level.
+
+        Where it is to be waited for none is taken, so that an interruption leaves none behind. The
+        time is read while the state is locked: in another order than the changes themselves, the
+        same seconds would leak twice.
         """
-        taken: list[tuple[float, float]] = []
+        found = (0.0, 0.0)
 
         def take(state: BucketState) -> BucketState:
-            state, delay = self._bucket.reserve(state, now())
-            taken.append((delay, state.level))
+            nonlocal found
+            state, wait = self._bucket.acquire(state, now())
+            found = (wait, state.level)
             return state
 
         self._change(take)
-        return taken[-1]
+        return found
 
     def refuse(self, now: Callable[[], float]) -> None:
         """Take the bucket as full, since the portal has refused."""

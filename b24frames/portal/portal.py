@@ -8,11 +8,13 @@ References
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+import re
+from collections.abc import Callable, Iterable, Mapping
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -27,15 +29,15 @@ from b24frames.credentials import (
 )
 from b24frames.errors import PortalError
 from b24frames.messages import facts_html, short_repr
-from b24frames.portal.calls import Calls, Command, Watch
-from b24frames.portal.checks import check_positive, check_timeout, parse_command
+from b24frames.portal.commands import Command, CommandQueue
+from b24frames.portal.http import Http
 from b24frames.portal.limits import Limits, OperatingTime, parse_limits
 from b24frames.portal.pacing import Clock, RequestRate, SystemClock
-from b24frames.portal.transport import Transport
-from b24frames.portal.workers import run_in_threads
+from b24frames.portal.scheduler import Run, Scheduler
 
 WEBHOOK_VARIABLE = "B24_WEBHOOK_URL"
-T = TypeVar("T")
+_METHOD = re.compile(r"[A-Za-z0-9_.]+")
+_ACCEPTED = "accepted are str, int, finite float, bool, None, and lists and dicts of these"
 _MOST, _UNPACED = 50, 16  # requests under way at once by default; where nothing sets the pace
 
 
@@ -122,13 +124,17 @@ class Portal:
             check_positive("operating_limit", operating_limit)
         self._own_session = session is None
         self._session = session or _make_session(self._concurrency)
-        self._calls = Calls(
-            Transport(self._credential, check_timeout(timeout), self._session, trusted_hosts),
+        self._process = os.getpid()
+        self._http = Http(self._credential, check_timeout(timeout), self._session, trusted_hosts)
+        self._scheduler = Scheduler(
+            self.address,
+            self._http.post,
             # The folder is known only when it is needed: a subclass may choose it.
             None if bucket is None else RequestRate(bucket, self.address, lambda: self.folder),
             OperatingTime(operating_limit),
             clock or SystemClock(),
             check_positive("max_wait", max_wait),
+            int(min(self._concurrency, self._http.connections)),
         )
 
     @classmethod
@@ -248,7 +254,11 @@ class Portal:
         '1'
         """
         method, params = parse_command((method, {} if params is None else params))
-        return self._calls.call(method, params, self._calls.begin(Watch()))
+        commands = CommandQueue([("", (method, params))])
+        answer = _all_answers(self.run(commands, in_batches=False))[""]
+        if isinstance(answer, PortalError):
+            raise answer
+        return answer
 
     @hiding_arguments
     def call_batch(self, commands: Mapping[str, Command]) -> dict[str, Any]:
@@ -282,57 +292,38 @@ class Portal:
             if not isinstance(name, str):
                 raise TypeError(f"the name {short_repr(name)} of a command is not a str")
         parsed = {name: parse_command(command) for name, command in commands.items()}
-        answers: dict[str, Any] = {}
-        for part in self.iter_batches(parsed.items(), lambda part: part):
-            answers.update(part)
+        answers = _all_answers(self.run(CommandQueue(parsed.items())))
         return {name: answers[name] for name in commands}
 
-    def iter_batches(
-        self,
-        commands: Iterable[tuple[str, Command]],
-        handle: Callable[[dict[str, Any]], T],
-        watch: Watch | None = None,
-    ) -> Iterator[T]:
-        """Call any number of methods, several requests at once.
+    def run(self, commands: CommandQueue, *, in_batches: bool = True) -> Run:
+        """Return a run of commands that may grow while it is read; for parts of b24frames.
 
         Parameters
         ----------
-        commands : iterable of (str, (str, mapping))
-            As of `call_batch`; taken as needed.
-        handle : callable
-            Given the settled answers of each request as soon as they are there, in the thread
-            that received them.
-        watch : Watch, optional
-            What the caller wants to be told.
+        commands : CommandQueue
+            Methods and their parameters, each under a name.
+        in_batches : bool, default True
+            Whether up to 50 of them go in a request.
 
         Returns
         -------
-        iterator of object
-            What `handle` returned, in the order in which answers arrived.
-
-        Raises
-        ------
-        PortalError
-            As of `call_batch`, after the other requests have been answered.
+        Run
+            To be iterated over once, for the answers.
         """
-        watch = watch or Watch()
-        run = self._calls.begin(watch)
-        source = iter(commands)
+        if self._process != os.getpid():
+            # Connections that two processes share would mix up their answers.
+            self._process = os.getpid()
+            self._http.forget_connections()
+            self._scheduler = self._scheduler.after_fork()
+        return Run(self._scheduler, commands, in_batches=in_batches)
 
-        def groups() -> Iterator[dict[str, Command]]:
-            while group := dict(islice(source, self._calls.batches.size)):
-                yield group
 
-        def work(group: dict[str, Command]) -> Iterator[T]:
-            try:
-                for answers in self._calls.settle(group, run):
-                    yield handle(answers)
-            except PortalError as error:
-                if not error.retryable:
-                    run.stop.set()
-                raise
-
-        return run_in_threads(work, groups(), self._concurrency, run.stop, watch.on_wait)
+def _all_answers(run: Run) -> dict[str, Any]:
+    """Return the answers to all commands of a run."""
+    answers: dict[str, Any] = {}
+    for settled in run:
+        answers |= settled
+    return answers
 
 
 @hiding_arguments
@@ -353,6 +344,62 @@ def as_portal(portal: object) -> Portal:
         kind = type(webhook).__name__
         raise TypeError(f"portal is a {kind}; accepted are a Portal, a webhook URL or None")
     return Portal(webhook)
+
+
+def parse_command(command: object) -> tuple[str, dict[str, Any]]:
+    """Return a method and its parameters as JSON values, or raise.
+
+    Examples
+    --------
+    >>> parse_command(("crm.activity.list", {"filter": {"ID": (1, 2)}}))
+    ('crm.activity.list', {'filter': {'ID': [1, 2]}})
+    """
+    if not isinstance(command, (tuple, list)) or len(command) != 2:
+        raise TypeError(f"{short_repr(command)} is not a pair (method, parameters)")
+    method, params = command
+    if not isinstance(method, str) or _METHOD.fullmatch(method) is None:
+        raise ValueError(f"{short_repr(method)} is not a method, such as 'crm.activity.get'")
+    if not isinstance(params, Mapping):
+        raise TypeError(f"the parameters of {method} are a {type(params).__name__}, not a mapping")
+    try:
+        return method, _as_json(params)
+    except TypeError as error:
+        raise TypeError(f"the parameters of {method} have {error}; {_ACCEPTED}") from None
+
+
+def _as_json(value: Any) -> Any:
+    """Return a value as JSON has it; integers of numpy, which an index holds, as Python's."""
+    if isinstance(value, Mapping):
+        return {name: _as_json(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_json(part) for part in value]
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real) and math.isfinite(value):
+        return float(value)
+    raise TypeError(f"{short_repr(value)} (a {type(value).__name__})")
+
+
+def check_positive(name: str, value: Any, *, whole: bool = False) -> Any:
+    """Return a positive number, or raise."""
+    kinds = (int,) if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
+        number = "whole number" if whole else "number"
+        raise ValueError(f"{name}={short_repr(value)} is not a positive {number}")
+    return value
+
+
+def check_timeout(timeout: tuple[float, float]) -> tuple[float, float]:
+    """Return (connect, read) seconds, or raise."""
+    connect = read = 0.0
+    if isinstance(timeout, (tuple, list)) and len(timeout) == 2:
+        connect, read = (part if isinstance(part, (int, float)) else 0.0 for part in timeout)
+    if not (0 < connect < math.inf and 0 < read < math.inf):
+        given = short_repr(timeout)
+        raise ValueError(f"timeout={given} is not a pair (connect, read) of positive seconds")
+    return connect, read
 
 
 def _make_session(connections: int) -> requests.Session:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -15,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
 from requests.exceptions import ChunkedEncodingError, ContentDecodingError
 from urllib3.exceptions import HTTPError, NewConnectionError
 
@@ -28,6 +30,7 @@ from b24frames.errors import (
     error_from_answer,
 )
 from b24frames.messages import one_line, short_repr
+from b24frames.portal.commands import Answer, Command, batch_params, has_expired, named_answers
 
 _HEADERS = {
     "Accept": "application/json",
@@ -40,11 +43,12 @@ _CLOUD_ZONES = frozenset(
     "com ru eu de fr es it pl in id ua by kz cn jp vn mx co uk ca us com.br com.tr com.tw".split()
 )
 _CLOUD_NAME = re.compile(r"[a-z0-9-]+")
+_of_parents: list[object] = []
 _log = logging.getLogger("b24frames")
 
 
-class Transport:
-    """The way to one portal.
+class Http:
+    """The way to one portal: one request at a time, from any of several threads.
 
     Parameters
     ----------
@@ -78,20 +82,75 @@ class Transport:
         return self._address
 
     @property
-    def renewals(self) -> int:
-        """How often the access token has been renewed."""
-        return self._credential.renewals
+    def connections(self) -> float:
+        """How many connections the session keeps; more at once would be closed after each use."""
+        adapter = self._session.get_adapter(self._address)
+        return getattr(adapter, "_pool_maxsize", math.inf)
 
-    def post(self, method: str, params: Mapping[str, Any]) -> dict[str, Any] | PortalError:
-        """Call a method once; return the whole answer, or the error it is."""
-        renewals = self.renewals
+    def forget_connections(self) -> None:
+        """Leave the connections that are open to the parent of a forked process."""
+        adapters = [a for a in self._session.adapters.values() if isinstance(a, HTTPAdapter)]
+        adapter: Any  # its types lack how it is pickled
+        for adapter in adapters:
+            _of_parents.append(vars(adapter).copy())  # not closed by the garbage collector
+            adapter.__setstate__(adapter.__getstate__())  # as if it had been pickled
+
+    def post(
+        self, commands: Mapping[str, Command], in_batch: bool, expired: int | None = None
+    ) -> tuple[Answer | PortalError, int]:
+        """Send commands once, in a batch or one by itself.
+
+        Parameters
+        ----------
+        commands : mapping of str to Command
+            At most 50; one, where it goes by itself.
+        in_batch : bool
+            Whether they are sent as a batch.
+        expired : int, optional
+            After how many renewals the access token was found expired: it is renewed first, unless
+            that has been done since.
+
+        Returns
+        -------
+        Answer or PortalError
+            What each command was answered, or why the whole request was refused.
+        int
+            How often the token had been renewed when it was sent.
+        """
+        method = "batch" if in_batch else next(iter(commands.values()))[0]
+        params = batch_params(commands) if in_batch else next(iter(commands.values()))[1]
+        if expired is not None and (refused := self._renew(expired, method)) is not None:
+            return Answer(dict.fromkeys(commands, refused)), expired
+        renewals = self._credential.renewals
         answer = self._post_once(method, self._credential.body(params))
         if isinstance(answer, PortalError) and has_expired(answer):
-            refused = self.renew(renewals, method)
-            if refused is not None:
-                return refused
+            if (refused := self._renew(renewals, method)) is not None:
+                return refused, renewals
+            renewals = self._credential.renewals
             answer = self._post_once(method, self._credential.body(params))
-        return answer
+        if isinstance(answer, PortalError):
+            return answer, renewals
+        if in_batch:
+            return self._read_batch(answer["result"], commands, answer.get("time")), renewals
+        (name,) = commands
+        return Answer({name: answer["result"]}, [(method, answer.get("time"))]), renewals
+
+    def _read_batch(
+        self, result: object, commands: Mapping[str, Command], time: object
+    ) -> Answer | PortalError:
+        """Return what a batch answered to each command."""
+        if not isinstance(result, dict):
+            return InvalidAnswerError("the answer to a batch has no result", method="batch")
+        answers = named_answers(result.get("result"), commands)
+        for name, error in named_answers(result.get("result_error"), commands).items():
+            answers[name] = self._error(error, method=commands[name][0])
+        for name, (method, _) in commands.items():
+            if name not in answers:
+                words = "the batch was answered without this command"
+                answers[name] = InvalidAnswerError(words, method=method)
+        times = named_answers(result.get("result_time"), commands)
+        told = [(commands[name][0], part) for name, part in times.items()]
+        return Answer(answers, [("batch", time), *told])
 
     def _post_once(self, method: str, body: dict[str, Any]) -> dict[str, Any] | PortalError:
         """POST, and once more where a renamed portal points to an address that is trusted."""
@@ -142,6 +201,9 @@ class Transport:
             return _unreached(words, method)
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             return _final(f"the TLS certificate of {host} cannot be verified", method)
+        if isinstance(error, requests.exceptions.RetryError):  # of a session that repeats by itself
+            words = f"{host} keeps refusing the request"
+            return PortalUnavailableError(words, method=method)
         if isinstance(error, requests.ConnectionError):
             words = f"no connection to {host}"
             reason = getattr(error.args[0], "reason", None) if error.args else None
@@ -182,7 +244,7 @@ class Transport:
             return False
         return new_host in self._trusted_hosts or (_is_cloud(old_host) and _is_cloud(new_host))
 
-    def renew(self, renewals: int, method: str) -> PortalError | None:
+    def _renew(self, renewals: int, method: str) -> PortalError | None:
         """Renew the access token, unless another thread has since; return why it cannot be."""
         credential = self._credential
         if not isinstance(credential, AccessToken) or not credential.renewable:
@@ -229,7 +291,7 @@ class Transport:
         status = response.status_code
         answer = _read_json(response.content)
         if isinstance(answer, dict) and "error" in answer:
-            return self.error(
+            return self._error(
                 answer,
                 method=method,
                 http_status=status,
@@ -247,7 +309,7 @@ class Transport:
             )
         return InvalidAnswerError(words, http_status=status, method=method)
 
-    def error(self, answer: object, **facts: Any) -> PortalError:
+    def _error(self, answer: object, **facts: Any) -> PortalError:
         """Make the error that an answer is; its words may repeat the address, or hold anything."""
         if not isinstance(answer, dict):
             return InvalidAnswerError("an error without a description", **facts)
@@ -273,11 +335,6 @@ def _token_pair(answer: object) -> TokenPair | None:
     if access and isinstance(access, str) and isinstance(refresh, str):
         return TokenPair(access, refresh)
     return None
-
-
-def has_expired(error: PortalError) -> bool:
-    """Tell whether an error is that of an access token to be renewed."""
-    return error.code.lower() == "expired_token"
 
 
 def _check_hosts(hosts: Iterable[str]) -> set[str]:

@@ -27,7 +27,7 @@ from b24frames.errors import (
     PortalUnavailableError,
     RateLimitError,
 )
-from b24frames.portal.transport import Transport
+from b24frames.portal.http import Http
 from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
 from b24frames.practice.server import PracticeServer
@@ -93,7 +93,7 @@ def test_redirect__trust(webhook: str, location: str, trusted: bool) -> None:
     """Secret and data go only from cloud to cloud, to hosts named before, or around loopback."""
     credential = b24.Portal(webhook)._credential
     with requests.Session() as session:
-        transport = Transport(credential, (1, 1), session, ["crm.example.org"])
+        transport = Http(credential, (1, 1), session, ["crm.example.org"])
         assert transport._is_trusted(location) is trusted
 
 
@@ -122,7 +122,7 @@ def test_redirect__no_url(portal: PracticePortal) -> None:
 
 def test_redirect__commands_no_terminal() -> None:
     """Control characters in the name of a host are made visible."""
-    transport = b24.Portal("https://acme.bitrix24.com/rest/1/s/")._calls._transport
+    transport = b24.Portal("https://acme.bitrix24.com/rest/1/s/")._http
     response = requests.Response()
     response.status_code, response.headers["Location"] = 302, "http://a\x1bc.evil/x"
     assert "a\\x1bc.evil" in str(transport._follow(response, "profile"))
@@ -489,7 +489,7 @@ def test_logs__redacted(portal: PracticePortal, caplog: pytest.LogCaptureFixture
 @pytest.mark.parametrize(("status", "kind"), [(503, PortalUnavailableError), (429, RateLimitError)])
 def test_gateway__asks_to_wait(status: int, kind: type[PortalError]) -> None:
     """A gateway's page says how long to wait, as the portal itself does."""
-    transport = b24.Portal("https://acme.bitrix24.com/rest/1/s/")._calls._transport
+    transport = b24.Portal("https://acme.bitrix24.com/rest/1/s/")._http
     response = requests.Response()
     response.status_code, response._content = status, b"<html>busy</html>"
     response.headers["Retry-After"] = "120"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from b24frames.portal.wire import encode_params, named_answers
+from b24frames.portal.commands import encode_params, named_answers
 
 
 @pytest.mark.parametrize(

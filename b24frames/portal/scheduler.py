@@ -1,0 +1,413 @@
+"""The desk of a portal: one loop in the caller's thread decides, threads only send.
+
+What is to be asked goes down once, as commands; answers come up once, as dicts. Pace, repetition,
+smaller batches and giving up are decided here and nowhere else. A thread takes a request, POSTs it
+and lays the answer on the desk; it shares nothing with the others. A request that has to wait is
+a time in a heap and no sleeping thread, so there is one wait for Ctrl-C to end.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import math
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from b24frames.errors import (
+    OperatingTimeError,
+    PortalError,
+    RateLimitError,
+)
+from b24frames.portal.commands import (
+    MAX_COMMANDS,
+    Answer,
+    Command,
+    CommandQueue,
+    Task,
+    has_expired,
+)
+from b24frames.portal.hands import Hands
+from b24frames.portal.limits import (
+    MAX_ATTEMPTS,
+    OPERATING_BASKET,
+    BatchSize,
+    OperatingTime,
+    Patience,
+    is_odd,
+    retry_delay,
+    took_too_long,
+)
+from b24frames.portal.pacing import Clock, RequestRate
+
+NOT_IN_BATCH = "ERROR_BATCH_METHOD_NOT_ALLOWED"
+_USED_UP = "the operating time that the portal grants is used up"
+_WORTH_TELLING = 5.0  # [s]
+_LONGEST_DRAIN = 0.5  # [s] how long Ctrl-C waits for answers that are on their way
+_POLL, _INSTANT = 0.1, 0.001  # [s] how long another thread of the caller's is waited for at once
+# How often a command is asked again whose answer is odd; more often where that has helped.
+_ODD_REPEATS, _ODD_REPEATS_THAT_HELP = 2, 2 * MAX_ATTEMPTS
+_LONGEST_ODD_DELAY = 2  # doublings
+_log = logging.getLogger("b24frames")
+
+Post = Callable[[Mapping[str, Command], bool, int | None], tuple[Answer | PortalError, int]]
+"""Sends commands, in a batch or (False) one by itself, after renewing the access token where it
+expired after so many renewals; returns the answer, and the renewals before it was sent."""
+
+
+@dataclass
+class Scheduler:
+    """What the runs of one portal share.
+
+    Attributes
+    ----------
+    address : str
+        Of the portal, for the log.
+    post : callable
+        As of `Post`; called in threads.
+    rate : RequestRate or None
+        How often; None: no limit.
+    operating : OperatingTime
+        How much operating time is left.
+    clock : Clock
+        What tells the time and waits.
+    max_wait : float
+        How long to go on without any success [s].
+    concurrency : int
+        How many requests are under way at once, at most.
+    batches : BatchSize
+        How many commands a batch may have; fewer for a while once one was too much.
+    alone : threading.Lock
+        Held by the one request near the operating-time limit.
+    """
+
+    address: str
+    post: Post
+    rate: RequestRate | None
+    operating: OperatingTime
+    clock: Clock
+    max_wait: float
+    concurrency: int
+    batches: BatchSize = field(default_factory=lambda: BatchSize(MAX_COMMANDS))
+    alone: threading.Lock = field(default_factory=threading.Lock)
+
+    def after_fork(self) -> Scheduler:
+        """Return one for a forked process: locks that others hold are never released there."""
+        rate = None if self.rate is None else self.rate.after_fork()
+        return replace(self, rate=rate, alone=threading.Lock())
+
+
+class Run:
+    """Commands on their way to a portal; iterate over it for their answers.
+
+    Yields, for each request that settled something, a dict of name to result or `PortalError`;
+    empty dicts now and then while there is no answer. Raises the error that ends everything,
+    after what was under way has been answered.
+
+    Attributes
+    ----------
+    requests : int
+        How many HTTP requests were sent.
+    waiting : str
+        Why and how long nothing is sent, where it is long.
+    """
+
+    def __init__(
+        self, scheduler: Scheduler, commands: CommandQueue, *, in_batches: bool = True
+    ) -> None:
+        self.requests = 0
+        self.waiting = ""
+        self._shared = scheduler
+        self._clock = scheduler.clock
+        self._commands = commands
+        self._in_batches = in_batches
+        self._order = itertools.count()
+        self._later: list[Task] = []  # a heap by the time when each is due
+        self._next_task: Task | None = None  # what all others wait behind
+        self._is_probing = False  # one request at a time, until one succeeds
+        self._failure: BaseException | None = None
+        self._patience = Patience(scheduler.max_wait, self._clock.now())
+        self._odd: Counter[str] = Counter()  # how often each command was answered oddly
+        self._again: dict[str, Command] = {}  # of the answer being read: what to ask once more
+        self._repeats_help = False
+        self._renewed: set[str] = set()
+        self._current: tuple[Task, Any] | None = None  # the answer that the caller is reading
+        self._alone: Task | None = None
+        self._hands: Hands[Task] = Hands(
+            lambda task: scheduler.post(task.commands, task.in_batch, task.expired)
+        )
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        try:
+            while True:
+                wait = self._send_what_is_due()
+                if not self._hands.busy and self._failure is not None:
+                    raise self._failure
+                if not self._hands.busy and wait == math.inf:
+                    return
+                try:
+                    self._current = self._hands.take(self._clock, wait)
+                except queue.Empty:
+                    yield {}
+                    continue
+                settled = self._settle(*self._current)
+                yield settled
+                self._ask_again(self._current[0], settled)
+                self._current = None
+        finally:
+            self._release()
+            self._hands.dismiss()
+
+    def reject(self, name: str, command: Command) -> bool:
+        """Ask again what was answered with something of no use, unless that was done enough.
+
+        To be called while the answer is being read.
+        """
+        self._odd[name] += 1
+        if self._odd[name] > (_ODD_REPEATS_THAT_HELP if self._repeats_help else _ODD_REPEATS):
+            return False
+        self._again[name] = command
+        return True
+
+    def drain(self) -> dict[str, Any]:
+        """Return what was answered and not read to its end, after an interruption.
+
+        Answers that are on their way are waited for, for a moment.
+        """
+        end = time.monotonic() + _LONGEST_DRAIN
+        self._hands.dismiss()
+        settled = self._settle(*self._current) if self._current is not None else {}
+        while self._hands.busy and (taken := self._hands.take_last(end)) is not None:
+            settled |= self._settle(*taken)
+        self._hands.join(end)
+        return settled
+
+    # --- what is sent, and when
+
+    def _send_what_is_due(self) -> float:
+        """Send all that may be sent now; return how long nothing more may be [s]."""
+        self.waiting = ""
+        while self._failure is None and self._hands.busy < (
+            1 if self._is_probing else self._shared.concurrency
+        ):
+            task = self._next_task = self._choose()
+            if task is None:
+                break
+            wait, reason = self._wait_for(task)
+            if wait > 0:
+                if wait >= _WORTH_TELLING:
+                    self.waiting = f"waiting {wait:.0f} s: {reason}"
+                return wait
+            self._next_task = None
+            self._send(task)
+        return math.inf
+
+    def _choose(self) -> Task | None:
+        """Return what is to be sent next: what is due again, else commands not asked yet."""
+        now = self._clock.now()
+        if (task := self._next_task) is not None:
+            if self._is_probing or task.due <= now:
+                return task
+            heapq.heappush(self._later, task)
+        if self._later and self._later[0].due <= now:
+            return heapq.heappop(self._later)
+        size = self._shared.batches.size if self._in_batches else 1
+        if group := self._commands.take(size):
+            return Task(now, next(self._order), group, self._in_batches)
+        return heapq.heappop(self._later) if self._later else None
+
+    def _wait_for(self, task: Task) -> tuple[float, str]:
+        """Return how long a task has to wait [s], and why; 0: it has its place in the bucket.
+
+        Asked anew each time, since answers to others may tell of an earlier moment.
+        """
+        shared, now = self._shared, self._clock.now()
+        if task.due > now:
+            return task.due - now, task.reason
+        if blocked := self._blocked_for(task.methods):
+            return blocked, _USED_UP
+        if self._alone is None and shared.operating.is_nearly_used_up(task.methods):
+            # Requests under way at once could pass the limit together, so one goes at a time.
+            if self._hands.busy:
+                return math.inf, _USED_UP
+            if not shared.alone.acquire(timeout=_POLL):
+                return _INSTANT, _USED_UP
+            self._alone = task
+        elif self._alone is not None and self._alone is not task:
+            return math.inf, _USED_UP
+        if shared.rate is None:
+            return 0.0, ""
+        wait, task.level = shared.rate.acquire(self._clock.now)
+        return wait, "the request rate that the portal grants is used up"
+
+    def _blocked_for(self, methods: Iterable[str]) -> float:
+        """Return how long no operating time is granted [s]."""
+        return self._clock.until(self._shared.operating.blocked_until(methods))
+
+    def _send(self, task: Task) -> None:
+        """Hand a task, of no more commands than a batch may have by now, to a thread."""
+        size = self._shared.batches.size
+        if task.in_batch and len(task.commands) > size:
+            first, rest = _cut(task.commands, size)
+            heapq.heappush(self._later, replace(task, order=next(self._order), commands=rest))
+            task.commands = first
+        self.requests += 1
+        task.sent = self._clock.now()
+        task.first_sent = min(task.first_sent, task.sent)
+        self._hands.send(task)
+
+    def _put(self, task: Task, delay: float = 0.0, reason: str = "", **changes: Any) -> Task:
+        """Have commands sent again after a while, changed; return them."""
+        if delay:
+            _log.info("waiting %.1f s: %s", delay, reason)
+        due, order = self._clock.now() + delay, next(self._order)
+        again = replace(task, due=due, order=order, reason=reason, **changes)
+        heapq.heappush(self._later, again)
+        return again
+
+    # --- what becomes of an answer
+
+    def _settle(self, task: Task, outcome: Any) -> dict[str, Any]:
+        """Return what an answer has settled; put back what is worth repeating."""
+        self._release(task)
+        if not isinstance(outcome, tuple):  # a mistake, or something raised by the caller's session
+            self._failure = self._failure or outcome
+            return {}
+        answer, renewals = outcome
+        _log.debug(
+            "%s %s: %d commands, %s, %.3f s, bucket level %.1f",
+            self._shared.address,
+            "batch" if task.in_batch else task.methods.pop(),
+            len(task.commands),
+            answer if isinstance(answer, PortalError) else "HTTP 200",
+            self._clock.now() - task.sent,
+            task.level,
+        )
+        if isinstance(answer, PortalError):
+            return self._refused(task, answer)
+        for method, told in answer.times:
+            self._shared.operating.note(method, told, self._clock.unix_after(0))
+        if task.in_batch:
+            self._shared.batches.grow(len(task.commands))
+        return self._answered(task, answer, renewals)
+
+    def _refused(self, task: Task, error: PortalError) -> dict[str, Any]:
+        """Deal with a request that was refused as a whole."""
+        self._note(error)
+        commands, reason = task.commands, str(error)
+        if error.code == NOT_IN_BATCH and task.in_batch:
+            for name, command in commands.items():
+                self._put(task, commands={name: command}, in_batch=False)
+            return {}
+        if not (error.retryable or error.ends_all or task.in_batch):
+            return self._succeeded(dict.fromkeys(commands, error))
+        nothing_succeeds = self._patience.last_success < task.first_sent
+        if len(commands) > 1 and self._patience.is_too_much(error, task.attempt, self._clock.now()):
+            self._shared.batches.shrink(len(commands))
+            first, rest = _cut(commands, (len(commands) + 1) // 2)
+            delay = 0.0 if took_too_long(error) else retry_delay(1, error.retry_after)
+            self._put(task, delay, reason, commands=rest)
+            again = self._put(task, delay, reason, commands=first)
+        elif (pause := self._delay(error, task.attempt)) is not None:
+            again = self._put(task, pause, reason, attempt=task.attempt + 1)
+        elif len(commands) == 1 and is_odd(error) and not nothing_succeeds:
+            return dict.fromkeys(commands, error)  # what breaks its request costs nothing else
+        else:
+            self._failure = self._failure or error
+            return {}
+        if nothing_succeeds and not isinstance(error, OperatingTimeError):
+            # All others wait behind this one: a portal that is down is not asked 50 times over,
+            # and one that breaks large batches soon shows which it stands.
+            self._later.remove(again)
+            heapq.heapify(self._later)
+            self._step_back()
+            self._next_task, self._is_probing = again, True
+        return {}
+
+    def _answered(self, task: Task, answer: Answer, renewals: int) -> dict[str, Any]:
+        """Deal with the answers to the commands of a request."""
+        settled: dict[str, Any] = {}
+        limited: dict[str, Command] = {}
+        expired: dict[str, Command] = {}
+        for name, command in task.commands.items():
+            result = answer.results[name]
+            if not isinstance(result, PortalError):
+                settled[name] = result
+                continue
+            self._note(result)
+            if has_expired(result) and name not in self._renewed:
+                self._renewed.add(name)
+                expired[name] = command
+            elif result.code == NOT_IN_BATCH and task.in_batch:
+                self._put(task, commands={name: command}, in_batch=False)
+            elif isinstance(result, (RateLimitError, OperatingTimeError)):
+                limited[name], limit = command, result
+            elif not (result.retryable and self.reject(name, command)):
+                settled[name] = result
+        if expired:
+            self._put(task, commands=expired, expired=renewals)
+        if limited and (pause := self._delay(limit, task.attempt)) is not None:
+            self._put(task, pause, str(limit), commands=limited, attempt=task.attempt + 1)
+        else:
+            settled |= {name: answer.results[name] for name in limited}
+        return self._succeeded(settled)
+
+    def _succeeded(self, settled: dict[str, Any]) -> dict[str, Any]:
+        """Take note that commands were answered, if any were."""
+        if settled:
+            self._patience.last_success = self._clock.now()
+            self._is_probing = False
+            self._step_back()
+        return settled
+
+    def _step_back(self) -> None:
+        """Let nothing wait behind the next task any more."""
+        if self._next_task is not None:
+            heapq.heappush(self._later, self._next_task)
+            self._next_task = None
+
+    def _ask_again(self, task: Task, settled: dict[str, Any]) -> None:
+        """Put back what was answered oddly or rejected, once the answer has been read."""
+        self._repeats_help |= any(
+            name in self._odd and name not in self._again and not isinstance(result, PortalError)
+            for name, result in settled.items()
+        )
+        if self._again:
+            most = max(self._odd[name] for name in self._again)
+            pause = retry_delay(min(most, _LONGEST_ODD_DELAY), None)
+            self._put(task, pause, "an answer was of no use", commands=self._again, attempt=0)
+            self._again = {}
+
+    def _note(self, error: PortalError) -> None:
+        """Let a refusal by one of the limits hold back what comes next."""
+        if isinstance(error, RateLimitError) and self._shared.rate is not None:
+            self._shared.rate.refuse(self._clock.now)
+        if isinstance(error, OperatingTimeError):
+            now, later = self._clock.unix_after(0), self._clock.unix_after(OPERATING_BASKET)
+            self._shared.operating.block(error.method, now, later)
+
+    def _delay(self, error: PortalError, attempt: int) -> float | None:
+        """Return after how long a refused request is worth repeating [s]; None: never."""
+        if isinstance(error, OperatingTimeError):
+            # When it is granted again is looked at anew until then.
+            blocked = self._blocked_for([error.method])
+            return None if self._patience.is_over(self._clock.now() + blocked) else 0.0
+        return self._patience.delay(error, attempt, self._clock.now())
+
+    def _release(self, task: Task | None = None) -> None:
+        """Let others send again who are near the operating-time limit, too."""
+        if self._alone is not None and (task is None or task is self._alone):
+            self._alone = None
+            self._shared.alone.release()
+
+
+def _cut(commands: dict[str, Command], size: int) -> tuple[dict[str, Command], dict[str, Command]]:
+    """Cut commands into the first ones and the rest."""
+    items = list(commands.items())
+    return dict(items[:size]), dict(items[size:])
