@@ -18,7 +18,7 @@ import pandas as pd
 
 from b24frames.errors import BadValueWarning
 from b24frames.frame import Layout, build_frame
-from b24frames.practice.data import make_record
+from b24frames.practice.store import make_record
 
 LIMIT = 20
 ROUNDS = 15

@@ -2,7 +2,8 @@
 
 ``portal``        a practice portal of 300 activities (seed 0), of which id 7 is deleted and id 9
                   refused; no request rate, so nothing waits. Its server counts the requests
-                  (``portal.server.requests``) and makes faults on demand.
+                  (``portal.server.requests``) and makes faults on demand: those that users may
+                  practise with, and those of `tests.helpers.exotic_faults`.
 ``make_portal``   makes further ones: ``make_portal(activities=2500, deleted=())``.
 
 What a practice portal was asked is told by the functions `posts` and `asked`. What a test needs

@@ -34,11 +34,11 @@ from b24frames.errors import (
     error_from_answer,
 )
 from b24frames.practice import PracticePortal
-from b24frames.practice.faults import Fault
 from b24frames.schema import COLUMNS
 from tests.clocks import WaitlessClock
 from tests.conftest import asked, make_older, posts
 from tests.frames import assert_frame_equal
+from tests.helpers.exotic_faults import Fault
 from tests.test_ids import REFUSED
 
 MakePortal = Callable[..., PracticePortal]

@@ -20,7 +20,7 @@ from b24frames.accessor.interchange import escape_formula, spreadsheet_safe, sto
 from b24frames.errors import BadValueWarning
 from b24frames.frame import Layout, build_frame
 from b24frames.practice import PracticePortal
-from b24frames.practice.data import make_record
+from b24frames.practice.store import make_record
 from tests.frames import assert_frame_equal
 
 AWKWARD = {

@@ -27,9 +27,9 @@ from b24frames.errors import (
 )
 from b24frames.portal.limits import MAX_ATTEMPTS
 from b24frames.practice import PracticePortal
-from b24frames.practice.faults import Fault
 from tests.clocks import WaitlessClock
 from tests.conftest import asked, posts
+from tests.helpers.exotic_faults import Fault
 from tests.test_errors import SYSTEM_ERRORS
 
 MakePortal = Callable[..., PracticePortal]

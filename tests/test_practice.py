@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 import threading
 import time
@@ -20,13 +21,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from b24frames import schema
-from b24frames.practice.data import make_record
-from b24frames.practice.draft import Record
-from b24frames.practice.effects import INSTEAD, ON_ANSWER, ON_COMMAND, SENDING
-from b24frames.practice.faults import KINDS, SYSTEM_ERRORS, Fault, Place
-from b24frames.practice.forms import as_int, parse_query, read_date, write_date, write_map
-from b24frames.practice.limits import OperatingTime, RequestRate
+from b24frames.practice.faults import SYSTEM_ERRORS
+from b24frames.practice.formats import as_int, parse_query, read_date, write_date, write_map
+from b24frames.practice.metering import OperatingTime, RequestRate
 from b24frames.practice.server import PracticeServer
+from b24frames.practice.store import Record, make_record
+from tests.helpers.exotic_faults import Fault
 
 NOT_FOUND = {"error": "", "error_description": "Not found"}
 PROVIDERS = [*schema.PROVIDERS]
@@ -422,6 +422,27 @@ def test_enumeration__lists_codes(
     assert {"ID": code, "NAME": name, "SYMBOL_CODE": name.upper()} in entries
 
 
+def test_fields_and_enumerations__are_those_of_the_schema(result: Callable[..., Any]) -> None:
+    """The answers, which are data, have the wire forms and the codes of the schema."""
+    types = {
+        schema.Wire.INTEGER: "integer|user|crm_enum_.+",
+        schema.Wire.DOUBLE: "double",
+        schema.Wire.DATETIME: "datetime",
+        schema.Wire.FLAG: "char",
+        schema.Wire.TEXT: "string",
+        schema.Wire.OBJECT: "object",
+        schema.Wire.LIST: "crm_activity_.+|diskfile",
+    }
+    fields = result("crm.activity.fields")
+    for name, field in schema.ACTIVITY.items():
+        assert re.fullmatch(types[field.wire], fields[name]["type"]), name
+        assert fields[name]["isMultiple"] == (field.wire is schema.Wire.LIST)
+        if fields[name]["type"].startswith("crm_enum_"):
+            entries = result(fields[name]["type"].replace("_", ".", 2))
+            labels = {entry["ID"]: entry["NAME"].lower() for entry in entries}
+            assert labels == {code: text.lower() for code, text in field.labels.items() if code}
+
+
 def test_user_get__respects_a_filter_of_ids(result: Callable[..., Any]) -> None:
     """The filter may stand inside ``filter`` or beside it."""
     assert [user["ID"] for user in result("user.get")] == [str(i) for i in range(1, 13)]
@@ -717,18 +738,6 @@ def test_fault__unknown_kind_is_refused() -> None:
     """A kind that is mistyped names those that are known."""
     with pytest.raises(ValueError, match="QUERY_LIMIT_EXCEEDED"):
         Fault("QUERY_LIMIT")
-
-
-def test_fault__every_kind_has_an_effect() -> None:
-    """The list of kinds and the tables of what they do agree."""
-    effects = {
-        Place.COMMAND: {"empty-error", *ON_COMMAND},
-        Place.INSTEAD: {*INSTEAD},
-        Place.ANSWER: {*ON_ANSWER},
-        Place.SENDING: {*SENDING},
-    }
-    listed = {place: {kind for kind, at in KINDS.items() if at is place} for place in Place}
-    assert effects == listed
 
 
 @pytest.mark.parametrize("code", SYSTEM_ERRORS)

@@ -36,8 +36,8 @@ import b24frames as b24
 from b24frames.credentials import AccessToken, TokenPair, Webhook
 from b24frames.errors import AuthenticationError, B24Error, PortalError, PortalUnavailableError
 from b24frames.practice import PracticePortal
-from b24frames.practice.faults import Fault
 from tests.clocks import WaitlessClock
+from tests.helpers.exotic_faults import Fault
 
 MakePortal = Callable[..., PracticePortal]
 

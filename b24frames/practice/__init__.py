@@ -6,12 +6,14 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from b24frames.portal import Portal
 from b24frames.portal.limits import Limits, parse_limits
 from b24frames.portal.pacing import SystemClock
-from b24frames.practice.server import PracticeServer
+
+if TYPE_CHECKING:
+    from b24frames.practice.server import PracticeServer
 
 
 class PracticePortal(Portal):
@@ -94,6 +96,9 @@ def practice_portal(
         ...
     b24frames.errors.ActivityNotFoundError: crm.activity.get: Not found (HTTP 400)
     """
+    # Loaded here with its data files: the import of b24frames reads none.
+    from b24frames.practice.server import PracticeServer
+
     bucket = parse_limits(limits)
     server = PracticeServer(
         activities=activities,
@@ -111,10 +116,8 @@ def practice_portal(
     )
     with (
         server,
-        TemporaryDirectory(
-            prefix="b24frames-",
-            ignore_cleanup_errors=True,  # Windows keeps what is open
-        ) as folder,
+        # Windows does not delete files that are open.
+        TemporaryDirectory(prefix="b24frames-", ignore_cleanup_errors=True) as folder,
     ):
         portal = PracticePortal(
             server, Path(folder), limits, speed, operating_limit=operating_limit

@@ -1,8 +1,7 @@
-"""What may go wrong between a portal and its client: the portal's errors, and faults on demand.
+"""Faults of the practice portal: what they are, when they happen, and what they do.
 
-A fault acts at one of four places: on a command, in place of the answer to a request, on that
-answer, or on the way it is sent. This module says which kinds there are and when one happens;
-`effects` says what then happens.
+A fault strikes single commands, in a batch or not, or whole HTTP requests. What it then does is its
+effect: a function of the fault, what it strikes, and a function that returns the right answer.
 
 References
 ----------
@@ -11,40 +10,69 @@ References
 
 from __future__ import annotations
 
+import json
+import math
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import KW_ONLY, dataclass, field
-from enum import Enum
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass, field, replace
+from functools import partial
+from http.server import BaseHTTPRequestHandler
 from random import Random
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, ClassVar, Literal, NoReturn, Protocol, TypeVar
 
-SYSTEM_ERRORS: Mapping[str, tuple[int, str]] = MappingProxyType(
-    {
-        "INTERNAL_SERVER_ERROR": (500, "Internal server error"),
-        "ERROR_UNEXPECTED_ANSWER": (500, "Server returned an unexpected response"),
-        "QUERY_LIMIT_EXCEEDED": (503, "Too many requests"),
-        "OPERATION_TIME_LIMIT": (429, "Method is blocked due to operation time limit."),
-        "ERROR_BATCH_METHOD_NOT_ALLOWED": (405, "Method is not allowed for batch usage"),
-        "ERROR_BATCH_LENGTH_EXCEEDED": (400, "Max batch length exceeded"),
-        "NO_AUTH_FOUND": (401, "Wrong authorization data"),
-        "INVALID_REQUEST": (400, "Https required."),
-        "OVERLOAD_LIMIT": (503, "REST API is blocked due to overload."),
-        "ACCESS_DENIED": (403, "REST API is available only on commercial plans."),
-        "INVALID_CREDENTIALS": (403, "Invalid request credentials"),
-        "ERROR_MANIFEST_IS_NOT_AVAILABLE": (404, "Manifest is not available"),
-        "ERROR_METHOD_NOT_FOUND": (404, "Method not found!"),
-        "insufficient_scope": (
-            403,
-            "The request requires higher privileges than provided by the webhook token",
-        ),
-        "expired_token": (401, "The access token provided has expired."),
-        "user_access_error": (403, "The user does not have access to the application."),
-        "PORTAL_DELETED": (500, "The public part of the site is closed."),
-    }
-)
+from b24frames.practice.formats import load
+
+SYSTEM_ERRORS: Mapping[str, tuple[int, str]] = MappingProxyType(load("system_errors"))
 """HTTP status and description of every code that any method may answer with [1]_."""
+
+# What a proxy in front of a portal answers when the portal itself does not.
+_HTML = "text/html; charset=utf-8"
+_GATEWAY_PAGE = b"<html><head><title>nginx</title></head><body><h1>Gateway</h1></body></html>"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An HTTP answer.
+
+    Attributes
+    ----------
+    status : int
+        The HTTP status.
+    body : bytes
+        The body.
+    content_type : str
+        The header ``Content-Type``.
+    headers : mapping of str to object
+        Further headers, but for ``Content-Length``; those that are None are left out.
+    delay : float
+        How long the client is kept waiting for it [s].
+    """
+
+    status: int
+    body: bytes
+    content_type: str = "application/json; charset=utf-8"
+    headers: Mapping[str, object] = field(default_factory=dict)
+    delay: float = 0.0
+
+    def cut(self) -> Reply:
+        """Return it with half of its body."""
+        return replace(self, body=self.body[: len(self.body) // 2])
+
+    def send(self, handler: BaseHTTPRequestHandler) -> None:
+        """Write the whole answer."""
+        self.send_head(handler)
+        handler.wfile.write(self.body)
+
+    def send_head(self, handler: BaseHTTPRequestHandler) -> None:
+        """Write the status line and the headers."""
+        handler.send_response(self.status)
+        headers = {"Content-Type": self.content_type, "Content-Length": len(self.body)}
+        for name, value in {**headers, **self.headers}.items():
+            if value is not None:
+                handler.send_header(name, str(value))
+        handler.end_headers()
 
 
 class Refused(Exception):
@@ -58,59 +86,33 @@ class Refused(Exception):
         What happened; of a system error, its usual description.
     status : int, optional
         HTTP status; of a system error, its documented one.
+    retry_after : int, optional
+        The header ``Retry-After`` of the answer to the request [s].
     """
 
     def __init__(
-        self, code: str, description: str | None = None, status: int | None = None
+        self,
+        code: str,
+        description: str | None = None,
+        *,
+        status: int | None = None,
+        retry_after: int | None = None,
     ) -> None:
         usual_status, usual_description = SYSTEM_ERRORS.get(code, (400, ""))
-        self.code = code
-        self.description = usual_description if description is None else description
+        text = usual_description if description is None else description
+        self.answer = {"error": code, "error_description": text}
         self.status = status or usual_status
-        super().__init__(self.code, self.description, self.status)
+        self.retry_after = retry_after
+        super().__init__(code, text)
 
-    def answer(self) -> dict[str, str]:
-        """Return the error as the portal writes it."""
-        return {"error": self.code, "error_description": self.description}
-
-
-class Place(Enum):
-    """Where a fault acts."""
-
-    COMMAND = "on a command"
-    INSTEAD = "in place of the answer"
-    ANSWER = "on the answer"
-    SENDING = "on the way it is sent"
-
-
-KINDS: Mapping[str, Place] = MappingProxyType(
-    {
-        "empty-error": Place.COMMAND,
-        "unanswered": Place.COMMAND,
-        "other-record": Place.COMMAND,
-        "surrogate": Place.COMMAND,
-        "bad-bytes": Place.COMMAND,
-        "html": Place.INSTEAD,
-        "empty": Place.INSTEAD,
-        "redirect": Place.INSTEAD,
-        "batch-timeout": Place.INSTEAD,
-        "cut-json": Place.ANSWER,
-        "wrong-type": Place.ANSWER,
-        "gzip": Place.ANSWER,
-        "maps-as-list": Place.ANSWER,
-        "bom": Place.ANSWER,
-        "truncated": Place.SENDING,
-        "reset": Place.SENDING,
-        "close": Place.SENDING,
-        "hang": Place.SENDING,
-        "drip": Place.SENDING,
-    }
-)
-"""Where each kind acts, besides the error codes of the REST API."""
+    def reply(self) -> Reply:
+        """Return the HTTP answer to a request that is refused."""
+        headers = {"Retry-After": self.retry_after}
+        return Reply(self.status, json.dumps(self.answer).encode(), headers=headers)
 
 
 class Target(Protocol):
-    """What a fault may happen to: a call by itself or in a batch, or a whole HTTP request."""
+    """What a fault may strike: a call by itself or in a batch, or a whole HTTP request."""
 
     @property
     def method(self) -> str:
@@ -125,6 +127,21 @@ class Target(Protocol):
         """The commands of a batch."""
 
 
+T = TypeVar("T")
+Scope = Literal["command", "request"]
+Effect = Callable[["Fault", Any, Callable[[], Any]], Any]
+"""Returns what a command answers, as a dict, or the `Reply` to a request."""
+
+
+def _refuse(fault: Fault, *_: object) -> NoReturn:
+    raise Refused(fault.kind, status=fault.status, retry_after=fault.retry_after)
+
+
+def _page(fault: Fault, status: int) -> Reply:
+    headers = {"Retry-After": fault.retry_after}
+    return Reply(fault.status or status, _GATEWAY_PAGE, _HTML, headers)
+
+
 @dataclass(frozen=True)
 class Fault:
     """Something that goes wrong with the calls it matches.
@@ -134,26 +151,25 @@ class Fault:
     kind : str
         An error code of the REST API, or one of
 
-        - on a command: ``empty-error``, ``unanswered`` (no word about the command),
-          ``other-record``, ``surrogate`` (half a character in SUBJECT), ``bad-bytes`` (SUBJECT is
-          not UTF-8);
-        - in place of the answer: ``html`` (a gateway's page), ``empty``, ``redirect``,
-          ``batch-timeout`` (a gateway's page, HTTP 504);
-        - on the answer: ``cut-json``, ``wrong-type``, ``gzip``, ``maps-as-list``,
-          ``bom`` (a byte order mark comes first);
-        - on the way it is sent: ``truncated``, ``reset``, ``close``, ``hang``, ``drip``.
+        - ``html``: a gateway's page in place of the answer;
+        - ``batch-timeout``: the same, with HTTP 504;
+        - ``empty``: an answer without a body;
+        - ``redirect``: to `location`;
+        - ``cut-json``: half of the answer;
+        - ``hang``: no answer, or a late one;
+        - ``unanswered``: no word about the command.
 
-        An error code acts in place of the answer; with `ids`, or with a `method` other than
-        ``batch``, on every such command, by itself or in a batch.
+        An error code strikes requests; with `ids`, or with a `method` other than ``batch``, every
+        such command, by itself or in a batch.
     times : int, optional
         How often it happens; by default for ever.
     probability : float, default 1.0
-        How likely it is to happen to what it matches.
+        How likely it is to happen.
     method : str, optional
-        The only method that it happens to: of the command, or else of the HTTP request.
+        It happens only to this method; ``batch`` is one.
     ids : collection of int, optional
-        The only activities that it happens to; to a request, when one of its commands is about
-        one of them.
+        It happens only where one of these activities is concerned: to a batch, when one of its
+        commands is about one of them.
     more_than : int, optional
         It happens only to requests with more commands than this.
     status : int, optional
@@ -164,14 +180,37 @@ class Fault:
     location : str, optional
         Scheme and host to which ``redirect`` points; the path stays.
     seconds : float, optional
-        How long ``hang`` lasts before the right answer (by default until the client leaves), and
-        over how long ``drip`` spreads it (0.1 by default) [s].
+        How long ``hang`` lasts before the right answer; by default until the client leaves [s].
+
+    Attributes
+    ----------
+    on_command, on_request : mapping of str to callable
+        The effects of the kinds that strike commands, and of those that strike requests. A
+        subclass may have more of them.
 
     Raises
     ------
     ValueError
         There is no such kind.
     """
+
+    on_command: ClassVar[Mapping[str, Effect]] = MappingProxyType(
+        {"unanswered": lambda _fault, _call, answer: answer() and {}}
+    )
+    on_request: ClassVar[Mapping[str, Effect]] = MappingProxyType(
+        {
+            "html": lambda fault, *_: _page(fault, 502),
+            "batch-timeout": lambda fault, *_: _page(fault, 504),
+            "empty": lambda fault, *_: replace(_page(fault, 200), body=b""),
+            "redirect": lambda fault, request, _: Reply(
+                302, b"", _HTML, {"Location": (fault.location or "").rstrip("/") + request.path}
+            ),
+            "cut-json": lambda _fault, _request, answer: answer().cut(),
+            "hang": lambda fault, _, answer: replace(
+                answer(), delay=math.inf if fault.seconds is None else fault.seconds
+            ),
+        }
+    )
 
     kind: str
     _: KW_ONLY
@@ -186,26 +225,20 @@ class Fault:
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS and self.kind not in SYSTEM_ERRORS:
-            known = ", ".join([*KINDS, *SYSTEM_ERRORS])
-            raise ValueError(f"kind={self.kind!r} is not accepted; accepted are {known}")
+        kinds = [*self.on_request, *self.on_command, *SYSTEM_ERRORS]
+        if self.kind not in kinds:
+            raise ValueError(f"kind={self.kind!r} is not accepted; accepted are {', '.join(kinds)}")
 
-    @property
-    def place(self) -> Place:
-        """Where it acts."""
+    def effect_on(self, scope: Scope) -> Effect | None:
+        """Return what it does to commands or requests, or None if it does not strike them."""
         if self.kind in SYSTEM_ERRORS:
+            # An error strikes single commands where the fault says which: by ids or by method.
             narrow = self.ids is not None or self.method not in (None, "batch")
-            return Place.COMMAND if narrow else Place.INSTEAD
-        return KINDS[self.kind]
-
-    def refusal(self) -> Refused | None:
-        """Return the error that it is, if it is one."""
-        if self.kind == "empty-error":
-            return Refused("", "", self.status)
-        return Refused(self.kind, status=self.status) if self.kind in SYSTEM_ERRORS else None
+            return _refuse if narrow == (scope == "command") else None
+        return (self.on_command if scope == "command" else self.on_request).get(self.kind)
 
     def matches(self, target: Target) -> bool:
-        """Tell whether it may happen to a call or request."""
+        """Return whether it may happen to a call or request."""
         return (
             self.method in (None, target.method)
             and (self.ids is None or any(i in self.ids for i in target.ids))
@@ -215,7 +248,7 @@ class Fault:
 
 @dataclass
 class _Entry:
-    """A fault of a server, and what it has done: how often it happened, and was to be drawn."""
+    """A fault, how often it happened, and how often it was drawn for each target."""
 
     fault: Fault
     name: str
@@ -223,18 +256,24 @@ class _Entry:
     drawn: Counter[object] = field(default_factory=Counter)
 
     def happens(self, target: Target) -> bool:
-        """Draw whether it happens, by what it would happen to and how often that was asked for.
-
-        So that the same calls meet the same fate, however their threads overtake each other.
-        """
-        what = (target.method, target.commands, tuple(target.ids))
-        self.drawn[what] += 1
-        draw = Random(f"{self.name}:{what}:{self.drawn[what]}").random()
-        return draw < self.fault.probability
+        """Return whether it happens now, and count it."""
+        if self.used == self.fault.times or not self.fault.matches(target):
+            return False
+        if self.fault.probability < 1:
+            # Drawn for each target separately: the order of the client's threads must not matter.
+            what = (target.method, target.commands, tuple(target.ids))
+            self.drawn[what] += 1
+            draw = Random(f"{self.name}:{what}:{self.drawn[what]}").random()
+            if draw >= self.fault.probability:
+                return False
+        self.used += 1
+        return True
 
 
 class Faults:
     """The faults of a server, in the order in which they are tried.
+
+    At most one of them happens to a request, and one to a command.
 
     Parameters
     ----------
@@ -263,17 +302,17 @@ class Faults:
     def __iter__(self) -> Iterator[Fault]:
         return iter([entry.fault for entry in self._entries])
 
-    def take(self, place: Place, target: Target) -> Fault | None:
-        """Return the first fault that happens now, and count it."""
+    def apply(self, scope: Scope, target: Target, answer: Callable[[], T]) -> T:
+        """Return the answer to a command or request, under the first fault that happens to it."""
+        # The lock is free by now: the answer to a request asks for the faults of its commands.
+        effect = self._take(scope, target)
+        answered: T = answer() if effect is None else effect(target, answer)
+        return answered
+
+    def _take(self, scope: Scope, target: Target) -> Callable[..., Any] | None:
         with self._lock:
             for entry in self._entries:
-                fault = entry.fault
-                if (
-                    fault.place is place
-                    and (fault.times is None or entry.used < fault.times)
-                    and fault.matches(target)
-                    and (fault.probability >= 1 or entry.happens(target))
-                ):
-                    entry.used += 1
-                    return fault
-            return None
+                effect = entry.fault.effect_on(scope)
+                if effect is not None and entry.happens(target):
+                    return partial(effect, entry.fault)
+        return None

@@ -1,51 +1,43 @@
-"""The REST methods of the practice portal, by name.
+"""The REST methods of the practice portal by their names, and the dispatcher that runs them.
 
 References
 ----------
-.. [1] https://apidocs.bitrix24.com/api-reference/crm/timeline/activities/activity-base/crm-activity-fields.html
-.. [2] https://apidocs.bitrix24.com/api-reference/crm/auxiliary/enum/index.html
-.. [3] https://apidocs.bitrix24.com/api-reference/user/user-get.html
+.. [1] https://apidocs.bitrix24.com/api-reference/how-to-call-rest-api/batch.html
+.. [2] https://apidocs.bitrix24.com/api-reference/crm/timeline/activities/activity-base/crm-activity-fields.html
+.. [3] https://apidocs.bitrix24.com/api-reference/crm/auxiliary/enum/index.html
+.. [4] https://apidocs.bitrix24.com/api-reference/user/user-get.html
 """
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from b24frames import schema
-from b24frames.practice.faults import Refused
-from b24frames.practice.forms import as_int, as_list, as_map, write_date
-from b24frames.practice.kinds import PEOPLE, REFUSED_PROVIDER
+from b24frames.practice.faults import Faults, Refused
+from b24frames.practice.formats import (
+    as_int,
+    as_list,
+    as_map,
+    load,
+    lower_keys,
+    parse_query,
+    write_date,
+    write_map,
+)
 from b24frames.practice.listing import PAGE, list_activities
-from b24frames.practice.store import Store
+from b24frames.practice.metering import OperatingTime
+from b24frames.practice.store import REFUSED_PROVIDER, USERS, Store
 
+_MAX_COMMANDS = 50
+_MAPS = ("result", "result_error", "result_total", "result_next", "result_time")
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a method answers.
-
-    Attributes
-    ----------
-    result : object
-        The value under ``result``.
-    paging : dict of str to int
-        ``next`` and ``total``, of methods that answer page by page.
-    """
-
-    result: Any
-    paging: dict[str, int] = field(default_factory=dict)
-
-
-def activity_id(params: Mapping[str, Any]) -> int | None:
-    """Return the activity that a call is about, or None."""
-    value = params.get("id")
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        return None
-    text = str(value).strip()
-    return int(text) if text.isascii() and text.isdigit() and int(text) > 0 else None
+Answer = dict[str, Any]
+"""What a call answers: ``result``; of a page, ``next`` and ``total`` too."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +55,7 @@ class Call:
     user_id : int
         The user who calls.
     commands : tuple of str
-        None: only batches have commands.
+        Always empty: only batches have commands.
     """
 
     method: str
@@ -79,10 +71,16 @@ class Call:
         return () if number is None else (number,)
 
 
-Method = Callable[[Call], Outcome]
+def activity_id(params: Mapping[str, Any]) -> int | None:
+    """Return the activity that a call is about, or None."""
+    value = params.get("id")
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        return None
+    text = str(value).strip()
+    return int(text) if text.isascii() and text.isdigit() and int(text) > 0 else None
 
 
-def _get(call: Call) -> Outcome:
+def _get(call: Call) -> Answer:
     """Answer ``crm.activity.get``."""
     number = activity_id(call.params)
     if number is None:
@@ -92,144 +90,151 @@ def _get(call: Call) -> Outcome:
         raise Refused("", "Not found")
     if record["PROVIDER_ID"] == REFUSED_PROVIDER:
         raise Refused("", "Use crm.activity.configurable.get for this activity provider")
-    return Outcome(record)
+    return {"result": record}
 
 
-def _list(call: Call) -> Outcome:
-    """Answer ``crm.activity.list``."""
-    return Outcome(*list_activities(call.store, call.params))
-
-
-_ENUMERATIONS = {
-    "activitytype": "TYPE_ID",
-    "activitystatus": "STATUS",
-    "activitypriority": "PRIORITY",
-    "activitynotifytype": "NOTIFY_TYPE",
-    "activitydirection": "DIRECTION",
-    "contenttype": "DESCRIPTION_TYPE",
-    "ownertype": "OWNER_TYPE_ID",
-}
-_FIELD_TYPES = {
-    **{name: f"crm_enum_{enumeration}" for enumeration, name in _ENUMERATIONS.items()},
-    **dict.fromkeys(("RESPONSIBLE_ID", "AUTHOR_ID", "EDITOR_ID"), "user"),
-    "BINDINGS": "crm_activity_binding",
-    "COMMUNICATIONS": "crm_activity_communication",
-    "FILES": "diskfile",
-    "WEBDAV_ELEMENTS": "diskfile",
-}
-_WIRE_TYPES = {
-    schema.Wire.INTEGER: "integer",
-    schema.Wire.DOUBLE: "double",
-    schema.Wire.DATETIME: "datetime",
-    schema.Wire.FLAG: "char",
-    schema.Wire.OBJECT: "object",
-}
-_REQUIRED = {"TYPE_ID", "SUBJECT", "RESPONSIBLE_ID", "COMMUNICATIONS"}
-_IMMUTABLE = {"OWNER_ID", "OWNER_TYPE_ID", "TYPE_ID"}
-_READ_ONLY = {
-    "ID",
-    "ASSOCIATED_ENTITY_ID",
-    "CREATED",
-    "LAST_UPDATED",
-    "AUTHOR_ID",
-    "EDITOR_ID",
-    "BINDINGS",
-    "IS_INCOMING_CHANNEL",
-}
-
-
-def _describe_field(name: str, kind: str, *, multiple: bool = False) -> dict[str, object]:
-    """Return the description of one field."""
-    return {
-        "type": kind,
-        "isRequired": name in _REQUIRED,
-        "isReadOnly": name in _READ_ONLY,
-        "isImmutable": name in _IMMUTABLE,
-        "isMultiple": multiple,
-        "isDynamic": name.startswith("UF_"),
-        "title": name.replace("_", " ").capitalize(),
-    }
-
-
-def _fields(_: Call) -> Outcome:
-    """Answer ``crm.activity.fields``."""
-    known = {
-        name: _describe_field(
-            name,
-            _FIELD_TYPES.get(name) or _WIRE_TYPES.get(known.wire, "string"),
-            multiple=known.wire is schema.Wire.LIST,
-        )
-        for name, known in schema.ACTIVITY.items()
-    }
-    own = "UF_CRM_1700000000"
-    return Outcome(known | {own: _describe_field(own, "string")})
-
-
-def _enumerate(name: str, _: Call) -> Outcome:
-    """Answer one of ``crm.enum.*``."""
-    return Outcome(
-        [
-            {"ID": code, "NAME": label.capitalize(), "SYMBOL_CODE": label.upper()}
-            for code, label in schema.ACTIVITY[name].labels.items()
-            if code != 0
-        ]
-    )
-
-
-def _user(number: int) -> dict[str, object]:
-    """Return one of the portal's users."""
-    name, last_name = PEOPLE[number - 1]
-    return {
-        "ID": str(number),
-        "ACTIVE": True,
-        "NAME": name,
-        "LAST_NAME": last_name,
-        "EMAIL": f"user{number}@example.com",
-        "WORK_POSITION": "",
-        "USER_TYPE": "employee",
-    }
-
-
-def _users(call: Call) -> Outcome:
+def _users(call: Call) -> Answer:
     """Answer ``user.get``; it takes filters inside ``filter`` and beside it."""
     beside = dict(call.params) | as_map(call.params.get("filter"))
     filters = {key.upper(): value for key, value in beside.items()}
-    wanted = filters.get("ID", filters.get("@ID", list(range(1, len(PEOPLE) + 1))))
-    known = {as_int(item) for item in as_list(wanted)} & set(range(1, len(PEOPLE) + 1))
-    return Outcome([_user(number) for number in sorted(known)][:PAGE], {"total": len(known)})
+    ids = filters.get("ID", filters.get("@ID", [user["ID"] for user in USERS]))
+    wanted = {as_int(item) for item in as_list(ids)}
+    found = [user for user in USERS if int(user["ID"]) in wanted]
+    return {"result": found[:PAGE], "total": len(found)}
 
 
-def _current_user(call: Call) -> Outcome:
+def _current_user(call: Call) -> Answer:
     """Answer ``user.current`` and ``profile``."""
-    person = _user((call.user_id - 1) % len(PEOPLE) + 1)
-    return Outcome(person | {"ID": str(call.user_id), "ADMIN": True})
+    user = USERS[(call.user_id - 1) % len(USERS)]
+    return {"result": user | {"ID": str(call.user_id), "ADMIN": True}}
 
 
-def _server_time(_: Call) -> Outcome:
-    """Answer ``server.time``."""
-    return Outcome(write_date(datetime.now(UTC)))
-
-
-def _method_names(_: Call) -> Outcome:
-    """Answer ``methods``."""
-    return Outcome(["batch", *METHODS])
-
-
-def _scopes(_: Call) -> Outcome:
-    """Answer ``scope``."""
-    return Outcome(["crm", "user"])
-
-
-METHODS: dict[str, Method] = {
+METHODS: dict[str, Callable[[Call], Answer]] = {
     "crm.activity.get": _get,
-    "crm.activity.list": _list,
-    "crm.activity.fields": _fields,
-    **{f"crm.enum.{name}": partial(_enumerate, of) for name, of in _ENUMERATIONS.items()},
+    "crm.activity.list": lambda call: list_activities(call.store, call.params),
     "user.get": _users,
     "user.current": _current_user,
     "profile": _current_user,
-    "methods": _method_names,
-    "scope": _scopes,
-    "server.time": _server_time,
+    "methods": lambda _: {"result": ["batch", *METHODS]},
+    "server.time": lambda _: {"result": write_date(datetime.now(UTC))},
+    # What never changes: crm.activity.fields, crm.enum.* and scope.
+    **{name: partial(lambda it, _: {"result": it}, it) for name, it in load("answers").items()},
 }
 """Every method but ``batch``, by its name in lower case."""
+
+
+class Dispatcher:
+    """Runs calls and batches, within the operating time and under faults.
+
+    Parameters
+    ----------
+    store : Store
+        The portal's activities.
+    faults : Faults
+        What happens to commands.
+    operating : OperatingTime
+        The operating time of each method.
+    user_id : int
+        The user who calls.
+    take_time : callable
+        Waits as long as a command takes, and returns the operating time to bill [portal s].
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        faults: Faults,
+        operating: OperatingTime,
+        *,
+        user_id: int,
+        take_time: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._faults = faults
+        self._operating = operating
+        self._user_id = user_id
+        self._take_time = take_time
+
+    def answer(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the whole answer to a request.
+
+        Raises
+        ------
+        Refused
+            The portal refuses the call.
+        """
+        started = time.time()
+        if method == "batch":
+            return {"result": self._batch(lower_keys(params)), "time": _write_time(started)}
+        answer = self._call(method, params)
+        return answer | {"time": _write_time(started) | self._operating.report(method)}
+
+    def _batch(self, params: Mapping[str, Any]) -> Answer:
+        """Run the commands of a batch one after another."""
+        commands = as_map(params.get("cmd"))
+        if len(commands) > _MAX_COMMANDS:
+            raise Refused("ERROR_BATCH_LENGTH_EXCEEDED")
+        maps: dict[str, Answer] = {name: {} for name in _MAPS}
+        for name, command in commands.items():
+            # As on a portal, what is no text is not answered at all.
+            if not isinstance(command, str):
+                continue
+            started = time.time()
+            path, _, query = command.partition("?")
+            method = path.strip().lower()
+            try:
+                answer = self._call(method, _substitute(parse_query(query), maps["result"]))
+            except Refused as refused:
+                answer = {"error": refused.answer}
+            # A command that the server did not get to is in none of the maps.
+            if answer:
+                answer["time"] = _write_time(started) | self._operating.report(method)
+            for key, value in answer.items():
+                maps["result" if key == "result" else f"result_{key}"][name] = value
+            if "error" in answer and as_int(params.get("halt")):
+                break
+        return {name: write_map(entries) for name, entries in maps.items()}
+
+    def _call(self, method: str, params: Mapping[str, Any]) -> Answer:
+        """Run one call."""
+        # A request of a batch does not come here, so this one is inside another.
+        if method == "batch":
+            raise Refused("ERROR_BATCH_METHOD_NOT_ALLOWED")
+        if method not in METHODS:
+            raise Refused("ERROR_METHOD_NOT_FOUND")
+        if not self._operating.admits(method):
+            raise Refused("OPERATION_TIME_LIMIT")
+        call = Call(method, lower_keys(params), self._store, self._user_id)
+
+        def answer() -> Answer:
+            self._operating.bill(method, self._take_time())
+            return METHODS[method](call)
+
+        return self._faults.apply("command", call, answer)
+
+
+def _substitute(value: Any, results: Mapping[str, Any]) -> Any:
+    """Replace ``$result[name][…]`` by what an earlier command of the batch answered."""
+    if isinstance(value, dict):
+        return {key: _substitute(item, results) for key, item in value.items()}
+
+    def look_up(match: re.Match[str]) -> str:
+        found: Any = results
+        for key in re.findall(r"\[([^\]]*)\]", match[1]):
+            found = as_map(found).get(key)
+        return "" if found is None else str(found)
+
+    return re.sub(r"\$result((?:\[[^\]]*\])+)", look_up, value)
+
+
+def _write_time(started: float) -> dict[str, Any]:
+    """Return the times of a call that ends now."""
+    finished = time.time()
+    return {
+        "start": started,
+        "finish": finished,
+        "duration": finished - started,
+        "processing": finished - started,
+        "date_start": write_date(datetime.fromtimestamp(started, UTC)),
+        "date_finish": write_date(datetime.fromtimestamp(finished, UTC)),
+    }

@@ -1,4 +1,4 @@
-"""The practice portal's server: credentials, request rate, faults, and a record of it all.
+"""The practice portal's server: HTTP on the loopback interface, credentials and request rate.
 
 References
 ----------
@@ -9,28 +9,32 @@ from __future__ import annotations
 
 import json
 import re
+import select
+import socket
 import ssl
+import sys
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
-from b24frames.practice.dispatch import Dispatcher
-from b24frames.practice.draft import Record
-from b24frames.practice.effects import change_reply, reply_instead, send_badly, write_json
-from b24frames.practice.faults import Faults, Place, Refused
-from b24frames.practice.forms import as_map, lower_keys, parse_query
-from b24frames.practice.limits import Now, OperatingTime, RequestRate
-from b24frames.practice.methods import activity_id
-from b24frames.practice.store import Store
-from b24frames.practice.transport import Handler, LoopbackServer, Reply
+from b24frames.practice.faults import Faults, Refused, Reply
+from b24frames.practice.formats import as_int, as_map, lower_keys, parse_query
+from b24frames.practice.metering import Now, OperatingTime, RequestRate
+from b24frames.practice.methods import Dispatcher, activity_id
+from b24frames.practice.store import Record, Store
 
 _PATH = re.compile(r"/rest/(?:([0-9]+)/([^/]+)/)?([^/]*?)(?:\.json)?/?", re.ASCII)
+_JOIN_TIMEOUT = 5.0  # [s]
+_TICK = 0.02  # how often a client that is kept waiting is looked at [s]
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ class PracticeServer:
     access_token : str
         What OAuth calls give as ``auth``.
     faults : Faults
-        What goes wrong: append `Fault` objects, or clear it.
+        What goes wrong: append a `Fault`, or clear them.
     refusals : int
         How many requests the request rate refused.
 
@@ -207,11 +211,11 @@ class PracticeServer:
 
     def delete(self, number: int) -> None:
         """Delete an activity."""
-        self._store.delete(number)
+        self._store.set_deleted(number, True)
 
     def restore(self, number: int) -> None:
         """Bring a deleted activity back."""
-        self._store.restore(number)
+        self._store.set_deleted(number, False)
 
     def _answer(self, handler: Handler, body: bytes) -> None:
         """Answer one HTTP request."""
@@ -219,33 +223,29 @@ class PracticeServer:
         with self._lock:
             place = len(self._requests)
             self._requests.append(request)
-        handler.on_status = partial(self._note_status, place)
+
+        def note_status(status: int) -> None:
+            with self._lock:
+                self._requests[place] = replace(request, status=status)
+
+        handler.on_status = note_status
         handler.stopping.wait(self._latency)
-        reply = self._reply(request)
-        fault = self.faults.take(Place.SENDING, request)
-        if fault is None:
-            handler.send(reply)
-        else:
-            send_badly(fault, handler, reply)
-
-    def _note_status(self, place: int, status: int) -> None:
-        """Note the status of the answer to a request."""
-        with self._lock:
-            self._requests[place] = replace(self._requests[place], status=status)
-
-    def _reply(self, request: Request) -> Reply:
-        """Return the answer to a request, with what goes wrong."""
+        # A request that is not admitted meets no fault, as it reaches no method.
         try:
             self._admit(request)
-            fault = self.faults.take(Place.INSTEAD, request)
-            if fault is not None:
-                return reply_instead(fault, request.path)
-            answer = self._dispatcher.answer(request.method, request.params)
-            reply = Reply(200, write_json(answer))
+            reply = self.faults.apply("request", request, lambda: self._run(request))
         except Refused as refused:
-            reply = Reply(refused.status, write_json(refused.answer()))
-        fault = self.faults.take(Place.ANSWER, request)
-        return reply if fault is None else change_reply(fault, reply)
+            reply = refused.reply()
+        if handler.wait(reply.delay):
+            reply.send(handler)
+
+    def _run(self, request: Request) -> Reply:
+        """Return the right answer to a request."""
+        try:
+            answer = self._dispatcher.answer(request.method, request.params)
+        except Refused as refused:
+            return refused.reply()
+        return Reply(200, json.dumps(answer).encode())
 
     def _admit(self, request: Request) -> None:
         """Refuse what is beyond the request rate, or without a valid credential."""
@@ -256,6 +256,7 @@ class PracticeServer:
         match = _PATH.fullmatch(request.path)
         if match is None:
             raise Refused("ERROR_METHOD_NOT_FOUND")
+        # Without a webhook in the path, the credential is an access token among the parameters.
         if match[1] is None:
             known = request.params.get("auth") == self.access_token
         else:
@@ -264,7 +265,7 @@ class PracticeServer:
             raise Refused("NO_AUTH_FOUND")
 
     def _take_time(self) -> float:
-        """Wait as long as a command takes; return what that is billed [portal s]."""
+        """Wait as long as a command takes, and return the operating time to bill [portal s]."""
         if self._command_seconds and self._http is not None:
             self._http.stopping.wait(self._command_seconds)
         return self._command_seconds * self._speed + self._operating_cost
@@ -292,8 +293,138 @@ def _read_request(handler: Handler, body: bytes) -> Request:
 
 
 def _read_json(body: bytes) -> dict[str, Any]:
-    """Return the parameters of a JSON body; none where it is not an object."""
+    """Return the parameters of a JSON body; they are empty where it is not an object."""
     try:
         return as_map(json.loads(body))
     except ValueError:
         return {}
+
+
+class Handler(BaseHTTPRequestHandler):
+    """The server's end of one connection.
+
+    Attributes
+    ----------
+    stopping : threading.Event
+        That of the server.
+    on_status : callable
+        Told the status of an answer before it is sent.
+    """
+
+    protocol_version = "HTTP/1.1"
+    server_version = "practice"
+    sys_version = ""
+    disable_nagle_algorithm = True
+    server: LoopbackServer
+    on_status: Callable[[int], None] = staticmethod(lambda _: None)
+
+    def setup(self) -> None:
+        """Let the server know of the connection."""
+        self.stopping = self.server.stopping
+        super().setup()
+        self.server.open[threading.current_thread()] = self.connection
+        # Whoever comes while the server stops may have been missed by it.
+        if self.stopping.is_set():
+            _shut(self.connection)
+
+    def finish(self) -> None:
+        """Let the server forget the connection."""
+        self.server.open.pop(threading.current_thread(), None)
+        super().finish()
+
+    def do_POST(self) -> None:
+        """Answer a request with parameters in its body."""
+        self.server.answer(self, self.rfile.read(as_int(self.headers.get("Content-Length"))))
+
+    def do_GET(self) -> None:
+        """Answer a request with all its parameters in the address."""
+        self.server.answer(self, b"")
+
+    def send_response(self, code: int, message: str | None = None) -> None:
+        """Start an answer."""
+        self.on_status(code)
+        super().send_response(code, message)
+
+    def wait(self, seconds: float) -> bool:
+        """Keep the client waiting, and return whether it and the server are still there."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            # A client that waits for an answer sends nothing: what can be read is its farewell.
+            if select.select([self.connection], [], [], 0)[0] or self.stopping.wait(_TICK):
+                self.close_connection = True
+                return False
+        return True
+
+    def log_message(self, *_: Any) -> None:
+        """Log nothing: addresses hold the secret."""
+
+
+class LoopbackServer(ThreadingHTTPServer):
+    """An HTTP server on a free port of the loopback interface.
+
+    Parameters
+    ----------
+    answer : callable
+        Answers a request, given its handler and its body.
+    ssl_context : ssl.SSLContext or None
+        For https.
+
+    Attributes
+    ----------
+    stopping : threading.Event
+        Set when the server is about to stop; whatever waits, waits for this too.
+    """
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(
+        self, answer: Callable[[Handler, bytes], None], ssl_context: ssl.SSLContext | None
+    ) -> None:
+        self.answer = answer
+        self.stopping = threading.Event()
+        self.open: dict[threading.Thread, socket.socket] = {}
+        super().__init__(("127.0.0.1", 0), Handler)
+        if ssl_context is not None:
+            # Without a handshake on accepting, a client that is slow at it delays only itself.
+            self.socket = ssl_context.wrap_socket(
+                self.socket, server_side=True, do_handshake_on_connect=False
+            )
+        self._thread = threading.Thread(target=self.serve, daemon=True)
+        self._thread.start()
+
+    def serve(self) -> None:
+        """Take connections until the server is about to stop."""
+        while not self.stopping.is_set():
+            self.handle_request()
+
+    def server_bind(self) -> None:
+        """Bind without asking the name service who 127.0.0.1 is."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = "127.0.0.1", int(self.server_address[1])
+
+    def verify_request(self, *_: Any) -> bool:
+        """Refuse connections once the server is about to stop."""
+        return not self.stopping.is_set()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Report a bug in the server, but not a client that leaves."""
+        if not (isinstance(sys.exception(), OSError) or self.stopping.is_set()):
+            super().handle_error(request, client_address)
+
+    def stop(self) -> None:
+        """Stop answering, close every connection and free the port."""
+        self.stopping.set()
+        # A connection ends the wait for one.
+        socket.create_connection((self.server_name, self.server_port)).close()
+        self._thread.join()
+        self.server_close()
+        for thread, connection in list(self.open.items()):
+            _shut(connection)
+            thread.join(_JOIN_TIMEOUT)
+
+
+def _shut(connection: socket.socket) -> None:
+    """End a connection that another thread may be reading from."""
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)

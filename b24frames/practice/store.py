@@ -1,22 +1,184 @@
-"""The activities that the practice portal holds, and what was changed in them since."""
+"""The activities that the practice portal holds: drawn from templates, and changed since.
+
+The usual and the awkward are mixed in fixed proportions, so that what works on two thousand
+practice records has met what real portals send.
+"""
 
 from __future__ import annotations
 
+import math
+import re
 import threading
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import accumulate
+from random import Random
+from typing import Any
 
-from b24frames.practice.data import make_record
-from b24frames.practice.draft import Record
-from b24frames.practice.forms import read_date, write_date
+from b24frames.practice.formats import load, read_date, write_date
+
+Record = dict[str, Any]
+
+USERS: list[Record] = load("users")
+"""The portal's users, with the ids 1, 2, …; its customers have the same names."""
+
+_TEMPLATES = load("templates")
+_WORDS = _TEMPLATES["words"] | {
+    "name": {"choice": [f"{u['NAME']} {u['LAST_NAME']}" for u in USERS]}
+}
+_KINDS = _TEMPLATES["kinds"]
+_CUMULATED_WEIGHTS = tuple(accumulate(kind["weight"] for kind in _KINDS))
+REFUSED_PROVIDER: str = _TEMPLATES["refused_kind"]["PROVIDER_ID"]
+"""The provider whose activities ``crm.activity.get`` refuses."""
+
+# What careless readers have not met. A wheel of 200 places has an edit at every eighth: each is
+# made to half a per cent of the ids.
+_WHEEL = 200
+_EDIT_AT = {place * 8 + 5: edit for place, edit in enumerate(_TEMPLATES["edits"])}
+
+_FIRST_DAY = datetime(2022, 1, 3, 6)
+_DAYS = 1_460
+_HALFWAY = 4_000
 
 
-@lru_cache(maxsize=20_000)
-def _generate(seed: int, number: int, refused: bool) -> Record:
-    """Make a record, to be read only; portals of the same seed share it."""
-    return make_record(seed, number, refused=refused)
+class RecordBuilder:
+    """Draws the fields of a record from templates.
+
+    A template is a JSON value. In its texts, ``$name`` stands for what was drawn under that name
+    before, or is one of the words in ``templates.json``. Names in lower case do not get into the
+    record. An object with one of these keys stands for what is drawn:
+
+    - ``choice``: one of these templates;
+    - ``random``: the integer that a method of `random.Random` returns; ``as``: in this format;
+    - ``chance``: ``Y`` with this probability, or ``N``;
+    - ``by``: what the object has under the key that this template gives;
+    - ``after``: the date of this name, and so much later;
+    - ``product``: these numbers multiplied, in the format ``as``.
+
+    Parameters
+    ----------
+    rng : random.Random
+        What everything is drawn from.
+    **given : str
+        Further words.
+    """
+
+    def __init__(self, rng: Random, **given: str) -> None:
+        self.record: Record = {}
+        self._rng = rng
+        self._given = given
+        self._words: dict[str, Any] = {}
+
+    def fill(self, template: Any) -> None:
+        """Draw an object, and set its fields; new ones come after the known ones."""
+        # Words are drawn once in a template: a mail names one person in all its fields.
+        self._words = self._given | self.record
+        fields = self._draw(template) or {}
+        self.record.update((name, value) for name, value in fields.items() if name.isupper())
+
+    def write_integers(self) -> None:
+        """Write integers as JSON numbers in place of strings, as some portals do."""
+        texts = {"PROVIDER_TYPE_ID", "SUBJECT", "ORIGINATOR_ID", "ORIGIN_ID", "ORIGIN_VERSION"}
+        for name, value in self.record.items():
+            if isinstance(value, str) and value.isdecimal() and name not in texts:
+                self.record[name] = int(value)
+
+    def attach_files(self) -> None:
+        """Attach one or two files."""
+        first = self._rng.randrange(1, 10_000)
+        numbers = range(first, first + self._rng.randrange(1, 3))
+        url = "https://portal.example/disk/{}/Счёт.pdf?auth=&a=1"
+        self.record["FILES"] = [{"id": number, "url": url.format(number)} for number in numbers]
+
+    def _draw(self, template: Any) -> Any:
+        match template:
+            case {"choice": options}:
+                return self._draw(self._rng.choice(options))
+            case {"random": [method, *arguments]}:
+                number = int(getattr(self._rng, method)(*arguments))
+                return template["as"].format(number) if "as" in template else number
+            case {"chance": float(probability)}:
+                return "Y" if self._rng.random() < probability else "N"
+            case {"by": key, **cases}:
+                return self._draw(cases.get(self._draw(key)))
+            case {"after": name, **span}:
+                moment = read_date(self._word(name)) or _FIRST_DAY
+                return write_date(moment + timedelta(**self._draw(span)))
+            case {"product": factors, "as": form}:
+                return form.format(math.prod(float(self._draw(factor)) for factor in factors))
+            case list():
+                return [self._draw(item) for item in template]
+            case dict():
+                drawn = {}
+                for name, value in template.items():
+                    drawn[name] = self._words[name] = self._draw(value)
+                return drawn
+            case str() if "$" in template:
+                return re.sub(r"\$(\w+)", lambda found: str(self._word(found[1])), template)
+        return template
+
+    def _word(self, name: str) -> Any:
+        if name not in self._words:
+            self._words[name] = self._draw(_WORDS[name])
+        return self._words[name]
+
+
+def make_record(seed: int, number: int, refused: bool = False) -> Record:
+    """Return the record of one activity as JSON values, in the order of the method's page.
+
+    Parameters
+    ----------
+    seed : int
+        The same seed gives the same records.
+    number : int
+        The activity's id.
+    refused : bool, default False
+        Whether it is of the provider that ``crm.activity.get`` refuses.
+    """
+    rng = Random(f"{seed}:{number}")
+    kind = (
+        _TEMPLATES["refused_kind"]
+        if refused
+        else rng.choices(_KINDS, cum_weights=_CUMULATED_WEIGHTS)[0]
+    )
+    # Later ids are later, and however many there are, none is after the last day.
+    days = _DAYS * number / (number + _HALFWAY) + rng.random() / 3
+    created = _FIRST_DAY + timedelta(seconds=int(days * 86_400))
+    hour = created.replace(minute=0, second=0)
+    builder = RecordBuilder(rng, id=str(number), created=write_date(created), hour=write_date(hour))
+    for template in (_TEMPLATES["common"] | kind, *_TEMPLATES["families"][kind["family"]]):
+        builder.fill(template)
+    match _EDIT_AT.get((number * 73 + seed * 31) % _WHEEL):
+        case "write_integers":
+            builder.write_integers()
+        case "attach_files":
+            builder.attach_files()
+        case fields:
+            builder.fill(fields)
+    return builder.record
+
+
+# Portals of one seed share their records, which nobody changes in place.
+_shared_record = lru_cache(maxsize=20_000)(make_record)
+
+
+def communications(record: Record) -> list[Record]:
+    """Return the phones or e-mail addresses of an activity, which lists give when asked."""
+    number = int(record["ID"])
+    user = USERS[number % len(USERS)]
+    mail = record["PROVIDER_ID"] == "CRM_EMAIL"
+    return [
+        {
+            "ID": str(number * 2),
+            "TYPE": "EMAIL" if mail else "PHONE",
+            "VALUE": f"client{number}@example.com" if mail else f"+7900{number:07}",
+            "ENTITY_ID": record["OWNER_ID"],
+            "ENTITY_TYPE_ID": "3",
+            "ENTITY_SETTINGS": {"NAME": user["NAME"], "LAST_NAME": user["LAST_NAME"]},
+        }
+    ]
 
 
 class Store:
@@ -43,26 +205,26 @@ class Store:
         self._seed = seed
         self._activities = activities
         self._is_refused = _chooser(refused, f"{seed}:refused")
-        self._is_deleted = _chooser(deleted, f"{seed}:deleted")
-        self._gone: dict[int, bool] = {}
+        self._deleted_at_start = _chooser(deleted, f"{seed}:deleted")
+        self._deleted_since: dict[int, bool] = {}
         self._changed: dict[int, Record] = {}
         self._ids: list[int] | None = None
         self._lock = threading.RLock()
 
     def exists(self, number: int) -> bool:
-        """Tell whether there is an activity with this id."""
+        """Return whether there is an activity with this id."""
         if not 1 <= number <= self._activities:
             return False
-        gone = self._gone.get(number)
-        return not (self._is_deleted(number) if gone is None else gone)
+        deleted = self._deleted_since.get(number)
+        return not (self._deleted_at_start(number) if deleted is None else deleted)
 
     def record(self, number: int) -> Record | None:
         """Return an activity's record, to be read only, or None where there is none."""
         with self._lock:
             if not self.exists(number):
                 return None
-            refused = self._is_refused(number)
-            return self._changed.get(number) or _generate(self._seed, number, refused)
+            made = _shared_record(self._seed, number, self._is_refused(number))
+            return self._changed.get(number, made)
 
     def ids(self) -> Sequence[int]:
         """Return the ids of all activities, sorted."""
@@ -70,11 +232,6 @@ class Store:
             if self._ids is None:
                 self._ids = [i for i in range(1, self._activities + 1) if self.exists(i)]
             return self._ids
-
-    def neighbour(self, *numbers: int) -> Record | None:
-        """Return the record of some activity but these."""
-        others = (i for i in range(1, self._activities + 1) if i not in numbers)
-        return next((self.record(i) for i in others if self.exists(i)), None)
 
     def touch(self, number: int, **fields: object) -> None:
         """Change fields of an activity, and LAST_UPDATED unless it is among them.
@@ -88,28 +245,23 @@ class Store:
             record = self.record(number)
             if record is None:
                 raise KeyError(number)
+            # Twice in a second must be seen as two changes.
             before = read_date(record["LAST_UPDATED"]) or datetime.min.replace(tzinfo=UTC)
             now = max(datetime.now(UTC), before + timedelta(seconds=1))
             self._changed[number] = record | {"LAST_UPDATED": write_date(now)} | fields
 
-    def delete(self, number: int) -> None:
-        """Delete an activity; nothing happens where there is none."""
-        self._set_gone(number, gone=True)
-
-    def restore(self, number: int) -> None:
-        """Bring a deleted activity back."""
-        self._set_gone(number, gone=False)
-
-    def _set_gone(self, number: int, *, gone: bool) -> None:
+    def set_deleted(self, number: int, deleted: bool) -> None:
+        """Delete an activity, or bring it back."""
         with self._lock:
-            self._gone[number] = gone
+            self._deleted_since[number] = deleted
             self._ids = None
 
 
 def _chooser(choice: float | Collection[int], salt: str) -> Callable[[int], bool]:
-    """Return what tells whether an id is among the chosen: a share of all, or the very ids."""
+    """Return the predicate of a share of all ids, or of these ids."""
     if not isinstance(choice, (int, float)):
         return frozenset(choice).__contains__
+    # By a hash of the id, which costs no list of ids and does not depend on their number.
     bound = int(choice * 2**64)
 
     def is_chosen(number: int) -> bool:

@@ -1,4 +1,4 @@
-"""The limits as the portal's side keeps them: request rate and operating time."""
+"""Metering: the request rate and the operating time, as the portal's side keeps them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 Now = Callable[[], float]
-_BASKET = 60
+_BASKET = 60  # [portal s]
 _BASKETS = 10
 
 
@@ -39,6 +39,7 @@ class RequestRate:
     def admit(self) -> bool:
         """Count one more request, or return False where the level would pass the capacity."""
         with self._lock:
+            # The documented level falls once a second, and not gradually.
             ticks = math.floor((self._clock() - self._start) * self._speed)
             self._level = max(0.0, self._level - self._leak * (ticks - self._ticks))
             self._ticks = ticks
@@ -68,7 +69,7 @@ class OperatingTime:
         self._lock = threading.Lock()
 
     def admits(self, method: str) -> bool:
-        """Tell whether the method may be called."""
+        """Return whether the method may be called."""
         with self._lock:
             return self._limit is None or sum(self._current(method).values()) <= self._limit
 
@@ -85,7 +86,7 @@ class OperatingTime:
             baskets = self._current(method)
             oldest = min(baskets, default=self._minute())
             rest = (oldest + _BASKETS) * _BASKET - self._clock() * self._speed
-            # Rounded up: a client that waits until then must not come too early.
+            # Rounded up, so that a client that waits until then does not come too early.
             reset_at = math.ceil(time.time() + rest / self._speed)
             return {"operating": sum(baskets.values()), "operating_reset_at": reset_at}
 

@@ -1,14 +1,16 @@
-"""How the portal's server, written in PHP, reads parameters and writes maps and dates.
+"""Formats: parameters, arrays and dates as the portal's server, written in PHP, has them.
 
-Its dates are at its own offset, which changes twice a year.
+Its dates are at its own offset, which changes twice a year. The data files here are JSON.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
+from importlib.resources import files
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -16,6 +18,11 @@ _KEY = re.compile(r"([^\[]+)((?:\[[^\]]*\])*)")
 _BRACKETS = re.compile(r"\[([^\]]*)\]")
 _WINTER = timedelta(hours=1)
 _SUMMER = timedelta(hours=2)
+
+
+def load(name: str) -> Any:
+    """Return the content of a data file of this package."""
+    return json.loads(files(__package__).joinpath(f"{name}.json").read_text("utf-8"))
 
 
 def parse_query(text: str) -> dict[str, Any]:
@@ -33,6 +40,7 @@ def parse_query(text: str) -> dict[str, Any]:
             continue
         *path, last = [match[1], *_BRACKETS.findall(match[2])]
         target = params
+        # Empty brackets count; what would have to be a text and an array at once is dropped.
         for name in path:
             inner = target.setdefault(name or str(len(target)), {})
             target = inner if isinstance(inner, dict) else {}
@@ -41,7 +49,7 @@ def parse_query(text: str) -> dict[str, Any]:
 
 
 def lower_keys(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters by their names in lower case, since upper and lower case are the same."""
+    """Return parameters by their names in lower case, since case does not matter."""
     return {name.lower(): value for name, value in params.items()}
 
 
@@ -79,6 +87,7 @@ def write_map(array: Mapping[str, Any]) -> dict[str, Any] | list[Any]:
     >>> write_map({}), write_map({"0": "a", "1": "b"}), write_map({"1": "b"})
     ([], ['a', 'b'], {'1': 'b'})
     """
+    # PHP has one type for both, and decides by the keys.
     if list(array) == [str(i) for i in range(len(array))]:
         return list(array.values())
     return dict(array)
@@ -108,6 +117,7 @@ def read_date(text: str) -> datetime | None:
     """Return the instant that a text names, or None; without an offset it is the portal's time."""
     try:
         moment = datetime.fromisoformat(text)
+        # The portal's clock shows two o'clock when summer time starts, and three when it ends.
         if moment.tzinfo is None:
             starts, ends = _summer_time(moment.year)
             offset = _SUMMER if starts + _WINTER <= moment < ends + _SUMMER else _WINTER
@@ -119,14 +129,8 @@ def read_date(text: str) -> datetime | None:
 
 @cache
 def _summer_time(year: int) -> tuple[datetime, datetime]:
-    """Return when summer time starts and ends, in UTC: one o'clock on two last Sundays.
-
-    The rule is written out, since not every system has a database of time zones.
-    """
-    return _last_sunday(year, 3), _last_sunday(year, 10)
-
-
-def _last_sunday(year: int, month: int) -> datetime:
-    """Return one o'clock on the last Sunday of a month that has 31 days."""
-    last = date(year, month, 31)
-    return datetime(year, month, 31 - (last.weekday() + 1) % 7, 1)
+    """Return when summer time starts and ends: one o'clock UTC on two last Sundays."""
+    # The rule of central Europe, written out since not every system has a database of time zones.
+    march, october = (date(year, month, 31) for month in (3, 10))
+    starts, ends = (last - timedelta((last.weekday() + 1) % 7) for last in (march, october))
+    return datetime(year, 3, starts.day, 1), datetime(year, 10, ends.day, 1)
