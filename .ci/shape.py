@@ -20,14 +20,14 @@ from pathlib import Path
 import grimp
 
 PACKAGE = Path(__file__).parents[1] / "b24frames"
-TOTAL_CODE, TOTAL_FILES = 6_980, 58
+TOTAL_CODE, TOTAL_FILES = 6_600, 53
 SLACK = 60  # [lines] by which the code may be below its total before that has to be lowered
 LONGEST_FILE = 300  # [lines of code]
 P90_BODY, LONGEST_BODY = 25, 50  # [lines]
 LEAST_COMMENTS = 0.005  # lines that are a comment, of all lines
-MOST_TRIVIAL_HELPERS = 54
+MOST_TRIVIAL_HELPERS = 36
 TRIVIAL = 3  # [lines]
-REPEATED_NAMES = 2
+REPEATED_NAMES = 0
 LAYOUT = {
     tokenize.COMMENT,
     tokenize.NL,

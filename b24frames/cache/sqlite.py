@@ -42,11 +42,10 @@ _LAYOUT_SQL = (
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 # SQLite's codes for a file that is not, or no longer, as it was laid out.
+# The last: our statements are constant, so a table or a column is not there.
 _DAMAGED = {
-    sqlite3.SQLITE_ERROR,  # our statements are constant, so a table or a column is not there
-    sqlite3.SQLITE_CORRUPT,
-    sqlite3.SQLITE_FORMAT,
-    sqlite3.SQLITE_NOTADB,
+    *(sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_NOTADB),
+    sqlite3.SQLITE_ERROR,
 }
 
 # Connections that a forked process has inherited: closing them is the parent's.
