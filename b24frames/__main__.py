@@ -21,6 +21,7 @@ from b24frames._version import __version__
 from b24frames.accessor.interchange import spreadsheet_safe, storable, to_json
 from b24frames.activities import Missing, read_activities
 from b24frames.arguments import parse_age
+from b24frames.by_id import Via
 from b24frames.cache import ActivityCache
 from b24frames.credentials import hide_addresses
 from b24frames.errors import B24Error, B24Warning, MissingActivitiesError
@@ -28,7 +29,6 @@ from b24frames.ids import parse_id_text
 from b24frames.messages import name_some, one_line, short_repr
 from b24frames.portal import WEBHOOK_VARIABLE
 from b24frames.practice import practice_portal
-from b24frames.records import Via
 from b24frames.schema import OnBadValue
 
 _SHOWN_COLUMNS = ["TYPE_ID", "PROVIDER_ID", "SUBJECT", "START_TIME", "COMPLETED", "RESPONSIBLE_ID"]

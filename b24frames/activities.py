@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, nullcontext
-from copy import deepcopy
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import tzinfo
+from itertools import repeat
 from tempfile import TemporaryFile
 from typing import Any, Literal, TypedDict, Unpack, overload
 
@@ -15,31 +14,29 @@ import pandas as pd
 
 from b24frames import arguments
 from b24frames.arguments import ProgressBar
-from b24frames.cache import ActivityCache
+from b24frames.by_id import Freshness, Via, fetch_records
 from b24frames.credentials import hiding_arguments
 from b24frames.errors import (
-    CacheError,
-    CacheWarning,
     MissingActivitiesError,
     MissingActivitiesWarning,
 )
-from b24frames.frame import Layout, build_frame_of_lines, sort_extras
-from b24frames.ids import IdList, parse_column, parse_ids
-from b24frames.messages import name_some, short_repr, warn_at_caller
-from b24frames.portal import Portal, as_portal
-from b24frames.records import (
-    Freshness,
-    ReadReport,
-    Records,
-    SpooledRecords,
-    Via,
-    fetch_records,
+from b24frames.frame import Layout
+from b24frames.ids import parse_column, parse_ids
+from b24frames.messages import name_some, warn_at_caller
+from b24frames.output import (
+    CachePlace,
+    attrs_of,
+    build_frame,
+    check_cache,
+    iter_frames,
+    open_cache,
+    progress_bar,
 )
+from b24frames.portal import Portal, as_portal
+from b24frames.records import ReadReport, Records, SpooledRecords
 from b24frames.schema import Backend, OnBadValue
-from b24frames.serialization import encode_record, extra_names
 
 Missing = Literal["raise", "warn", "ignore", "keep"]
-CachePlace = ActivityCache | str | os.PathLike[str] | bool
 
 
 class ReadOptions(TypedDict, total=False):
@@ -200,6 +197,8 @@ def read_activities(
     Index([3, 1, 2], dtype='Int64', name='ID')
     """
     portal = as_portal(portal)
+    if cache is False and (only_if_cached or stale_if_error):
+        raise ValueError("cache=False leaves only_if_cached and stale_if_error nothing to read")
     request = _Request(
         ids=parse_ids(ids),
         portal=portal,
@@ -216,7 +215,7 @@ def read_activities(
             arguments.check_choice("stale_if_error", stale_if_error, Literal[True, False]),
         ),
         missing=arguments.check_choice("missing", missing, Missing),
-        cache=_check_cache(cache, needed=only_if_cached or stale_if_error),
+        cache=check_cache(cache),
         via=arguments.check_choice("via", via, Via),
         chunksize=arguments.check_chunksize(chunksize),
         progress=arguments.check_progress(progress),
@@ -228,114 +227,44 @@ def read_activities(
 def _read(request: _Request) -> Iterator[pd.DataFrame]:
     """Fetch the records and yield their frames: one, or one for each chunk of rows."""
     records: Records = {}
+    report = ReadReport(requested=len(request.ids))
     with ExitStack() as stack:
         if request.chunksize is not None:
             records = SpooledRecords(stack.enter_context(TemporaryFile()))
-        report = _fetch(request, records)
-        attrs = _attrs(request.portal, report)
-        _report_missing(request, records, report, attrs)
-        keep = request.missing == "keep"
-        ids = [i for i in request.ids if keep or i in records]
+        # Closed here, since an interruption would else leave open what has answers to keep.
+        steps = stack.enter_context(closing(_ready(request, records, report, stack)))
+        ready: Iterator[list[int]] = steps
+        streams = request.layout.columns is not None and request.missing != "raise"
+        if request.chunksize is None or not streams:
+            ready = iter([[i for ids in steps for i in ids]])
+            _report_missing(request, records, report)
+        attrs = (attrs_of(request.portal, report) for _ in repeat(None))
         if request.chunksize is None:
-            yield _frame(request, records, ids, attrs)
+            yield build_frame(records, next(ready), request.layout, next(attrs))
             return
-        # All chunks have the columns of the whole, so the extra ones are looked for first.
-        lines = records.values() if request.layout.columns is None else ()
-        extras = sort_extras(extra_names(lines))
-        for start in range(0, len(ids) or 1, request.chunksize):
-            chunk = ids[start : start + request.chunksize]
-            frame = _frame(request, records, chunk, attrs, extras)
-            if request.layout.index_col is None:
-                frame.index += start
-            yield frame
+        yield from iter_frames(records, ready, request.chunksize, request.layout, attrs)
+        if streams:
+            _report_missing(request, records, report)
 
 
-def _fetch(request: _Request, records: Records) -> ReadReport:
-    """Fetch the records of a request, with a progress bar, and close what was opened for it."""
-    portal = request.portal
-    with ExitStack() as stack:
-        cache = _open_cache(request, stack)
-        bar = stack.enter_context(_progress_bar(len(request.ids), request.progress))
-        return fetch_records(
-            request.ids,
-            portal,
-            cache,
-            records,
-            request.freshness,
-            request.via,
-            bar,
+def _ready(
+    request: _Request, records: Records, report: ReadReport, stack: ExitStack
+) -> Generator[list[int]]:
+    """Fetch the records; yield ids that have a row, in the order asked for, once they are there."""
+    cache = open_cache(request.cache, request.portal, stack)
+    done, ids, keep = 0, request.ids, request.missing == "keep"
+    with progress_bar(len(ids), request.progress) as bar:
+        fetched = fetch_records(
+            ids, request.portal, cache, records, request.freshness, request.via, bar, report
         )
+        for _ in stack.enter_context(closing(fetched)):
+            start = done
+            while done < len(ids) and (ids[done] in records or ids[done] in report.missing):
+                done += 1
+            yield [i for i in ids[start:done] if keep or i in records]
 
 
-def _check_cache(cache: CachePlace, *, needed: bool) -> CachePlace:
-    """Return where entries are kept; not nowhere, where the caller wants to read them."""
-    if not isinstance(cache, (ActivityCache, str, os.PathLike, bool)):
-        kind = type(cache).__name__
-        raise TypeError(
-            f"cache is of type {kind}; accepted are True, False, a path or an ActivityCache"
-        )
-    if cache == "" or (isinstance(cache, str) and "\0" in cache):
-        given = short_repr(cache)
-        raise ValueError(f"cache={given} is not a path; accepted are True, False or a path")
-    if cache is False and needed:
-        raise ValueError("cache=False leaves only_if_cached and stale_if_error nothing to read")
-    return cache
-
-
-def _open_cache(request: _Request, stack: ExitStack) -> ActivityCache | None:
-    """Return the cache of a request; one that is opened here is closed at the end."""
-    cache = request.cache
-    if isinstance(cache, ActivityCache) or cache is False:
-        return cache or None
-    try:
-        opened = ActivityCache(request.portal.folder if cache is True else cache)
-    except CacheError as error:
-        warn_at_caller(f"{error}; this read goes on without it", CacheWarning)
-        return None
-    return stack.enter_context(closing(opened))
-
-
-def _frame(
-    request: _Request,
-    records: Records,
-    ids: Sequence[int],
-    attrs: dict[str, Any],
-    extras: Sequence[str] | None = None,
-) -> pd.DataFrame:
-    """Return the frame of some of the records."""
-    frame = build_frame_of_lines((_line(records, i) for i in ids), request.layout, extras)
-    frame.attrs["b24"] = deepcopy(attrs)
-    return frame
-
-
-def _line(records: Records, i: int) -> bytes:
-    """Take one record as it is kept; of a missing one only the id is known."""
-    return records.pop(i, None) or encode_record({"ID": i})
-
-
-def _attrs(portal: Portal, report: ReadReport) -> dict[str, Any]:
-    """Return what `df.attrs["b24"]` tells of a read: small, JSON-able, without secrets."""
-    reasons: dict[str, IdList] = {}
-    for i, reason in report.missing.items():
-        reasons.setdefault(reason, IdList()).append(i)
-    return {
-        "portal": portal.address,
-        "user_id": portal.user_id,
-        "requested": report.requested,
-        "from_cache": report.from_cache,
-        "cache_age": round(report.cache_age, 3),
-        "fetched": report.fetched,
-        "http_requests": report.http_requests,
-        "missing": IdList(report.missing),
-        "missing_reasons": reasons,
-        "stale": IdList(report.stale),
-        "read_at": report.read_at,
-    }
-
-
-def _report_missing(
-    request: _Request, records: Records, report: ReadReport, attrs: dict[str, Any]
-) -> None:
+def _report_missing(request: _Request, records: Records, report: ReadReport) -> None:
     """Name the ids without a record, as the caller chose."""
     if not report.missing or request.missing in ("ignore", "keep"):
         return
@@ -345,29 +274,8 @@ def _report_missing(
         warn_at_caller(message, MissingActivitiesWarning)
         return
     found = [i for i in request.ids if i in records]
-    frame = _frame(request, records, found, attrs)
+    frame = build_frame(records, found, request.layout, attrs_of(request.portal, report))
     raise MissingActivitiesError(message, list(report.missing), frame)
-
-
-def _progress_bar(total: int, progress: bool | ProgressBar | None) -> Any:
-    """Make a progress bar, shown by default in notebooks and terminals when it takes a while."""
-    if not isinstance(progress, bool | None):
-        return nullcontext(progress)
-    # Here, because in a notebook it imports ipywidgets.
-    from tqdm.asyncio import tqdm_asyncio
-    from tqdm.auto import tqdm
-
-    # tqdm hides itself where stderr is no terminal (None); it does not know notebooks.
-    in_notebook = tqdm is not tqdm_asyncio
-    hidden = not progress if progress is not None else (False if in_notebook else None)
-    return tqdm(
-        total=total,
-        desc="activities",
-        unit="",
-        disable=hidden if total else True,
-        delay=0 if progress else 1,
-        leave=bool(progress),
-    )
 
 
 def read_aligned(ids: pd.Series, portal: Portal, options: ReadOptions) -> pd.DataFrame:

@@ -50,7 +50,7 @@ def check_columns(columns: Iterable[str] | None) -> tuple[str, ...] | None:
     names = tuple(columns)
     for name in names:
         if not is_column(name):
-            raise ValueError(f"columns: {_unknown_field(name)}")
+            raise ValueError(f"columns: {unknown_field(name)}")
     repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if repeated:
         raise ValueError(f"columns names {', '.join(repeated)} more than once")
@@ -60,7 +60,7 @@ def check_columns(columns: Iterable[str] | None) -> tuple[str, ...] | None:
 def check_index_col(index_col: str | None) -> str | None:
     """Return the name of the index: a known field, or None."""
     if index_col is not None and not is_column(index_col):
-        raise ValueError(f"index_col: {_unknown_field(index_col)}")
+        raise ValueError(f"index_col: {unknown_field(index_col)}")
     return index_col
 
 
@@ -104,7 +104,7 @@ def check_chunksize(chunksize: int | None) -> int | None:
     return int(chunksize)
 
 
-def _unknown_field(name: object) -> str:
+def unknown_field(name: object) -> str:
     """Say that a field is unknown, and what may have been meant."""
     close = get_close_matches(str(name).upper(), list(ACTIVITY), n=1)
     meant = f"did you mean {close[0]!r}? " if close else ""

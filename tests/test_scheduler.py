@@ -76,7 +76,7 @@ class Portal:
     def run(self, commands: int, **options: Any) -> Run:
         """Return a run of so many commands."""
         queue = CommandQueue((f"a{i}", (GET, {"id": i})) for i in range(commands))
-        return Run(self.scheduler, queue, **options)
+        return Run(self.scheduler, queue, **{"in_batches": True, "most": None, **options})
 
 
 def fine(names: list[str], _: int = 0) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def test_run__whoever_reads_may_ask_more() -> None:
     """Commands that are appended while answers are read are asked for, too."""
     portal = Portal(fine)
     queue = CommandQueue([("a0", (GET, {"id": 0}))])
-    run = Run(portal.scheduler, queue)
+    run = Run(portal.scheduler, queue, in_batches=True, most=None)
     read: list[str] = []
     for settled in run:
         for name in settled:
@@ -219,7 +219,7 @@ def test_operating_time__nothing_more_is_sent_into_it() -> None:
     moments: list[float] = []
     scheduler = Scheduler("", post, None, OperatingTime(480.0), clock, 900.0, 1)
     queue = CommandQueue((f"a{i}", (GET, {"id": i})) for i in range(150))
-    run = Run(scheduler, queue)
+    run = Run(scheduler, queue, in_batches=True, most=None)
     waited = {run.waiting for _ in run}
     assert moments[0] < 1
     assert 300 <= moments[1] <= moments[2] < 302
@@ -241,7 +241,8 @@ def test_operating_time__wakes_at_the_reset() -> None:
 
     moments: list[float] = []
     scheduler = Scheduler("", post, None, OperatingTime(480.0), clock, 900.0, 4)
-    run = Run(scheduler, CommandQueue([("a0", (GET, {"id": 0})), ("a1", (GET, {"id": 1}))]))
+    queue = CommandQueue([("a0", (GET, {"id": 0})), ("a1", (GET, {"id": 1}))])
+    run = Run(scheduler, queue, in_batches=True, most=None)
     assert collect(run) == {"a0": "a0", "a1": "a1"}
     assert 20 <= moments[1] <= 22
 

@@ -14,11 +14,12 @@ import ipywidgets as widgets
 import pandas as pd
 import traitlets
 
-from b24frames.activities import CachePlace, ReadOptions
+from b24frames.activities import ReadOptions
 from b24frames.arguments import check_tz
 from b24frames.credentials import hiding_arguments, looks_like_address
 from b24frames.ids import parse_id_text, parse_ids
 from b24frames.messages import count
+from b24frames.output import CachePlace
 from b24frames.panel import table, texts
 from b24frames.panel.reading import LookUp, Outcome, explain, portal_maker
 from b24frames.panel.results import Results, summary

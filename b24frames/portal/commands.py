@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -32,10 +33,13 @@ class Answer(NamedTuple):
         The result of each command that was answered, or the `PortalError` that refused it.
     times : sequence of (str, object)
         The ``time`` that the portal told of methods.
+    totals : mapping of str to object
+        The ``total`` that it told of commands.
     """
 
     results: dict[str, Any]
     times: Iterable[tuple[str, object]] = ()
+    totals: Mapping[str, object] = MappingProxyType({})
 
 
 class CommandQueue:
@@ -54,6 +58,10 @@ class CommandQueue:
     def append(self, name: str, command: Command) -> None:
         """Have a command asked, before those of the iterable."""
         self._appended.append((name, command))
+
+    def extend(self, commands: Iterable[tuple[str, Command]]) -> None:
+        """Have further commands asked after those that there are; taken as needed."""
+        self._source = chain(self._source, commands)
 
     def take(self, size: int) -> dict[str, Command]:
         """Return the next commands, at most so many."""
@@ -81,6 +89,12 @@ class Task:
         """The REST methods whose operating time is used."""
         methods = {method for method, _ in self.commands.values()}
         return methods | {"batch"} if self.in_batch else methods
+
+
+def cut(commands: dict[str, Command], size: int) -> tuple[dict[str, Command], dict[str, Command]]:
+    """Cut commands into the first ones and the rest."""
+    items = list(commands.items())
+    return dict(items[:size]), dict(items[size:])
 
 
 def batch_params(commands: Mapping[str, Command]) -> dict[str, Any]:

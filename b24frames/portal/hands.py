@@ -5,7 +5,8 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from b24frames.portal.pacing import Clock
@@ -24,7 +25,7 @@ class Hands(Generic[Task]):
     Attributes
     ----------
     busy : int
-        How many tasks have been handed over whose outcome was not taken yet.
+        How many tasks have been handed over that are not done with.
     """
 
     def __init__(self, post: Callable[[Task], Any]) -> None:
@@ -32,7 +33,10 @@ class Hands(Generic[Task]):
         self._post = post
         self._threads: list[threading.Thread] = []
         self._outbox: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
-        self._inbox: queue.SimpleQueue[tuple[Task, Any]] = queue.SimpleQueue()
+        # An outcome stays there until it is done with: an interruption between taking it out and
+        # looking at it would lose it.
+        self._desk: deque[tuple[Task, Any]] = deque()
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def send(self, task: Task) -> None:
         """Hand a task to a thread that is free, or to a further one."""
@@ -44,20 +48,28 @@ class Hands(Generic[Task]):
         self.busy += 1
         self._outbox.put(task)
 
-    def take(self, clock: Clock, seconds: float) -> tuple[Task, Any]:
-        """Return a task and its outcome; raise `queue.Empty` where there is none for so long."""
-        taken = clock.take(self._inbox, seconds)
-        self.busy -= 1
-        return taken
+    def look(self, clock: Clock, seconds: float) -> tuple[Task, Any]:
+        """Return the next task and its outcome; raise `queue.Empty` after so many seconds."""
+        if not self._desk:
+            clock.take(self._bell, seconds)
+        if not self._desk:
+            raise queue.Empty
+        return self._desk[0]
 
-    def take_last(self, end: float) -> tuple[Task, Any] | None:
-        """Return what comes until a moment of `time.monotonic`, after `dismiss`."""
-        try:
-            taken = self._inbox.get(timeout=max(0.0, end - time.monotonic()))
-        except queue.Empty:
-            return None
+    def done(self) -> None:
+        """Clear the outcome that was looked at."""
+        self._desk.popleft()
         self.busy -= 1
-        return taken
+
+    def rest(self, end: float) -> Iterator[tuple[Task, Any]]:
+        """Yield all that is there or comes until a moment of `time.monotonic`, after `dismiss`."""
+        for number in range(self.busy):
+            while len(self._desk) <= number:
+                try:
+                    self._bell.get(timeout=max(0.0, end - time.monotonic()))
+                except queue.Empty:
+                    return
+            yield self._desk[number]
 
     def dismiss(self) -> None:
         """Let each thread end after what it is about."""
@@ -79,4 +91,5 @@ class Hands(Generic[Task]):
                 # Its frames hold the address called, with the secret.
                 outcome = error.with_traceback(None)
                 outcome.__context__ = outcome.__cause__ = None
-            self._inbox.put((task, outcome))
+            self._desk.append((task, outcome))
+            self._bell.put(None)

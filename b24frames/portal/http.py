@@ -133,7 +133,8 @@ class Http:
         if in_batch:
             return self._read_batch(answer["result"], commands, answer.get("time")), renewals
         (name,) = commands
-        return Answer({name: answer["result"]}, [(method, answer.get("time"))]), renewals
+        totals = {name: answer.get("total")}
+        return Answer({name: answer["result"]}, [(method, answer.get("time"))], totals), renewals
 
     def _read_batch(
         self, result: object, commands: Mapping[str, Command], time: object
@@ -150,7 +151,8 @@ class Http:
                 answers[name] = InvalidAnswerError(words, method=method)
         times = named_answers(result.get("result_time"), commands)
         told = [(commands[name][0], part) for name, part in times.items()]
-        return Answer(answers, [("batch", time), *told])
+        totals = named_answers(result.get("result_total"), commands)
+        return Answer(answers, [("batch", time), *told], totals)
 
     def _post_once(self, method: str, body: dict[str, Any]) -> dict[str, Any] | PortalError:
         """POST, and once more where a renamed portal points to an address that is trusted."""

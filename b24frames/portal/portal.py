@@ -295,7 +295,9 @@ class Portal:
         answers = _all_answers(self.run(CommandQueue(parsed.items())))
         return {name: answers[name] for name in commands}
 
-    def run(self, commands: CommandQueue, *, in_batches: bool = True) -> Run:
+    def run(
+        self, commands: CommandQueue, *, in_batches: bool = True, concurrency: int | None = None
+    ) -> Run:
         """Return a run of commands that may grow while it is read; for parts of b24frames.
 
         Parameters
@@ -304,6 +306,8 @@ class Portal:
             Methods and their parameters, each under a name.
         in_batches : bool, default True
             Whether up to 50 of them go in a request.
+        concurrency : int, optional
+            How many requests are under way at once, if fewer than the portal's.
 
         Returns
         -------
@@ -315,7 +319,7 @@ class Portal:
             self._process = os.getpid()
             self._http.forget_connections()
             self._scheduler = self._scheduler.after_fork()
-        return Run(self._scheduler, commands, in_batches=in_batches)
+        return Run(self._scheduler, commands, in_batches=in_batches, concurrency=concurrency)
 
 
 def _all_answers(run: Run) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from b24frames.portal.commands import (
     Command,
     CommandQueue,
     Task,
+    cut,
     has_expired,
 )
 from b24frames.portal.hands import Hands
@@ -116,15 +117,19 @@ class Run:
         How many HTTP requests were sent.
     waiting : str
         Why and how long nothing is sent, where it is long.
+    totals : dict of str to object
+        The ``total`` that the portal told of commands.
     """
 
     def __init__(
-        self, scheduler: Scheduler, commands: CommandQueue, *, in_batches: bool = True
+        self, scheduler: Scheduler, commands: CommandQueue, *, in_batches: bool, most: int | None
     ) -> None:
         self.requests = 0
         self.waiting = ""
+        self.totals: dict[str, object] = {}
         self._shared = scheduler
         self._clock = scheduler.clock
+        self._concurrency = min(most or scheduler.concurrency, scheduler.concurrency)
         self._commands = commands
         self._in_batches = in_batches
         self._order = itertools.count()
@@ -137,7 +142,6 @@ class Run:
         self._again: dict[str, Command] = {}  # of the answer being read: what to ask once more
         self._repeats_help = False
         self._renewed: set[str] = set()
-        self._current: tuple[Task, Any] | None = None  # the answer that the caller is reading
         self._alone: Task | None = None
         self._hands: Hands[Task] = Hands(
             lambda task: scheduler.post(task.commands, task.in_batch, task.expired)
@@ -152,14 +156,14 @@ class Run:
                 if not self._hands.busy and wait == math.inf:
                     return
                 try:
-                    self._current = self._hands.take(self._clock, wait)
+                    task, outcome = self._hands.look(self._clock, wait)
                 except queue.Empty:
                     yield {}
                     continue
-                settled = self._settle(*self._current)
+                settled = self._settle(task, outcome)
                 yield settled
-                self._ask_again(self._current[0], settled)
-                self._current = None
+                self._hands.done()
+                self._ask_again(task, settled)
         finally:
             self._release()
             self._hands.dismiss()
@@ -182,9 +186,9 @@ class Run:
         """
         end = time.monotonic() + _LONGEST_DRAIN
         self._hands.dismiss()
-        settled = self._settle(*self._current) if self._current is not None else {}
-        while self._hands.busy and (taken := self._hands.take_last(end)) is not None:
-            settled |= self._settle(*taken)
+        settled: dict[str, Any] = {}
+        for task, outcome in self._hands.rest(end):
+            settled |= self._settle(task, outcome)
         self._hands.join(end)
         return settled
 
@@ -194,7 +198,7 @@ class Run:
         """Send all that may be sent now; return how long nothing more may be [s]."""
         self.waiting = ""
         while self._failure is None and self._hands.busy < (
-            1 if self._is_probing else self._shared.concurrency
+            1 if self._is_probing else self._concurrency
         ):
             task = self._next_task = self._choose()
             if task is None:
@@ -254,7 +258,7 @@ class Run:
         """Hand a task, of no more commands than a batch may have by now, to a thread."""
         size = self._shared.batches.size
         if task.in_batch and len(task.commands) > size:
-            first, rest = _cut(task.commands, size)
+            first, rest = cut(task.commands, size)
             heapq.heappush(self._later, replace(task, order=next(self._order), commands=rest))
             task.commands = first
         self.requests += 1
@@ -293,6 +297,7 @@ class Run:
             return self._refused(task, answer)
         for method, told in answer.times:
             self._shared.operating.note(method, told, self._clock.unix_after(0))
+        self.totals.update(answer.totals)
         if task.in_batch:
             self._shared.batches.grow(len(task.commands))
         return self._answered(task, answer, renewals)
@@ -310,7 +315,7 @@ class Run:
         nothing_succeeds = self._patience.last_success < task.first_sent
         if len(commands) > 1 and self._patience.is_too_much(error, task.attempt, self._clock.now()):
             self._shared.batches.shrink(len(commands))
-            first, rest = _cut(commands, (len(commands) + 1) // 2)
+            first, rest = cut(commands, (len(commands) + 1) // 2)
             delay = 0.0 if took_too_long(error) else retry_delay(1, error.retry_after)
             self._put(task, delay, reason, commands=rest)
             again = self._put(task, delay, reason, commands=first)
@@ -405,9 +410,3 @@ class Run:
         if self._alone is not None and (task is None or task is self._alone):
             self._alone = None
             self._shared.alone.release()
-
-
-def _cut(commands: dict[str, Command], size: int) -> tuple[dict[str, Command], dict[str, Command]]:
-    """Cut commands into the first ones and the rest."""
-    items = list(commands.items())
-    return dict(items[:size]), dict(items[size:])

@@ -1,0 +1,211 @@
+"""From filters to records: everything that matched from the beginning to the end, once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from b24frames.arguments import ProgressBar
+from b24frames.errors import InvalidAnswerError, PortalError
+from b24frames.filters import BINDINGS, Alternative
+from b24frames.portal import Portal
+from b24frames.portal.commands import Command, CommandQueue
+from b24frames.records import (
+    LIST,
+    Entries,
+    ReadReport,
+    Records,
+    encode_listed,
+    id_of,
+    is_given_by_get,
+)
+from b24frames.walk import Walk, rows_of
+
+WHOLE = ("*", "FILES")
+"""What the list is asked for where whole records are wanted, as `crm.activity.get` gives them."""
+
+_AT_ONCE = 12  # requests: each may bring 2 500 rows, which are held until they are read
+
+
+class Search:
+    """All activities that match one of several alternatives; iterate over it for their ids.
+
+    Parameters
+    ----------
+    portal : Portal
+        The portal.
+    alternatives : sequence of Alternative
+        What is to match.
+    columns : sequence of str or None
+        The fields that are asked for; None: whole records, which go into the cache.
+    entries : Entries
+        The cache.
+    records : mutable mapping of int to bytes
+        Filled with the JSON text of each record.
+    bar : ProgressBar
+        What it raises ends the search. Its ``total``, if it has one, grows with what is found.
+    limit : int or None
+        At most so many, those of the highest ids.
+
+    Attributes
+    ----------
+    report : ReadReport
+        What was done.
+
+    Raises
+    ------
+    InvalidAnswerError
+        The portal ignored a condition, or its pages are not what was asked for.
+    PortalError
+        It refused, or was out of reach.
+    """
+
+    def __init__(
+        self,
+        portal: Portal,
+        alternatives: Sequence[Alternative],
+        columns: Sequence[str] | None,
+        entries: Entries,
+        records: Records,
+        bar: ProgressBar,
+        limit: int | None = None,
+    ) -> None:
+        self.report = ReadReport()
+        self._portal = portal
+        self._entries = entries
+        self._records = records
+        self._bar = bar
+        self._limit = limit
+        self._is_whole = columns is None
+        self._pending: set[int] = set()
+        self._commands: dict[str, Command] = {}
+        self._walks: dict[str, Walk] = {}
+        self._alternatives: list[list[Walk]] = []
+        for alternative in alternatives:
+            walks = []
+            for number, selection in enumerate(alternative):
+                fields = {condition.field for condition in selection.conditions} - {BINDINGS}
+                narrow = (
+                    ("ID", *sorted(fields)) if number else tuple({"ID", *(columns or ()), *fields})
+                )
+                select = narrow if number or columns is not None else WHOLE
+                only = len(alternatives) == len(alternative) == 1
+                name = f"w{len(self._walks)}_"
+                walk = Walk(name, selection, select, limit if only else None)
+                self._walks[name] = walk
+                walks.append(walk)
+            self._alternatives.append(walks)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield ids that are complete: ascending, or, with a limit, all at the end, descending."""
+        if not self._walks:
+            return
+        in_batches = all(walk.selection.fits_batch for walk in self._walks.values())
+        self._queue = CommandQueue()
+        for walk in self._walks.values():
+            self._add(walk.start())
+        self._run = self._portal.run(self._queue, in_batches=in_batches, concurrency=_AT_ONCE)
+        waiting = ""
+        try:
+            for answers in self._run:
+                self._keep(answers)
+                if self._limit is None and (ready := self._ready(self._frontier())):
+                    yield ready
+                if self._run.waiting != waiting:
+                    waiting = self._run.waiting
+                    self._bar.set_postfix_str(waiting)
+        except BaseException:
+            self._keep(self._run.drain())
+            raise
+        finally:
+            self.report.http_requests += self._run.requests
+        ready = self._ready(math.inf)
+        if self._limit is not None:
+            ready = ready[::-1][: self._limit]
+        if ready:
+            yield ready
+
+    def _add(self, commands: Iterator[tuple[str, Command]]) -> None:
+        """Have commands asked, as they are needed."""
+
+        def noted() -> Iterator[tuple[str, Command]]:
+            for name, command in commands:
+                self._commands[name] = command
+                yield name, command
+
+        self._queue.extend(noted())
+
+    def _keep(self, answers: dict[str, Any]) -> None:
+        """Take the right pages among some answers, and ask for what they leave open."""
+        found: dict[int, bytes] = {}
+        given_by_get: dict[int, bytes] = {}
+        for name, answer in answers.items():
+            walk = self._walks[name[: name.index("_") + 1]]
+            if isinstance(answer, PortalError):
+                raise answer
+            if problem := walk.problem(name, answer):
+                if self._run.reject(name, self._commands[name]):
+                    continue
+                raise InvalidAnswerError(f"the portal lists {problem}", method=LIST)
+            del self._commands[name]
+            following = list(walk.take(name, answer, self._run.totals.get(name)))
+            self._add(iter(following))
+            if (rest := walk.rest()) is not None:
+                self._add(rest)
+            if any(walk is walks[0] for walks in self._alternatives):
+                for row in rows_of(answer) or ():
+                    i = int(id_of(row) or 0)
+                    if i in walk.found and len(row) > 1:
+                        found[i] = encode_listed(row, i)
+                        if is_given_by_get(row):
+                            given_by_get[i] = found[i]
+                self._pending |= found.keys()
+        if self._is_whole:
+            self._entries.write(given_by_get, {})
+        self._records.update(found)
+        if hasattr(self._bar, "total"):
+            self._bar.total = max(
+                sum(w.total or 0 for w in self._walks.values()), len(self._records)
+            )
+        self._bar.update(len(found))
+
+    def _frontier(self) -> float:
+        return min(walk.frontier for walk in self._walks.values())
+
+    def _ready(self, frontier: float) -> list[int]:
+        """Return the ids up to one that match, which are settled from now on."""
+        passed = {i for i in self._pending if i <= frontier}
+        self._pending -= passed
+        ready = sorted(
+            i
+            for i in passed
+            if any(all(i in walk.found for walk in walks) for walks in self._alternatives)
+        )
+        self.report.requested += len(ready)
+        self.report.fetched += len(ready)
+        return ready
+
+
+def count_matches(portal: Portal, alternatives: Sequence[Alternative], bar: ProgressBar) -> int:
+    """Return how many activities match: in one request where the portal can count them."""
+    if not alternatives:
+        return 0
+    if len(alternatives) == len(alternatives[0]) == 1 and alternatives[0][0].can_be_counted:
+        selection = alternatives[0][0]
+        fields = dict.fromkeys(condition.field for condition in selection.conditions)
+        walk = Walk("w0_", selection, ("ID", *fields))
+        commands = dict(walk.probes()) | {"w0_total": walk.command({}, start=0)}
+        run = portal.run(CommandQueue(commands.items()), in_batches=selection.fits_batch)
+        for answers in run:
+            for name, answer in answers.items():
+                if isinstance(answer, PortalError):
+                    raise answer
+                problem = walk.problem(name, answer)
+                if not problem and name == "w0_total" and not isinstance(run.totals.get(name), int):
+                    problem = "no total of the rows"
+                if problem and not run.reject(name, commands[name]):
+                    raise InvalidAnswerError(f"the portal lists {problem}", method=LIST)
+        return int(str(run.totals["w0_total"]))
+    search = Search(portal, alternatives, ("ID",), Entries(None, portal), {}, bar)
+    return sum(map(len, search))

@@ -1,0 +1,443 @@
+"""Conditions on activities: parsed and typed before any request, in the form the portal reads.
+
+The portal ignores a key that it does not know and then gives everything, reads a date that it does
+not understand as "is empty", and drops an empty list: so nothing of a user's goes there unchecked.
+
+References
+----------
+.. [1] https://apidocs.bitrix24.com/api-reference/crm/timeline/activities/activity-base/crm-activity-list.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, datetime, tzinfo
+from math import inf, isfinite
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from b24frames.arguments import unknown_field
+from b24frames.ids import parse_ids
+from b24frames.messages import short_repr
+from b24frames.schema import ACTIVITY, COLUMNS, Field, Wire
+
+BINDINGS = "BINDINGS"
+Filters = Sequence[tuple[str, str, Any]] | Sequence[Sequence[tuple[str, str, Any]]]
+"""As in `pandas.read_parquet`: conditions that must all hold, or a list of such lists."""
+
+_PREFIXES = {
+    "==": "=",
+    "=": "=",
+    "!=": "!=",
+    ">": ">",
+    ">=": ">=",
+    "<": "<",
+    "<=": "<=",
+    "in": "@",
+    "not in": "!@",
+    "contains": "%",
+}
+_ORDERS = (">", ">=", "<", "<=")
+_OPERATORS: Mapping[Wire, tuple[str, ...]] = {
+    Wire.INTEGER: ("=", "!=", "@", "!@", *_ORDERS),
+    Wire.DOUBLE: ("=", "!=", "@", "!@", *_ORDERS),
+    Wire.DATETIME: ("=", "!=", "@", "!@", *_ORDERS),
+    Wire.FLAG: ("=", "!=", "@", "!@"),
+    Wire.TEXT: ("=", "!=", "@", "!@", "%"),
+}
+FIELDS = tuple(name for name in COLUMNS if ACTIVITY[name].wire in _OPERATORS)
+"""The fields that conditions may be about, besides BINDINGS."""
+
+# The database's maximum, which says "none", at any offset is later; no date of anybody's is.
+_NEVER = "9999-12-30T00:00:00Z"
+_EPOCH = pd.Timestamp(0, tz="UTC")
+_WHERE = re.compile(
+    r"\s*(\w+)\s*(==|!=|>=|<=|=|>|<|\bnot\s+in\b|\bin\b|\bcontains\b)(.*)", re.I | re.S
+)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition, as the portal reads it and as rows can be compared with it.
+
+    Attributes
+    ----------
+    field : str
+        The field.
+    prefix : str
+        The operator in the portal's form, such as ``>=`` or ``@``.
+    values : tuple
+        What the field is compared with; one, but for ``@`` and ``!@``. Integers, doubles, truth
+        values, texts, or microseconds since 1970 in UTC; of BINDINGS pairs (type, id or None).
+    """
+
+    field: str
+    prefix: str
+    values: tuple[Any, ...]
+
+    @property
+    def key(self) -> str:
+        """The key in the portal's filter."""
+        return BINDINGS if self.field == BINDINGS else f"{self.prefix}{self.field}"
+
+    @property
+    def wire(self) -> Any:
+        """The value in the portal's filter."""
+        if self.prefix == "=" and self.values == (None,):
+            return ""
+        written = [_WRITERS[ACTIVITY[self.field].wire](value) for value in self.values]
+        return written if self.field == BINDINGS or "@" in self.prefix else written[0]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What one filter of the portal selects: conditions that it can hold at once.
+
+    Attributes
+    ----------
+    conditions : tuple of Condition
+        Each key once, none on ID but for what is excluded.
+    first, last : int
+        The lowest and the highest id.
+    ids : tuple of int or None
+        The only ids, if they are known.
+    """
+
+    conditions: tuple[Condition, ...] = ()
+    first: int = 1
+    last: int = 2**63 - 1
+    ids: tuple[int, ...] | None = None
+
+    @property
+    def filter(self) -> dict[str, Any]:
+        """The portal's filter, but for ids."""
+        found = {condition.key: condition.wire for condition in self.conditions}
+        for condition in self.conditions:
+            wire = ACTIVITY[condition.field].wire
+            is_after = wire is Wire.DATETIME and condition.prefix in (">", ">=")
+            if is_after and condition.values != (None,):
+                # What has no date is stored as the greatest one: it is after none.
+                name = condition.field
+                if f"<{name}" not in found and f"<={name}" not in found:
+                    found[f"<{name}"] = _NEVER
+        return found
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing can match."""
+        return self.first > self.last or self.ids == ()
+
+    @property
+    def can_be_counted(self) -> bool:
+        """Whether the portal's count is ours: no row comes twice, and none counts as 0."""
+        return self.ids is None and not any(
+            c.field == BINDINGS or (0 in c.values and c.prefix in ("=", "@"))
+            for c in self.conditions
+        )
+
+    @property
+    def fits_batch(self) -> bool:
+        """Whether no text in it could be taken for a reference to another command of a batch."""
+        texts = (value for c in self.conditions for value in c.values if isinstance(value, str))
+        return not any("$" in text for text in texts)
+
+
+Alternative = tuple[Selection, ...]
+"""Selections that must all hold."""
+
+
+def parse_filters(filters: Any, tz: tzinfo) -> list[Alternative]:
+    """Return the selections of which all must hold, for each alternative.
+
+    Parameters
+    ----------
+    filters : list of tuple, list of list of tuple, or None
+        Conditions (field, operator, value).
+    tz : tzinfo
+        The zone of dates without one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        What is not accepted; the message names it and what is.
+
+    Examples
+    --------
+    >>> from datetime import UTC
+    >>> filters = [("CREATED", ">=", "2026-10-01"), ("TYPE_ID", "==", "call")]
+    >>> parse_filters(filters, UTC)[0][0].filter
+    {'>=CREATED': '2026-10-01T00:00:00Z', '=TYPE_ID': 2, '<CREATED': '9999-12-30T00:00:00Z'}
+    """
+    if filters is None:
+        return [(Selection(),)]
+    if not isinstance(filters, list) or not filters:
+        given = "an empty list" if filters == [] else f"a {type(filters).__name__}"
+        raise ValueError(f"filters: {given} was given; {_ACCEPTED}")
+    if all(isinstance(part, list) and part for part in filters):
+        alternatives = filters
+    elif all(isinstance(part, tuple) for part in filters):
+        alternatives = [filters]
+    else:
+        raise ValueError(f"filters: {short_repr(filters)} is neither of the two forms; {_ACCEPTED}")
+    parsed = [[_parse_condition(part, tz) for part in alternative] for alternative in alternatives]
+    found = [_select(conditions) for one in parsed for conditions in _without_none(one)]
+    return [selections for selections in found if not any(s.is_empty for s in selections)]
+
+
+_ACCEPTED = (
+    "accepted are a list of conditions (field, operator, value), such as "
+    "[('TYPE_ID', '==', 'call')], a list of such lists, of which one must hold, and None for all"
+)
+
+
+def parse_where(text: str) -> tuple[str, str, Any]:
+    """Return the condition of a text such as ``CREATED>=2026-10-01``.
+
+    Examples
+    --------
+    >>> parse_where("TYPE_ID in call, meeting"), parse_where("SUBJECT contains offer")
+    (('TYPE_ID', 'in', ['call', 'meeting']), ('SUBJECT', 'contains', 'offer'))
+    """
+    match = _WHERE.fullmatch(text)
+    if match is None:
+        raise ValueError(
+            f"{short_repr(text)} is not a condition, such as CREATED>=2026-10-01, "
+            "'TYPE_ID in call,meeting' or 'SUBJECT contains offer'"
+        )
+    name, operator, value = match[1].upper(), " ".join(match[2].lower().split()), match[3].strip()
+    if name == BINDINGS:
+        pairs = (part.strip().split(":") for part in value.split(","))
+        return name, operator, [(kind, i[0] if i else None) for kind, *i in pairs]
+    if operator in ("in", "not in"):
+        return name, operator, [part.strip() for part in value.split(",") if part.strip()]
+    return name, operator, None if value.lower() == "none" else value
+
+
+def _parse_condition(part: Any, tz: tzinfo) -> Condition:
+    """Return a condition, or raise for what is wrong with it."""
+    if not isinstance(part, tuple) or len(part) != 3:
+        raise ValueError(f"filters: {short_repr(part)} is not a condition; {_ACCEPTED}")
+    name, operator, value = part
+    if name == BINDINGS:
+        return _parse_bindings(operator, value)
+    if name not in FIELDS:
+        known = name in ACTIVITY if isinstance(name, str) else False
+        why = f"{name} cannot be filtered by the portal" if known else unknown_field(name)
+        raise ValueError(f"filters: {why}; fields of conditions are {', '.join(FIELDS)}, BINDINGS")
+    field = ACTIVITY[name]
+    prefix = _PREFIXES.get(operator) if isinstance(operator, str) else None
+    if prefix not in _OPERATORS[field.wire]:
+        accepted = [o for o, p in _PREFIXES.items() if p in _OPERATORS[field.wire] and o != "="]
+        raise ValueError(
+            f"filters: {short_repr(operator)} is not an operator of {name}; "
+            f"accepted are {', '.join(map(repr, accepted))}"
+        )
+    if "@" in prefix:
+        return Condition(name, prefix, tuple(dict.fromkeys(_parse_list(field, value, tz))))
+    if value is None and name == "DEADLINE" and prefix in ("=", "!="):
+        return Condition(name, prefix, (None,))
+    if field.wire is Wire.DATETIME:
+        return Condition(name, *_on_whole_seconds(prefix, _parse_date(value, tz), name, value))
+    if prefix == "%" and value == "":
+        raise ValueError(f"filters: every text contains {value!r}; leave the condition out")
+    return Condition(name, prefix, (_PARSERS[field.wire](field, value),))
+
+
+def _parse_list(field: Field, values: Any, tz: tzinfo) -> Iterator[Any]:
+    """Yield the values of a list."""
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        given = f"{short_repr(values)} (a {type(values).__name__})"
+        raise ValueError(f"filters: {field.name} is compared with {given}; a list is needed")
+    for value in values:
+        if field.wire is not Wire.DATETIME:
+            yield _PARSERS[field.wire](field, value)
+        else:
+            yield _on_whole_seconds("=", _parse_date(value, tz), field.name, value)[1][0]
+
+
+def _parse_bindings(operator: Any, pairs: Any) -> Condition:
+    """Return the condition on the objects that an activity is linked to."""
+    accepted = "accepted is ('BINDINGS', 'in', [('deal', 5), (3, 7), ('company', None)])"
+    if operator != "in" or isinstance(pairs, str) or not isinstance(pairs, Iterable):
+        raise ValueError(
+            f"filters: BINDINGS {short_repr(operator)} {short_repr(pairs)}; {accepted}"
+        )
+    values = []
+    for pair in pairs:
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise ValueError(f"filters: BINDINGS: {short_repr(pair)} is not a pair; {accepted}")
+        owner_type = _parse_integer(ACTIVITY["OWNER_TYPE_ID"], pair[0])
+        values.append((owner_type, None if pair[1] is None else parse_ids(pair[1])[0]))
+    return Condition(BINDINGS, "@", tuple(dict.fromkeys(values)))
+
+
+def _refuse(field: Field, value: object, accepted: str) -> ValueError:
+    """Return the error for a value of the wrong kind."""
+    given = f"{short_repr(value)} (a {type(value).__name__})"
+    return ValueError(f"filters: {field.name} is compared with {given}; accepted are {accepted}")
+
+
+def _parse_integer(field: Field, value: Any) -> int:
+    """Return an integer, or the code of a label."""
+    labels = {label.casefold(): code for code, label in field.labels.items()}
+    if isinstance(value, str) and value.strip().casefold() in labels:
+        return int(labels[value.strip().casefold()])
+    number: Any = None
+    if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,19}\s*", value, re.A):
+        number = int(value)
+    elif isinstance(value, Real) and not isinstance(value, (bool, np.bool_)) and isfinite(value):
+        exact: Any = value  # a Real of any library
+        number = int(exact) if exact == int(exact) else None
+    if number is None or not -(2**63) <= number < 2**63:
+        names = f", or one of {', '.join(map(repr, field.labels.values()))}" if labels else ""
+        raise _refuse(field, value, f"int and str of digits{names}")
+    return int(number)
+
+
+def _parse_double(field: Field, value: Any) -> float:
+    """Return a number."""
+    with suppress(ValueError, OverflowError):
+        if (
+            isinstance(value, (Real, str))
+            and not isinstance(value, bool)
+            and isfinite(float(value))
+        ):
+            return float(value)
+    raise _refuse(field, value, "numbers")
+
+
+def _parse_flag(field: Field, value: Any) -> bool:
+    """Return a truth value."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, str) and value in ("Y", "N"):
+        return value == "Y"
+    raise _refuse(field, value, "True, False, 'Y' and 'N'")
+
+
+def _parse_text(field: Field, value: Any) -> str:
+    """Return a text."""
+    if isinstance(value, str):
+        with suppress(UnicodeEncodeError):
+            value.encode()
+            return str(value)
+    raise _refuse(field, value, "texts")
+
+
+def _parse_date(value: Any, tz: tzinfo) -> pd.Timestamp | None:
+    """Return a moment; without a zone it is meant in `tz`."""
+    with suppress(ValueError, TypeError, OverflowError):
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value.strip())
+        if isinstance(value, (date, np.datetime64)) and not pd.isna(value):
+            moment = pd.Timestamp(value)
+            return moment.tz_localize(tz) if moment.tz is None else moment
+    return None
+
+
+def _on_whole_seconds(
+    prefix: str, moment: pd.Timestamp | None, name: str, value: object
+) -> tuple[str, tuple[int]]:
+    """Return a comparison with a moment as one with whole seconds, which the portal has."""
+    if moment is None:
+        accepted = "datetime, Timestamp, date and ISO text, such as '2026-10-01T09:00+03:00'"
+        if name == "DEADLINE":
+            accepted += "; None with == and !="
+        raise _refuse(ACTIVITY[name], value, accepted)
+    microseconds = (moment.tz_convert("UTC") - _EPOCH) // pd.Timedelta("1us")
+    seconds, rest = divmod(int(microseconds), 1_000_000)
+    if rest and prefix not in _ORDERS:
+        raise ValueError(f"filters: {name} has whole seconds only, so it is never {value!r}")
+    if rest and prefix in (">=", "<"):
+        prefix = {">=": ">", "<": "<="}[prefix]
+    return prefix, (seconds * 1_000_000,)
+
+
+_PARSERS: Mapping[Wire, Callable[[Field, Any], Any]] = {
+    Wire.INTEGER: _parse_integer,
+    Wire.DOUBLE: _parse_double,
+    Wire.FLAG: _parse_flag,
+    Wire.TEXT: _parse_text,
+}
+
+
+def _write_date(value: int | None) -> str:
+    """Return a moment as the portal reads it whatever carries it: no ``+`` that could be lost."""
+    if value is None:
+        return _NEVER
+    moment = _EPOCH + pd.Timedelta(value, unit="us")
+    return f"{moment:%Y-%m-%dT%H:%M:%S}Z"
+
+
+def _write_pair(pair: tuple[int, int | None]) -> dict[str, int]:
+    """Return a link; without the type, the portal would ignore it."""
+    owner_type, owner = pair
+    return {"OWNER_TYPE_ID": owner_type, **({} if owner is None else {"OWNER_ID": owner})}
+
+
+_WRITERS: Mapping[Wire, Callable[[Any], Any]] = {
+    Wire.INTEGER: int,
+    Wire.DOUBLE: repr,
+    Wire.FLAG: lambda value: "Y" if value else "N",
+    Wire.TEXT: str,
+    Wire.DATETIME: _write_date,
+    Wire.LIST: _write_pair,
+}
+
+
+def _without_none(conditions: Sequence[Condition]) -> list[list[Condition]]:
+    """Replace the question for no deadline, which is stored in two ways, by alternatives."""
+    plain = [c for c in conditions if c.values != (None,)]
+    asked = {c.prefix for c in conditions if c.values == (None,)}
+    has_date = any(c.field == "DEADLINE" and "!" not in c.prefix for c in plain)
+    if "=" in asked:
+        stored = [] if has_date or "!=" in asked else [">=", "="]
+        return [[*plain, Condition("DEADLINE", prefix, (None,))] for prefix in stored]
+    return [[*plain, Condition("DEADLINE", "<", (None,))]] if asked and not has_date else [plain]
+
+
+def _select(conditions: Sequence[Condition]) -> Alternative:
+    """Return the fewest selections that hold all conditions; one filter has each key once."""
+    first, last, ids = 1, 2**63 - 1, None
+    by_key: dict[tuple[str, str], list[Condition]] = {}
+    for condition in conditions:
+        name, prefix, values = condition.field, condition.prefix, condition.values
+        if name == "ID" and "!" not in prefix:
+            if prefix in ("=", "@"):
+                ids = tuple(i for i in values if ids is None or i in ids)
+            first = max(first, values[0] + (prefix == ">")) if prefix in (">", ">=") else first
+            last = min(last, values[0] - (prefix == "<")) if prefix in ("<", "<=") else last
+            continue
+        key = (name, "!@" if prefix == "!=" else "@" if prefix == "=" else prefix)
+        by_key.setdefault(key, []).append(condition)
+    merged = [_merge(name, prefix, some) for (name, prefix), some in by_key.items()]
+    if ids is not None:
+        ids = tuple(sorted(i for i in ids if first <= i <= last))
+    if any(part.prefix == "@" and not part.values for parts in merged for part in parts):
+        ids = ()
+    return tuple(
+        Selection(tuple(parts[number % len(parts)] for parts in merged if parts), first, last, ids)
+        for number in range(max((len(parts) for parts in merged), default=1) or 1)
+    )
+
+
+def _merge(name: str, prefix: str, some: Sequence[Condition]) -> list[Condition]:
+    """Return conditions on one field with one operator as few, or as several that must all hold."""
+    if prefix in _ORDERS:
+        best = max if prefix in (">", ">=") else min
+        return [best(some, key=lambda c: inf if c.values[0] is None else c.values[0])]
+    if prefix == "!@":
+        values = tuple(dict.fromkeys(value for c in some for value in c.values))
+        return [Condition(name, "!@" if len(values) > 1 else "!=", values)] if values else []
+    is_exact = name != BINDINGS and ACTIVITY[name].wire is not Wire.TEXT
+    if prefix == "@" and is_exact:
+        values = tuple(v for v in some[0].values if all(v in c.values for c in some))
+        return [Condition(name, "=" if len(values) == 1 else "@", values)]
+    # Texts that differ may be equal to the portal, and links and parts of a text are many.
+    return list(dict.fromkeys(some))

@@ -1,0 +1,136 @@
+"""From records to what a caller is given: frames, their attrs, a progress bar, an open cache."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, nullcontext
+from copy import deepcopy
+from itertools import chain
+from typing import Any
+
+import pandas as pd
+
+from b24frames.arguments import ProgressBar
+from b24frames.cache import ActivityCache
+from b24frames.errors import CacheError, CacheWarning
+from b24frames.frame import Layout, build_frame_of_lines, sort_extras
+from b24frames.ids import IdList
+from b24frames.messages import short_repr, warn_at_caller
+from b24frames.portal import Portal
+from b24frames.records import ReadReport, Records
+from b24frames.serialization import encode_record, extra_names
+
+CachePlace = ActivityCache | str | os.PathLike[str] | bool
+
+
+def check_cache(cache: CachePlace) -> CachePlace:
+    """Return where entries are kept, or raise."""
+    if not isinstance(cache, (ActivityCache, str, os.PathLike, bool)):
+        kind = type(cache).__name__
+        raise TypeError(
+            f"cache is of type {kind}; accepted are True, False, a path or an ActivityCache"
+        )
+    if cache == "" or (isinstance(cache, str) and "\0" in cache):
+        given = short_repr(cache)
+        raise ValueError(f"cache={given} is not a path; accepted are True, False or a path")
+    return cache
+
+
+def open_cache(cache: CachePlace, portal: Portal, stack: ExitStack) -> ActivityCache | None:
+    """Return a cache; one that is opened here is closed at the end."""
+    if isinstance(cache, ActivityCache) or cache is False:
+        return cache or None
+    try:
+        opened = ActivityCache(portal.folder if cache is True else cache)
+    except CacheError as error:
+        warn_at_caller(f"{error}; this read goes on without it", CacheWarning)
+        return None
+    return stack.enter_context(closing(opened))
+
+
+def build_frame(
+    records: Records,
+    ids: Iterable[int],
+    layout: Layout,
+    attrs: dict[str, Any],
+    extras: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Return the frame of some of the records, which are taken; of a missing one only the id."""
+    lines = (records.pop(i) if i in records else encode_record({"ID": i}) for i in ids)
+    frame = build_frame_of_lines(lines, layout, extras)
+    frame.attrs["b24"] = deepcopy(attrs)
+    return frame
+
+
+def iter_frames(
+    records: Records,
+    ready: Iterator[Sequence[int]],
+    chunksize: int,
+    layout: Layout,
+    attrs: Iterator[dict[str, Any]],
+) -> Iterator[pd.DataFrame]:
+    """Yield frames of so many rows, all with the same columns.
+
+    Where the columns are given, each as soon as its rows are there. Else all are awaited, since
+    the extra ones are those of all records.
+    """
+    extras: Sequence[str] = ()
+    if layout.columns is None:
+        ready = iter([[i for ids in ready for i in ids]])
+    waiting: list[int] = []
+    done = 0
+    for ids in chain(ready, [None]):
+        if ids is not None:
+            waiting += ids
+            if layout.columns is None:
+                extras = sort_extras(extra_names(records.values()))
+        is_last = ids is None
+        while len(waiting) > chunksize or (is_last and (waiting or not done)):
+            some, waiting = waiting[:chunksize], waiting[chunksize:]
+            frame = build_frame(records, some, layout, next(attrs), extras)
+            if layout.index_col is None:
+                frame.index += done
+            done += max(1, len(some))
+            yield frame
+
+
+def attrs_of(portal: Portal, report: ReadReport) -> dict[str, Any]:
+    """Return what `df.attrs["b24"]` tells of a read: small, JSON-able, without secrets."""
+    reasons: dict[str, IdList] = {}
+    for i, reason in report.missing.items():
+        reasons.setdefault(reason, IdList()).append(i)
+    return {
+        "portal": portal.address,
+        "user_id": portal.user_id,
+        "requested": report.requested,
+        "from_cache": report.from_cache,
+        "cache_age": round(report.cache_age, 3),
+        "fetched": report.fetched,
+        "http_requests": report.http_requests,
+        "missing": IdList(report.missing),
+        "missing_reasons": reasons,
+        "stale": IdList(report.stale),
+        "read_at": report.read_at,
+    }
+
+
+def progress_bar(total: int, progress: bool | ProgressBar | None) -> Any:
+    """Make a progress bar, shown by default in notebooks and terminals when it takes a while."""
+    if not isinstance(progress, bool | None):
+        return nullcontext(progress)
+    # Here, because in a notebook it imports ipywidgets.
+    from tqdm.asyncio import tqdm_asyncio
+    from tqdm.auto import tqdm
+
+    # tqdm hides itself where stderr is no terminal (None); it does not know notebooks.
+    in_notebook = tqdm is not tqdm_asyncio
+    hidden = not progress if progress is not None else (False if in_notebook else None)
+    return tqdm(
+        total=total,
+        desc="activities",
+        unit="",
+        disable=hidden if total else True,
+        delay=0 if progress else 1,
+        leave=bool(progress),
+    )
