@@ -21,9 +21,8 @@ from hypothesis import strategies as st
 
 import b24frames as b24
 from b24frames.ids import parse_id_text
-from b24frames.panel import export, reading
-from b24frames.panel.card import card_html, owner_url
-from b24frames.panel.table import static_html
+from b24frames.panel import lookup, results
+from b24frames.panel.html import card_html, owner_url, static_html
 from b24frames.panel.texts import description_text, ids_code, ids_text
 from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
@@ -206,7 +205,7 @@ def test_lookup__ends_early(panel: b24.LookupPanel, monkeypatch: pytest.MonkeyPa
     def interrupt(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(reading, "read_activities", interrupt)
+    monkeypatch.setattr(lookup, "read_activities", interrupt)
     with pytest.raises(KeyboardInterrupt):
         panel.lookup(5)
     assert not panel.busy
@@ -376,6 +375,8 @@ def test_texts__escaped(panel: b24.LookupPanel, portal: PracticePortal) -> None:
     "fields",
     [
         {"SUBJECT": "half \ud83d", "DESCRIPTION": "half \ud83d", "PROVIDER_ID": "half \ud83d"},
+        {"LOCATION": "half \ud83d", "SETTINGS": {"half \ud83d": ["half \ud83d"]}},
+        {"SETTINGS": [[1], [2, [3]], None], "PROVIDER_PARAMS": [None]},
         {"START_TIME": "0001-01-01T00:00:00+00:00", "END_TIME": "9998-01-01T00:00:00+00:00"},
         dict.fromkeys(b24.schema.COLUMNS[1:]),
         dict.fromkeys(b24.schema.COLUMNS[1:], ""),
@@ -472,7 +473,7 @@ def test_save__links(
             return cls(2024, 1, 1, 12, tzinfo=tz)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(export, "datetime", Noon)
+    monkeypatch.setattr(results, "datetime", Noon)
     Path("activities-20240101-120000.csv").symlink_to(tmp_path / "elsewhere")
     panel.lookup("5-6")
     find(panel, "Save CSV").click()

@@ -406,7 +406,7 @@ def test_webhook__panel_interrupted(hunt: MakeHunt, monkeypatch: pytest.MonkeyPa
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("b24frames.panel.reading.read_activities", interrupt)
+    monkeypatch.setattr("b24frames.panel.lookup.read_activities", interrupt)
     url = f"https://acme.bitrix24.com/rest/1/{PLAIN}/"
     panel = b24.LookupPanel(url)
     with hunt() as found:

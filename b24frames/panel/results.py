@@ -1,134 +1,173 @@
-"""What is done with a result: its rows are sorted, turned over, looked at, saved."""
+"""The result of a look-up: a table in pages, the card of an activity, files, and code."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import ipywidgets as widgets
 import pandas as pd
 
-from b24frames.activities import ReadOptions
-from b24frames.ids import parse_ids
-from b24frames.messages import count, name_some, redirect_warnings
-from b24frames.panel import export, table
-from b24frames.panel.card import card_html
-from b24frames.panel.reading import explain
-from b24frames.panel.view import View, said
+from b24frames.accessor.interchange import spreadsheet_safe, storable
+from b24frames.messages import count, redirect_warnings
+from b24frames.panel.html import SORTS, card_html, note_html, sort_rows, table_html, table_rows
+from b24frames.panel.lookup import explain
+from b24frames.panel.texts import code_text, source_text, visible
+
+_PAGE = 20
+_FORMATS = {
+    ".csv": lambda frame: spreadsheet_safe(frame).to_csv().encode(),
+    ".parquet": lambda frame: storable(frame).to_parquet(),
+}
 
 
 class Results:
-    """The frame of the last look-up, as the widgets of a view show it.
+    """A frame, and the widgets that show it.
 
     Parameters
     ----------
-    view : View
-        The widgets.
-    options : dict
-        How it was read.
+    tz : str
+        The zone of its times.
+
+    Attributes
+    ----------
+    children : list of ipywidgets.Widget
+        The widgets, from top to bottom.
+    refresh : ipywidgets.Button
+        For the panel, which can read again.
     """
 
-    def __init__(self, view: View, options: ReadOptions) -> None:
-        self._view = view
-        self._options = options
+    def __init__(self, tz: str) -> None:
+        self._tz = tz
         self._ids: list[int] = []
         self._frame = pd.DataFrame()
-        self._order: list[int] = []  # positions of the frame's rows, as they are shown
+        # The positions of the frame's rows in the order of the table.
+        self._order: list[int] = []
         self._page = 0
         self._chosen: int | None = None
-        self._connect()
 
-    def _connect(self) -> None:
-        """Say what each widget does."""
-        view = self._view
-        view.sort.observe(lambda _: self._sort(), "value")
-        view.descending.observe(lambda _: self._sort(), "value")
-        view.previous.on_click(lambda _: self._turn(-1))
-        view.next.on_click(lambda _: self._turn(1))
-        for place, button in enumerate(view.rows):
-            button.on_click(lambda _, place=place: self._choose(place))
-        view.show_code.observe(lambda _: self._show_code(), "value")
-        view.csv.on_click(lambda _: self._save(export.save_csv))
-        view.parquet.on_click(lambda _: self._save(export.save_parquet))
+        self._sort = widgets.Dropdown(description="Sort by", options=SORTS)
+        self._descending = widgets.ToggleButton(description="Descending")
+        self._pages = widgets.HTML().add_class("b24-said")
+        self._previous = widgets.Button(description="Previous")
+        self._next = widgets.Button(description="Next")
+        self._table = widgets.HTML()
+        # They lie over the rows of the table, for HTML alone cannot call the kernel.
+        self._buttons = [widgets.Button() for _ in range(_PAGE)]
+        self._rows = widgets.VBox().add_class("b24-rows")
+        self._card = widgets.HTML()
+        self._source = widgets.HTML().add_class("b24-said")
+        self.refresh = widgets.Button(description="Refresh", tooltip="Ask the portal again")
+        self._show_code = widgets.ToggleButton(description="Copy as code")
+        csv = widgets.Button(description="Save CSV")
+        parquet = widgets.Button(description="Save parquet")
+        self._saved = widgets.HTML()
+        self._code = widgets.Textarea(description="Code", rows=4).add_class("b24-code")
 
-    def clear(self) -> None:
-        """Show nothing."""
-        self._view.show_results(some=False, any_rows=False)
+        self.children = [
+            bar("tools", self._sort, self._descending, self._pages, self._previous, self._next),
+            widgets.Box([self._table, self._rows]).add_class("b24-grid"),
+            self._card,
+            bar("actions", self._source, self.refresh, self._show_code, csv, parquet),
+            self._saved,
+            self._code,
+        ]
+        show(False, *self.children)
 
-    def show(self, ids: list[int], frame: pd.DataFrame) -> None:
-        """Show a frame, the first page of its rows, and where it came from."""
-        view = self._view
+        for widget in (self._sort, self._descending):
+            widget.observe(lambda _: self._show_sorted(), "value")
+        self._previous.on_click(lambda _: self._show_page(self._page - 1))
+        self._next.on_click(lambda _: self._show_page(self._page + 1))
+        for place, button in enumerate(self._buttons):
+            button.on_click(lambda _, place=place: self._show_page(self._page, place))
+        self._show_code.observe(lambda _: self._update_code(), "value")
+        csv.on_click(lambda _: self._save(".csv"))
+        parquet.on_click(lambda _: self._save(".parquet"))
+
+    def show(self, ids: list[int], frame: pd.DataFrame | None) -> None:
+        """Show a frame, the first page of its rows, and where it came from; None: nothing."""
+        tools, grid, card, actions, saved, _ = self.children
+        if frame is None:
+            show(False, *self.children)
+            return
         self._ids, self._frame = ids, frame
-        self._chosen = parse_ids(frame.index)[0] if len(frame) == 1 else None
-        view.source.value = said(export.source_text(frame.attrs["b24"]))
-        view.saved.value = view.card.value = ""
-        self._show_code()
-        self._sort()
-        view.show_results(some=True, any_rows=len(frame) > 0)
+        self._chosen = int(frame.index[0]) if len(frame) == 1 else None
+        self._source.value = note_html(source_text(frame.attrs["b24"]))
+        self._saved.value = self._card.value = ""
+        self._update_code()
+        self._show_sorted()
+        show(True, actions, saved)
+        show(len(frame) > 0, tools, grid, card)
 
-    def _sort(self) -> None:
+    def _show_sorted(self) -> None:
         """Show the first page of the rows, sorted as chosen."""
         if len(self._frame):
-            view = self._view
-            descending = view.descending.value
-            self._order = table.sort_rows(self._frame, view.sort.value, descending=descending)
-            self._page = 0
-            self._show_page()
+            descending = self._descending.value
+            self._order = sort_rows(self._frame, self._sort.value, descending=descending)
+            self._show_page(0)
 
-    def _turn(self, pages: int) -> None:
-        """Turn to another page."""
-        self._page += pages
-        self._show_page()
-
-    def _choose(self, place: int) -> None:
-        """Show the activity of a row in detail."""
-        self._chosen = parse_ids(self._rows_of_page().index)[place]
-        self._show_page()
-
-    def _rows_of_page(self) -> pd.DataFrame:
-        """Return the rows of the page."""
-        start = self._page * table.PAGE
-        return self._frame.iloc[self._order[start : start + table.PAGE]]
-
-    def _show_page(self) -> None:
-        """Show a page of the table, and the chosen activity."""
-        view, total, first = self._view, len(self._order), self._page * table.PAGE
-        rows = table.cells(self._rows_of_page())
+    def _show_page(self, page: int, place: int | None = None) -> None:
+        """Show a page of the table, and the card of a row of it, or of the one chosen before."""
+        first, total = page * _PAGE, len(self._order)
+        frame = self._frame.iloc[self._order[first : first + _PAGE]]
+        if place is not None:
+            self._chosen = int(frame.index[place])
+        rows = table_rows(frame)
         last = first + len(rows)
-        shown = f"{first + 1:,}–{last:,} of {total:,}"
-        view.pages.value = said(f"{shown} · times in {self._options['tz']}")
-        view.previous.disabled = self._page == 0
-        view.next.disabled = last >= total
-        view.table.value = table.page_html(rows, self._chosen)
-        view.show_rows([f"Show activity {row['ID']}: {row['Subject']}" for row in rows])
+        self._page = page
+        self._pages.value = note_html(f"{first + 1:,}–{last:,} of {total:,} · times in {self._tz}")
+        self._previous.disabled, self._next.disabled = page == 0, last >= total
+        self._table.value = table_html(rows, self._chosen)
+        for button, row in zip(self._buttons, rows, strict=False):
+            button.description = visible(f"Show activity {row['ID']}: {row['Subject']}")
+        self._rows.children = self._buttons[: len(rows)]
         if self._chosen is not None:
             address = self._frame.attrs["b24"]["portal"]
-            now = pd.Timestamp.now("UTC").as_unit("us")  # as the frame: nanoseconds end in 2262
-            view.card.value = card_html(self._frame, self._chosen, address, now)
+            # Microseconds, as in the frame: nanoseconds end in 2262.
+            now = pd.Timestamp.now("UTC").as_unit("us")
+            self._card.value = card_html(self._frame, self._chosen, address, now)
 
-    def _show_code(self) -> None:
+    def _update_code(self) -> None:
         """Show the code that reads the same, or hide it."""
-        wanted, facts = self._view.show_code.value, self._frame.attrs.get("b24")
-        code = export.code(self._ids, facts, self._options) if wanted and facts else ""
-        self._view.show_code_field(code)
+        facts: Any = self._frame.attrs.get("b24")
+        shown = facts is not None and self._show_code.value
+        self._code.value = code_text(self._ids, facts, self._tz) if shown else ""
+        show(shown, self._code)
 
-    def _save(self, save: Callable[[pd.DataFrame], str]) -> None:
-        """Save the frame, and say where."""
+    def _save(self, suffix: str) -> None:
+        """Save the frame in the working folder, and report the name of the file."""
         notes: list[str] = []
         try:
             with redirect_warnings(notes.append):
-                name = save(self._frame)
+                name = _write(suffix, _FORMATS[suffix](self._frame))
         except (OSError, ImportError, ValueError) as error:
             text = f"Not saved: {explain(error)}"
         else:
             text = f"{count(len(self._frame), 'row')} saved as {name}, in the working folder."
-        self._view.saved.value = said(" ".join([text, *notes]))
+        self._saved.value = note_html(" ".join([text, *notes]))
 
 
-def summary(facts: dict[str, Any], rows: int) -> tuple[str, list[str]]:
-    """Say how many activities there are, which are missing, and why."""
-    missing = facts["missing"]
-    named = f" No record: {name_some(missing)}." if missing else ""
-    reasons = [
-        f"{reason}: {name_some(ids, 20)}" for reason, ids in facts["missing_reasons"].items()
-    ]
-    return f"{count(rows, 'activity')}.{named}", reasons
+def bar(name: str, *children: widgets.Widget) -> widgets.Box:
+    """Make a row of widgets that breaks where the window is narrow."""
+    return widgets.Box(children).add_class("b24-bar").add_class(f"b24-{name}")
+
+
+def show(shown: bool, *parts: widgets.Widget) -> None:
+    """Show or hide widgets."""
+    for part in parts:
+        part.layout.display = None if shown else "none"
+
+
+def _write(suffix: str, content: bytes) -> str:
+    """Write a file whose name says when, and that is not there yet; return its name."""
+    stem = f"activities-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    for number in itertools.count(1):
+        path = Path(f"{stem}{f'-{number}' if number > 1 else ''}{suffix}")
+        # Exclusively, so that no link is followed which somebody put into a shared folder.
+        with suppress(FileExistsError), path.open("xb") as file:
+            file.write(content)
+            break
+    return path.name

@@ -1,21 +1,21 @@
-"""Texts for people: what the CRM holds as plain text, and numbers, ages and ids in words."""
+"""Texts for people: descriptions as plain text, ages, ids, sources, and code to copy."""
 
 from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from typing import Any
 
-from b24frames.messages import count
+from markupsafe import Markup
 
-_HTML, _BB_CODE = 3, 2  # of DESCRIPTION_TYPE
+from b24frames.messages import count, name_some
+
 _LONGEST = 10_000
 _LONGEST_IDS = 60
 
-_LINE_TAGS = set(
-    "address blockquote div dl dt dd h1 h2 h3 h4 h5 h6 hr ol p pre table tr ul".split()
-)
+_LINE_TAGS = "address blockquote div dl dt dd h1 h2 h3 h4 h5 h6 hr ol p pre table tr ul".split()
 
 # Strangers send e-mails, and no text may take longer than it is long: what looks like a tag ends
 # where another begins, and white space is looked at from its beginning alone.
@@ -27,7 +27,8 @@ _HTML_TAG = re.compile(
     re.I | re.S,
 )
 _ADDRESS = re.compile(r"\bhref ?= ?[\"']?(https?://[^\"' ]+)", re.I)
-_LONG_REFERENCE = re.compile("&(?=#[0-9]{8})")  # no character, but perhaps too long a number
+# No character has so long a number, and `html.unescape` fails on the longest.
+_LONG_REFERENCE = re.compile("&(?=#[0-9]{8})")
 
 _BB_BREAK = re.compile(r"\[(?:br|/?p|/?quote|/?list(?:=\w+)?|/?table|/?tr|/?code)\]", re.I)
 _BB_ITEM = re.compile(r"(?<!\s)\s*\[\*\]", re.I)
@@ -42,7 +43,7 @@ _UNITS = (("year", 31_556_952), ("month", 2_629_746), ("day", 86_400), ("hour", 
 
 
 def visible(text: str) -> str:
-    r"""Return a text with halves of characters made visible: no message takes them.
+    r"""Return a text with lone surrogates as visible escapes: no message of a widget takes them.
 
     Examples
     --------
@@ -52,15 +53,19 @@ def visible(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def escape(text: str) -> str:
-    """Return a text as HTML that shows it.
+class Html(Markup):
+    r"""HTML: values put into it by `format` and `join` are escaped and made `visible`.
 
     Examples
     --------
-    >>> escape("<b>")
-    '&lt;b&gt;'
+    >>> Html("<p>{}</p>").format("<b> \ud83d")
+    Html('<p>&lt;b&gt; \\ud83d</p>')
     """
-    return html.escape(visible(text))
+
+    @classmethod
+    def escape(cls, value: Any, /) -> Html:
+        """Return a value as HTML that shows it."""
+        return cls(visible(super().escape(value)))
 
 
 def description_text(text: str, kind: int | None) -> str:
@@ -73,11 +78,8 @@ def description_text(text: str, kind: int | None) -> str:
     >>> description_text("[b]Agenda[/b][list][*]prices[*]delivery[/list]", 2)
     'Agenda\n• prices\n• delivery'
     """
-    if kind == _HTML:
-        text = _html_text(text)
-    elif kind == _BB_CODE:
-        text = _bb_text(text)
-    text = text.strip()
+    # DESCRIPTION_TYPE 2 is BB code and 3 is HTML; any other is plain text.
+    text = {2: _bb_text, 3: _html_text}.get(kind or 1, str)(text).strip()
     if len(text) <= _LONGEST:
         return text
     return f"{text[:_LONGEST]}… ({len(text) - _LONGEST:,} more characters in the frame)"
@@ -158,7 +160,36 @@ def ids_code(ids: Sequence[int]) -> str:
     >>> ids_code(range(1, 21)), ids_code([5, 1, 2, 3])
     ('range(1, 21)', '[5, *range(1, 4)]')
     """
-    runs = list(_runs(ids))
-    if len(runs) == 1 and runs[0][0] < runs[0][1]:
-        return f"range({runs[0][0]}, {runs[0][1] + 1})"
-    return f"[{', '.join(str(a) if a == b else f'*range({a}, {b + 1})' for a, b in runs)}]"
+    parts = [str(a) if a == b else f"*range({a}, {b + 1})" for a, b in _runs(ids)]
+    one_range = len(parts) == 1 and len(ids) > 1
+    return parts[0].removeprefix("*") if one_range else f"[{', '.join(parts)}]"
+
+
+def code_text(ids: Sequence[int], facts: Mapping[str, Any], tz: str) -> str:
+    """Return the code that reads the same activities; the secret stays out of it."""
+    arguments = ids_code(ids) if tz == "UTC" else f"{ids_code(ids)}, tz={tz!r}"
+    return (
+        "import b24frames as b24\n\n"
+        f"# {facts['portal']}, user {facts['user_id']}: its webhook is in B24_WEBHOOK_URL\n"
+        f"df = b24.read_activities({arguments})"
+    )
+
+
+def source_text(facts: Mapping[str, Any]) -> str:
+    """Return where the data came from, and how old they are."""
+    parts = []
+    if facts["from_cache"]:
+        age = relative_age(facts["cache_age"])
+        parts.append(f"{facts['from_cache']:,} from the cache (the oldest read {age})")
+    if facts["fetched"]:
+        parts.append(f"{facts['fetched']:,} from the portal")
+    if facts["stale"]:
+        parts.append(f"{count(len(facts['stale']), 'activity')} out of date")
+    return f"{facts['portal']}, user {facts['user_id']} · {'; '.join(parts) or 'nothing read'}"
+
+
+def summary_lines(facts: Mapping[str, Any], rows: int) -> list[str]:
+    """Return how many activities there are and which are missing, then why."""
+    missing = f" No record: {name_some(facts['missing'])}." if facts["missing"] else ""
+    reasons = [f"{why}: {name_some(ids, 20)}" for why, ids in facts["missing_reasons"].items()]
+    return [f"{count(rows, 'activity')}.{missing}", *reasons]

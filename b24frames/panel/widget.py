@@ -1,13 +1,14 @@
-"""`LookupPanel`: what the user does, and what then happens."""
+"""`LookupPanel`: ids are typed, a look-up reads them, and its result is shown."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import tzinfo
+from importlib.resources import files
 from typing import Any
 
 import ipywidgets as widgets
@@ -20,20 +21,20 @@ from b24frames.credentials import hiding_arguments, looks_like_address
 from b24frames.ids import parse_id_text, parse_ids
 from b24frames.messages import count
 from b24frames.output import CachePlace
-from b24frames.panel import table, texts
-from b24frames.panel.reading import LookUp, Outcome, explain, portal_maker
-from b24frames.panel.results import Results, summary
-from b24frames.panel.view import View
+from b24frames.panel.html import message_html, static_html
+from b24frames.panel.lookup import LookUp, explain, portal_maker
+from b24frames.panel.results import Results, bar, show
+from b24frames.panel.texts import ids_text, short_ids_text
 from b24frames.portal import Portal
 
 _HISTORY = 100
+_PLACEHOLDER = "ids, such as 999 or 1-20, 35"
 _ADDRESS = (
     "An address is not an id, and was taken out of the field: it would be saved with the notebook. "
     "A webhook belongs into the environment variable B24_WEBHOOK_URL."
 )
 _VIEW = "application/vnd.jupyter.widget-view+json"
-Post = Callable[..., object]
-"""Calls a function with arguments: at once, or in the thread that the widgets belong to."""
+_STYLE = files("b24frames.panel").joinpath("panel.css").read_text(encoding="utf-8")
 
 
 class LookupPanel(widgets.VBox):
@@ -96,28 +97,54 @@ class LookupPanel(widgets.VBox):
         max_age: Any = "1h",
     ) -> None:
         self._make_portal = portal_maker(portal)
-        del portal  # a debugger would show it when a look-up is interrupted
+        # A debugger would show the URL when a look-up is interrupted.
+        del portal
         self._options: ReadOptions = {"cache": cache, "tz": check_tz(tz), "max_age": max_age}
         self._history: deque[list[int]] = deque(maxlen=_HISTORY)
         self._look_up: LookUp | None = None
         self._display: Any = None
-        self._view = View()
-        self._results = Results(self._view, self._options)
-        super().__init__(self._view.children())
+        self._field = widgets.Text(description="Activities", placeholder=_PLACEHOLDER)
+        self._button = widgets.Button(description="Look up", button_style="primary")
+        self._cancel = widgets.Button(description="Cancel", tooltip="Stop reading")
+        self._recent = widgets.Dropdown(description="Recent").add_class("b24-recent")
+        self._bar = widgets.IntProgress(max=1)
+        self._message = widgets.HTML()
+        self._results = Results(str(self._options["tz"]))
+        self._field.add_class("b24-ids")
+        show(False, self._cancel, self._recent, self._bar)
+        ask = bar("ask", self._field, self._button, self._cancel, self._recent)
+        style = widgets.HTML(f"<style>{_STYLE}</style>")
+        super().__init__([ask, self._bar, self._message, *self._results.children, style])
         self.add_class("b24-panel")
         self._connect()
         if ids is not None:
             self.lookup(ids)
 
     def _connect(self) -> None:
-        """Say what each widget does."""
-        view = self._view
-        view.look_up.on_click(lambda _: self._start(view.field.value))
-        view.field.on_msg(self._on_field)
-        view.field.observe(self._on_text, "value")
-        view.cancel.on_click(lambda _: self._cancel())
-        view.refresh.on_click(lambda _: self._start(list(self.ids), max_age=0))
-        view.recent.observe(self._on_recent, "value")
+        """Connect the widgets with what they do."""
+
+        # A change of the value would do for Enter, but also comes when the field is left.
+        def on_message(_: object, content: dict[str, Any], __: object) -> None:
+            if content.get("event") == "submit":
+                self._start(self._field.value)
+
+        def on_text(change: dict[str, Any]) -> None:
+            # Not only on Enter: a notebook saved in between would have the secret.
+            if looks_like_address(change["new"]):
+                self._field.value = ""
+                self._say([_ADDRESS], problem=True)
+
+        def on_recent(change: dict[str, Any]) -> None:
+            if change["new"] is not None and not self.busy:
+                self._field.value = ids_text(change["new"])
+                self._start(change["new"])
+
+        self._button.on_click(lambda _: self._start(self._field.value))
+        self._field.on_msg(on_message)
+        self._field.observe(on_text, "value")
+        self._cancel.on_click(lambda _: self._cancel_look_up())
+        self._recent.observe(on_recent, "value")
+        self._results.refresh.on_click(lambda _: self._start(self.ids, max_age=0))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.message!r})"
@@ -141,125 +168,96 @@ class LookupPanel(widgets.VBox):
         ids : int, str or iterable
             As of `b24frames.read_activities`, or a text such as ``"1-20, 35"``.
         """
-        look_up = self._begin(ids, _at_once)
-        if look_up is not None:
-            self._run(look_up, _at_once)
+        self._read(ids, None)
 
     def _start(self, ids: object, **options: Any) -> None:
-        """Look activities up in a thread, or at once where no event loop would hear of its end."""
-        if self.busy:
-            return
-        post = _post_to_this_thread()
-        look_up = self._begin(ids, post, **options)
-        if look_up is None:
-            return
-        if post is _at_once:
-            self._run(look_up, post)
-        else:
-            threading.Thread(
-                target=self._run, args=(look_up, post), name="b24frames panel", daemon=True
-            ).start()
+        """Look activities up in a thread, or at once where no event loop runs to report to."""
+        loop = None
+        with suppress(RuntimeError):
+            loop = asyncio.get_running_loop()
+        if not self.busy:
+            self._read(ids, loop, **options)
 
-    def _begin(self, ids: object, post: Post, **options: Any) -> LookUp | None:
-        """Show that a look-up begins; refuse what are no ids."""
-        self._cancel()
-        try:
-            wanted = _wanted(ids)
-        except (ValueError, TypeError) as error:
-            self._look_up = None
-            self._end([], Outcome(problem=explain(error)))
-            return None
-        total = len(wanted)
+    def _read(self, ids: object, loop: asyncio.AbstractEventLoop | None, **options: Any) -> None:
+        """Read activities, in a thread that reports through an event loop, or at once."""
 
-        def on_progress(done: int, waiting: str) -> None:
-            post(self._show_progress, look_up, done, waiting)
+        def post(function: Callable[..., object], *arguments: object) -> None:
+            if loop is None:
+                function(*arguments)
+                return
+            # A closed loop has no page left to update.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(function, *arguments)
 
+        def run() -> None:
+            try:
+                look_up.read(self._make_portal, merged)
+            finally:
+                post(self._finish, look_up)
+
+        self._cancel_look_up()
         merged: Any = {**self._options, **options}
-        look_up = LookUp(wanted, self._make_portal, merged, on_progress)
+        look_up = LookUp([], lambda *news: post(self._show_progress, look_up, *news))
         self._look_up = look_up
-        self._view.bar.max, self._view.bar.value = max(1, total), 0
-        self._view.show_message([f"Looking up {count(total, 'activity')}…"])
-        self._view.show_busy(busy=True)
-        self.busy = True
-        return look_up
-
-    def _run(self, look_up: LookUp, post: Post) -> None:
-        """Read, whatever happens tell how it ended."""
-        outcome = Outcome()
         try:
-            outcome = look_up.read()
-        finally:
-            post(self._finish, look_up, outcome)
+            look_up.ids = _parse(ids)
+        except (ValueError, TypeError) as error:
+            look_up.lines = [explain(error)]
+            self._finish(look_up)
+            return
+        total = len(look_up.ids)
+        self._bar.max, self._bar.value = max(1, total), 0
+        self._say([f"Looking up {count(total, 'activity')}…"])
+        self.busy = True
+        if loop is None:
+            run()
+        else:
+            threading.Thread(target=run, name="b24frames panel", daemon=True).start()
+
+    def _cancel_look_up(self) -> None:
+        """End the look-up that is under way."""
+        if self._look_up is not None:
+            self._look_up.cancel()
+            self._say(["Cancelling…"])
 
     def _show_progress(self, look_up: LookUp, done: int, waiting: str) -> None:
         """Show how far a look-up is, unless another has begun."""
-        if look_up is self._look_up and self.busy:
-            self._view.bar.value = done
-            words = f"{done:,} of {count(len(look_up.ids), 'activity')}"
-            self._view.show_message([words, waiting] if waiting else [words])
-
-    def _finish(self, look_up: LookUp, outcome: Outcome) -> None:
-        """Show how a look-up ended, unless another has begun."""
         if look_up is self._look_up:
-            self._look_up = None
-            self._end(list(look_up.ids), outcome)
+            self._bar.value = done
+            progress = f"{done:,} of {count(len(look_up.ids), 'activity')}"
+            self._say([progress, waiting] if waiting else [progress])
 
-    def _end(self, ids: list[int], outcome: Outcome) -> None:
-        """Set the traits and show the result."""
-        frame, view = outcome.frame, self._view
-        view.show_busy(busy=False)
-        self.ids, self.frame = ids, frame
-        if frame is None:
-            self._results.clear()
-            view.show_message([outcome.problem], problem=not outcome.cancelled)
-            self.message = outcome.problem
-        else:
-            said, reasons = summary(frame.attrs["b24"], len(frame))
-            self._results.show(ids, frame)
-            view.show_message([said, *reasons, *outcome.notes])
-            self._remember(ids)
-            self.message = said
+    def _finish(self, look_up: LookUp) -> None:
+        """Set the traits and show how a look-up ended, unless another has begun."""
+        if look_up is not self._look_up:
+            return
+        self._look_up = None
+        self.ids, self.frame = look_up.ids, look_up.frame
+        self._results.show(look_up.ids, look_up.frame)
+        self._say(look_up.lines, problem=look_up.problem)
+        if look_up.frame is not None:
+            self._history.append(look_up.ids)
+            recent = {short_ids_text(ids): ids for ids in reversed(self._history)}
+            self._recent.options = [("look-ups", None), *recent.items()]
+            show(len(recent) > 1, self._recent)
+        self.message = look_up.lines[0]
         self.busy = False
         if self._display is not None:
             self._display.update(self._static(), raw=True)
 
-    def _cancel(self) -> None:
-        """End the look-up that is under way."""
-        if self._look_up is not None:
-            self._look_up.cancel()
-            self._view.show_message(["Cancelling…"])
+    def _say(self, lines: Sequence[str], *, problem: bool = False) -> None:
+        """Show a message."""
+        self._message.value = message_html(lines, problem=problem)
 
-    def _remember(self, ids: list[int]) -> None:
-        """Put ids into the history, and into the list of it."""
-        self._history.append(ids)
-        recent = {texts.short_ids_text(i): i for i in reversed(self._history)}
-        self._view.show_recent(list(recent.items()))
-
-    def _on_field(self, _: object, content: dict[str, Any], __: object) -> None:
-        """Look up when Enter is pressed in the field; leaving it does nothing."""
-        if content.get("event") == "submit":
-            self._start(self._view.field.value)
-
-    def _on_text(self, change: dict[str, Any]) -> None:
-        """Empty the field of an address at once: a saved notebook would have its secret."""
-        if looks_like_address(change["new"]):
-            self._view.field.value = ""
-            self._view.show_message([_ADDRESS], problem=True)
-
-    def _on_recent(self, change: dict[str, Any]) -> None:
-        """Look up again what was chosen from the history."""
-        if change["new"] is not None and not self.busy:
-            self._view.field.value = texts.ids_text(change["new"])
-            self._start(change["new"])
-
-    # Where no kernel runs
+    @traitlets.observe("busy")
+    def _show_busy(self, _: object) -> None:
+        """Show whether a look-up is under way."""
+        self._button.disabled = self._recent.disabled = self._results.refresh.disabled = self.busy
+        show(self.busy, self._cancel, self._bar)
 
     def _static(self) -> dict[str, str]:
         """Return the last result for pages where no kernel and no JavaScript runs."""
-        return {
-            "text/plain": repr(self),
-            "text/html": table.static_html(self.frame, self.message),
-        }
+        return {"text/plain": repr(self), "text/html": static_html(self.frame, self.message)}
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Return the widget, and what to show in its place."""
@@ -269,35 +267,15 @@ class LookupPanel(widgets.VBox):
         """Display the widget, and below it the last result, seen only where the widget is not."""
         from IPython.display import display
 
-        show: Any = display  # it has no types
         bundle = self._repr_mimebundle_()
-        show({_VIEW: bundle[_VIEW], "text/plain": repr(self)}, raw=True)
-        self._display = show(self._static(), raw=True, display_id=True)
+        display({_VIEW: bundle[_VIEW], "text/plain": repr(self)}, raw=True)
+        self._display = display(self._static(), raw=True, display_id=True)
 
 
-def _wanted(ids: object) -> list[int]:
+def _parse(ids: object) -> list[int]:
     """Return the ids that a caller, or the text in the field, names."""
     if not isinstance(ids, str):
         return parse_ids(ids)
     if not ids.strip():
         raise ValueError("no ids; type some, such as 999 or 1-20, 35")
     return parse_id_text(ids)
-
-
-def _post_to_this_thread() -> Post:
-    """Return what calls a function in this thread, from any other, where an event loop runs."""
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        return _at_once
-
-    def post(function: Callable[..., object], *arguments: object) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody looks any more
-            loop.call_soon_threadsafe(function, *arguments)
-
-    return post
-
-
-def _at_once(function: Callable[..., object], *arguments: object) -> None:
-    """Call a function in this thread."""
-    function(*arguments)

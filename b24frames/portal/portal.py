@@ -319,7 +319,7 @@ class Portal:
             self._process = os.getpid()
             self._http.forget_connections()
             self._scheduler = self._scheduler.after_fork()
-        return Run(self._scheduler, commands, in_batches=in_batches, concurrency=concurrency)
+        return Run(self._scheduler, commands, in_batches=in_batches, most=concurrency)
 
 
 def _all_answers(run: Run) -> dict[str, Any]:
