@@ -17,10 +17,11 @@ from typing import Literal
 import pandas as pd
 
 from b24frames.errors import BadValueWarning
-from b24frames.frame import Layout, build_frame
+from b24frames.frame import Layout, build_frame_of_lines
 from b24frames.practice.data import make_record
+from b24frames.serialization import encode_record
 
-LIMIT = 20
+LIMIT = 100
 ROUNDS = 15
 _DISTINCT = 5_000  # practice records; further rows repeat them under ids of their own
 
@@ -43,10 +44,10 @@ _LONG: dict[str, Callable[[pd.DataFrame], object]] = {
 def _make_frame(rows: int, backend: Literal["numpy_nullable", "pyarrow"]) -> pd.DataFrame:
     """Return a frame of practice records."""
     some = [make_record(0, i) for i in range(1, min(rows, _DISTINCT) + 1)]
-    records = ({**some[i % len(some)], "ID": str(i + 1)} for i in range(rows))
+    lines = (encode_record({**some[i % len(some)], "ID": str(i + 1)}) for i in range(rows))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BadValueWarning)
-        return build_frame(records, Layout(dtype_backend=backend))
+        return build_frame_of_lines(lines, Layout(dtype_backend=backend))
 
 
 def _measure(

@@ -1,19 +1,11 @@
 """From raw records to a typed DataFrame: pure, without network."""
 
 from b24frames.frame.build import (
+    WIRES,
     Layout,
-    build_frame,
     build_frame_of_columns,
     build_frame_of_lines,
     sort_extras,
-    text_array,
 )
 
-__all__ = [
-    "Layout",
-    "build_frame",
-    "build_frame_of_columns",
-    "build_frame_of_lines",
-    "sort_extras",
-    "text_array",
-]
+__all__ = ["WIRES", "Layout", "build_frame_of_columns", "build_frame_of_lines", "sort_extras"]
