@@ -233,7 +233,8 @@ def _typed_array(typed: TypedColumn, wire: Wire, layout: Layout) -> Any:
     """Return typed values as an array of their dtype."""
     values: Any = typed.values
     if wire is Wire.DATETIME:
-        values[typed.na] = np.datetime64("NaT")
+        # Arrow's subtraction looks at what stands in the place of nulls: there it stays 1970.
+        values[typed.na] = 0 if layout.dtype_backend == "pyarrow" else np.datetime64("NaT")
         values = pd.DatetimeIndex(values).tz_localize("UTC").tz_convert(layout.tz).array
     if layout.dtype_backend == "pyarrow":
         import pyarrow as pa  # optional: the extra "arrow"
