@@ -27,7 +27,6 @@ _DISTINCT = 5_000  # practice records; further rows repeat them under ids of the
 
 _METHODS: dict[str, Callable[[pd.DataFrame], object]] = {
     "labels(['TYPE_ID'])": lambda df: df.b24.labels(["TYPE_ID"]),
-    "labels(), 10 columns": lambda df: df.b24.labels(),
     "labels(['PROVIDER_ID'])": lambda df: df.b24.labels(["PROVIDER_ID"]),
     "duration": lambda df: df.b24.duration,
     "talk_time": lambda df: df.b24.talk_time,
@@ -36,6 +35,7 @@ _METHODS: dict[str, Callable[[pd.DataFrame], object]] = {
     "provider_name": lambda df: df.b24.provider_name,
 }
 _LONG: dict[str, Callable[[pd.DataFrame], object]] = {
+    "labels(), 10 columns": lambda df: df.b24.labels(),
     "expand('SETTINGS')": lambda df: df.b24.expand("SETTINGS"),
     "typed()": lambda df: df.b24.typed(),
 }

@@ -99,8 +99,8 @@ def provider_name(frame: pd.DataFrame) -> pd.Series:
     require(frame, "provider_name", ["PROVIDER_ID"])
     codes, ids = pd.factorize(frame["PROVIDER_ID"])
     dtype = text_dtype(frame["PROVIDER_ID"])
-    names = pd.Series([PROVIDERS.get(i, i) for i in ids], dtype=dtype, name="provider_name")
-    return names.reindex(codes).set_axis(frame.index)
+    names: pd.Series = pd.Series([PROVIDERS.get(i, i) for i in ids], dtype=dtype)
+    return names.reindex(codes).set_axis(frame.index).rename("provider_name")
 
 
 def expand(frame: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -159,7 +159,7 @@ def _common_wire(values: list[Any]) -> Wire:
         return Wire.INTEGER
     if kinds and kinds <= {int, float} and float in kinds:
         return Wire.DOUBLE
-    return {(bool,): Wire.FLAG, (str,): Wire.TEXT}.get(tuple(kinds), Wire.ANY)
+    return Wire.FLAG if kinds == {bool} else Wire.TEXT if kinds == {str} else Wire.ANY
 
 
 def text_dtype(column: pd.Series) -> Any:
