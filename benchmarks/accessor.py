@@ -1,6 +1,7 @@
 """What the methods of ``df.b24`` cost: ``python -m benchmarks.accessor``.
 
-Each is compared with ``df["OWNER_ID"] + 1`` on the same frame, measured in turn with it.
+Each is compared with ``df["OWNER_ID"] + 1`` on the same frame, measured in turn with it; the limit
+is 100 times as long. Methods whose work grows with what they are given have none.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _METHODS: dict[str, Callable[[pd.DataFrame], object]] = {
     "is_missed_call": lambda df: df.b24.is_missed_call,
     "provider_name": lambda df: df.b24.provider_name,
 }
-_LONG: dict[str, Callable[[pd.DataFrame], object]] = {
+_UNLIMITED: dict[str, Callable[[pd.DataFrame], object]] = {
     "labels(), 10 columns": lambda df: df.b24.labels(),
     "expand('SETTINGS')": lambda df: df.b24.expand("SETTINGS"),
     "typed()": lambda df: df.b24.typed(),
@@ -72,10 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.write(f"\n{rows:,} rows, {backend}, pandas {pd.__version__}\n\n")
         sys.stdout.write("| df.b24. | ms | times df['OWNER_ID'] + 1 | limit |\n| --- ")
         sys.stdout.write("| --- | --- | --- |\n")
-        for name, method in {**_METHODS, **_LONG}.items():
-            seconds, addition = _measure(frame, method, 2 if name in _LONG else ROUNDS)
+        for name, method in {**_METHODS, **_UNLIMITED}.items():
+            seconds, addition = _measure(frame, method, 2 if name in _UNLIMITED else ROUNDS)
             ratio = seconds / addition
-            limit = "–" if name in _LONG else "met" if ratio <= LIMIT else f"{LIMIT}: MISSED"
+            limit = "–" if name in _UNLIMITED else "met" if ratio <= LIMIT else f"{LIMIT}: MISSED"
             sys.stdout.write(f"| `{name}` | {seconds * 1e3:.2f} | {ratio:.1f} | {limit} |\n")
 
 

@@ -178,9 +178,10 @@ def _utc_texts(column: pd.Series) -> list[str | None]:
     moments = column.to_numpy("M8[us]")
     offset = "" if getattr(column.iloc[:1].dt, "tz", None) is None else "+00:00"
     seconds = moments.astype("M8[s]")
-    texts, exact = np.datetime_as_string(seconds), np.datetime_as_string(moments)
-    texts = np.where(seconds == moments, texts, exact)
-    return [None if text == "NaT" else f"{text}{offset}" for text in texts.tolist()]
+    texts = np.datetime_as_string(seconds).tolist()
+    for position in np.flatnonzero(seconds != moments):
+        texts[position] = str(moments[position])
+    return [None if text == "NaT" else f"{text}{offset}" for text in texts]
 
 
 def _iso_texts(column: pd.Series) -> list[str | None]:

@@ -115,11 +115,8 @@ def build_frame_of_columns(
 
 def sort_extras(extras: Iterable[str]) -> list[str]:
     """Return the names of extra fields in the order of their columns: known ones first."""
-    known = [name for name in ACTIVITY if name not in COLUMNS]
-    return sorted(
-        set(extras) - set(COLUMNS),
-        key=lambda name: (known.index(name), "") if name in known else (len(known), name),
-    )
+    names = set(extras) - set(COLUMNS)
+    return [name for name in ACTIVITY if name in names] + sorted(names - ACTIVITY.keys())
 
 
 class _Columns:

@@ -216,10 +216,10 @@ _NUMBERS: dict[Wire, set[type]] = {Wire.INTEGER: {int}, Wire.DOUBLE: {int, float
 # Types of JSON values that stay as they are.
 _PLAIN: dict[Wire, set[type]] = {Wire.TEXT: {str}, Wire.OBJECT: {dict}, Wire.LIST: {list}}
 
-# The usual wire form of dates and times, all digits zero.
-_SHAPES = (b"0000-00-00T00:00:00+00:00", b"0000-00-00T00:00:00-00:00")
-_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
-_LENGTH = len(_SHAPES[0])
+# The usual wire form of dates and times: all digits zero, and all signs plus.
+_SHAPE = b"0000+00+00T00:00:00+00:00"
+_TO_SHAPE = bytes.maketrans(b"123456789-", b"000000000+")
+_LENGTH = len(_SHAPE)
 
 
 @dataclass(frozen=True)
@@ -307,9 +307,7 @@ def all_na(rows: int, wire: Wire) -> TypedColumn:
 def _convert_each(column: Sequence[Any], wire: Wire, arrow: bool = False) -> TypedColumn:
     """Parse the values one by one."""
     parse = (ARROW_PARSERS if arrow else PARSERS)[wire]
-    plain = {type(None)}
-    if not arrow or (wire is Wire.TEXT and _is_storable(column)):
-        plain |= _PLAIN.get(wire, set())
+    plain = {type(None)} | (set() if arrow else _PLAIN.get(wire, set()))
     values, bad = list(column), {}
     for position, value in enumerate(column):
         if type(value) not in plain:
@@ -326,14 +324,6 @@ def _convert_each(column: Sequence[Any], wire: Wire, arrow: bool = False) -> Typ
         typed.values[:] = values
     typed.bad.update(bad)
     return typed
-
-
-def _is_storable(values: Sequence[Any]) -> bool:
-    try:
-        "".join(filter(None, values)).encode()
-    except (TypeError, UnicodeEncodeError):
-        return False
-    return True
 
 
 def _factorize(column: Sequence[Any], wire: Wire) -> Factorized | None:
@@ -380,11 +370,11 @@ def _convert_datetimes(values: Sequence[Any]) -> TypedColumn:
     """Parse values of the usual wire form all at once, and the others one by one."""
     other = " " * _LENGTH
     same_length = [v if type(v) is str and len(v) == _LENGTH else other for v in values]
-    texts = np.frombuffer("".join(same_length).encode("ascii", "replace"), f"S{_LENGTH}")
-    shapes = np.frombuffer(texts.tobytes().translate(_TO_ZERO), texts.dtype)
+    encoded = "".join(same_length).encode("ascii", "replace")
+    texts = np.frombuffer(encoded, f"S{_LENGTH}")
     letters = texts.view(np.uint8).reshape(-1, _LENGTH)
-    usual = (shapes == _SHAPES[0]) | (shapes == _SHAPES[1])
     # Offsets under 20:00, and neither the first nor the last day that UTC has.
+    usual = np.frombuffer(encoded.translate(_TO_SHAPE), texts.dtype) == _SHAPE
     usual &= (letters[:, 20] < ord("2")) & (letters[:, 23] < ord("6"))
     usual &= (texts > b"0001-01-03") & (texts < b"9999-12-30")
     try:
@@ -392,10 +382,10 @@ def _convert_datetimes(values: Sequence[Any]) -> TypedColumn:
         local = np.array(texts[usual].astype("S19").tolist(), "M8[us]")
     except ValueError:  # such as the 30th of February
         return _convert_each(values, Wire.DATETIME)
-    offset = (letters[usual][:, [20, 21, 23, 24]] - ord("0")) @ np.array([600, 60, 10, 1])
-    offset *= np.where(letters[usual, 19] == ord("-"), -1, 1)
+    offset = (letters[:, [20, 21, 23, 24]] - ord("0")) @ np.array([600, 60, 10, 1])
+    offset *= np.where(letters[:, 19] == ord("-"), -1, 1)
     typed = all_na(len(values), Wire.DATETIME)
-    typed.values[usual], typed.na[usual] = local - offset.astype("m8[m]"), False
+    typed.values[usual], typed.na[usual] = local - offset[usual].astype("m8[m]"), False
     rest = np.flatnonzero(~usual & (texts.astype("S10") != NO_DEADLINE.encode()))
     typed.put(rest, _convert_each([values[p] for p in rest.tolist()], Wire.DATETIME))
     return typed

@@ -82,8 +82,7 @@ def _block_of_records(rows: Iterable[Mapping[str, Any]], fields: Fields) -> dict
 
 def block_of_lines(lines: Sequence[bytes], fields: Fields) -> dict[str, Column]:
     """Decode lines; where pyarrow is installed, into columns at once."""
-    read = _block_by_arrow if find_spec("pyarrow") else _block_by_json
-    return read(lines, fields)
+    return (_block_by_arrow if find_spec("pyarrow") else _block_by_json)(lines, fields)
 
 
 def _block_by_json(lines: Sequence[bytes], fields: Fields) -> dict[str, Column]:
@@ -101,10 +100,9 @@ def _block_by_arrow(lines: Sequence[bytes], fields: Fields) -> dict[str, Column]
     import pyarrow as pa  # optional: the extra "arrow"
     import pyarrow.json
 
-    text = b"\n".join(lines)
     try:
         table = pyarrow.json.read_json(
-            pa.BufferReader(text),
+            pa.BufferReader(b"\n".join(lines)),
             pyarrow.json.ReadOptions(block_size=max(_BYTES_AT_ONCE, *map(len, lines)) + 1),
             pyarrow.json.ParseOptions(
                 explicit_schema=pa.schema([(name, pa.string()) for name in (*ACTIVITY, OTHER)]),
@@ -141,7 +139,7 @@ def _column(name: str, column: Any, fields: Fields) -> Column:
     wire = ACTIVITY[name].wire
     if wire is Wire.TEXT and fields.keep_text:
         return column
-    if wire is Wire.DATETIME:  # few are equal
+    if wire in (Wire.DATETIME, Wire.OBJECT, Wire.LIST):  # few are equal
         return _objects(column)
     encoded = column.combine_chunks().dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
