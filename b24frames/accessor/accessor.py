@@ -114,7 +114,9 @@ class IdsAccessor:
         from b24frames.portal import as_portal
 
         ids = self._ids.to_series() if isinstance(self._ids, pd.Index) else self._ids
-        return read_aligned(ids, as_portal(portal), options)
+        # Here and below: no traceback must hold the address that was given, and so its secret.
+        portal = as_portal(portal)
+        return read_aligned(ids, portal, options)
 
 
 class FrameAccessor:
@@ -179,6 +181,9 @@ class FrameAccessor:
         b    2
         Name: ID, dtype: Int64
         """
+        from b24frames.portal import as_portal
+
+        portal = as_portal(portal)
         if list(self._frame.columns).count(column) != 1:
             found = "several columns" if column in self._frame.columns else "no column"
             raise AttributeError(f"this frame has {found} {short_repr(column)} of activity ids")
@@ -209,7 +214,9 @@ class FrameAccessor:
         0
         """
         from b24frames.activities import read_activities
+        from b24frames.portal import as_portal
 
+        portal = as_portal(portal)
         if "ID" in self._frame.columns:
             ids = self._frame["ID"]
         elif self._frame.index.name == "ID":
