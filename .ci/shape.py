@@ -20,12 +20,13 @@ from pathlib import Path
 import grimp
 
 PACKAGE = Path(__file__).parents[1] / "b24frames"
-TOTAL_CODE, TOTAL_FILES = 6_600, 53
+# Of which 710 in 5 files find activities by filters.
+TOTAL_CODE, TOTAL_FILES = 6_930, 55
 SLACK = 60  # [lines] by which the code may be below its total before that has to be lowered
 LONGEST_FILE = 300  # [lines of code]
 P90_BODY, LONGEST_BODY = 25, 50  # [lines]
 LEAST_COMMENTS = 0.005  # lines that are a comment, of all lines
-MOST_TRIVIAL_HELPERS = 36
+MOST_TRIVIAL_HELPERS = 20
 TRIVIAL = 3  # [lines]
 REPEATED_NAMES = 0
 LAYOUT = {

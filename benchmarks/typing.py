@@ -16,17 +16,10 @@ from typing import Any
 
 import pandas as pd
 
-from b24frames.frame import Layout, build_frame, build_frame_of_lines
+from b24frames.frame import Layout, build_frame_of_lines
 from b24frames.schema import ACTIVITY, COLUMNS, Wire
 from b24frames.serialization import encode_record
 from benchmarks.measure import Measurement, measure, read_lines, without_arrow, write_records
-
-Records = list[dict[str, Any]]
-
-
-def decode(path: Path) -> Records:
-    """Decode all records."""
-    return [json.loads(line) for line in read_lines(path)]
 
 
 def encode(path: Path) -> list[bytes]:
@@ -40,7 +33,7 @@ def encode_without_arrow(path: Path) -> list[bytes]:
     return encode(path)
 
 
-def convert(records: Records) -> pd.DataFrame:
+def convert(records: list[dict[str, Any]]) -> pd.DataFrame:
     """Make a frame of records, and convert it column by column."""
     df = pd.DataFrame(records)
     for name in COLUMNS:
@@ -61,12 +54,6 @@ def convert(records: Records) -> pd.DataFrame:
 def decode_and_convert(lines: list[bytes]) -> pd.DataFrame:
     """Decode all records, make a frame of them, and convert it column by column."""
     return convert([json.loads(line) for line in lines])
-
-
-def type_records(records: Records) -> pd.DataFrame:
-    """Build the typed frame of records."""
-    warnings.simplefilter("ignore")
-    return build_frame(records, Layout())
 
 
 def type_lines(lines: list[bytes]) -> pd.DataFrame:
@@ -92,20 +79,15 @@ def main(args: Sequence[str] | None = None) -> None:
         path = Path(folder) / "records.jsonl"
         write_records(path, rows)
         from_text = measure(read_lines, decode_and_convert, path)
-        from_dicts = measure(decode, convert, path)
         print(f"{rows:,} records, typed\n")  # noqa: T201
         print("| way | s | peak MB | times as fast as the notebook | peak over the notebook's |")  # noqa: T201
         print("| --- | --- | --- | --- | --- |")  # noqa: T201
-        print_row("notebook, from JSON text", from_text, from_text)
-        print_row("b24frames, from JSON text", measure(encode, type_lines, path), from_text)
+        print_row("notebook", from_text, from_text)
+        print_row("b24frames", measure(encode, type_lines, path), from_text)
         print_row(
-            "b24frames without pyarrow, from JSON text",
+            "b24frames without pyarrow",
             measure(encode_without_arrow, type_lines, path),
             from_text,
-        )
-        print_row("notebook, from decoded records", from_dicts, from_dicts)
-        print_row(
-            "b24frames, from decoded records", measure(decode, type_records, path), from_dicts
         )
 
 

@@ -1,8 +1,21 @@
-"""Comparing frames."""
+"""Building and comparing frames."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
 import pandas as pd
+
+from b24frames.frame import Layout, build_frame_of_lines
+from b24frames.serialization import encode_record
+
+
+def build_frame(
+    records: Iterable[Mapping[str, Any]], layout: Layout, extras: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Build the typed frame of records as a read does: each goes through its line."""
+    return build_frame_of_lines(map(encode_record, records), layout, extras)
 
 
 def assert_frame_equal(left: pd.DataFrame, right: pd.DataFrame) -> None:

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from b24frames.accessor.interchange import storable
 from b24frames.errors import BadValueError, BadValueWarning
-from b24frames.frame import Layout, build_frame, build_frame_of_lines
+from b24frames.frame import Layout, build_frame_of_lines
 from b24frames.schema import ACTIVITY, COLUMNS, DTYPES, Wire
 from b24frames.serialization import encode_record
+from tests.frames import build_frame
 
 # The example of the method's page.
 PAGE_RECORD: dict[str, Any] = {
@@ -339,6 +340,19 @@ def test_build_frame__any_instant(values: list[datetime], field: str, tz: str) -
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     expected = [(value - epoch) // timedelta(microseconds=1) for value in values]
     assert column.dt.tz_convert("UTC").dt.tz_localize(None).astype("int64").tolist() == expected
+
+
+@pytest.mark.parametrize(
+    "odd", ["2020-02-30T00:00:00+00:00", "2020-09-27T13:26:60+02:00", "0000-00-00T00:00:00+00:00"]
+)
+def test_build_frame__impossible_date_among_many(odd: str) -> None:
+    """One impossible date is named, and costs none of the many others."""
+    dates = [f"2020-01-{1 + i % 31:02}T13:26:55+02:00" for i in range(2_000)]
+    dates[1_000] = odd
+    with pytest.warns(BadValueWarning, match=r"^CREATED: 1 value .*\(id 1000\)"):
+        frame = build_frame([{"ID": str(i), "CREATED": d} for i, d in enumerate(dates)], layout())
+    assert frame.index[frame["CREATED"].isna()].tolist() == [1_000]
+    assert frame.at[1_999, "CREATED"] == pd.Timestamp("2020-01-16T11:26:55Z")
 
 
 @given(st.lists(st.text(alphabet=st.characters(exclude_categories=[])) | st.none()))

@@ -18,10 +18,10 @@ import b24frames as b24
 from b24frames.__main__ import main
 from b24frames.accessor.interchange import escape_formula, spreadsheet_safe, storable, to_json
 from b24frames.errors import BadValueWarning
-from b24frames.frame import Layout, build_frame
+from b24frames.frame import Layout
 from b24frames.practice import PracticePortal
 from b24frames.practice.store import make_record
-from tests.frames import assert_frame_equal
+from tests.frames import assert_frame_equal, build_frame
 
 AWKWARD = {
     "SUBJECT": "=1+1\nsecond line",

@@ -11,6 +11,7 @@ import json
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -23,12 +24,18 @@ from hypothesis import strategies as st
 
 from b24frames.accessor.interchange import storable
 from b24frames.errors import BadValueError, BadValueWarning
-from b24frames.frame import Layout, build_frame, build_frame_of_lines, decode
+from b24frames.frame import (
+    Layout,
+    build_frame_of_columns,
+    build_frame_of_lines,
+    decode,
+    sort_extras,
+)
 from b24frames.frame import build as frame_module
-from b24frames.frame.convert import NOT_UNDERSTOOD, PARSERS, coerce
+from b24frames.frame.convert import BAD_VALUE, PARSERS, convert
 from b24frames.schema import ACTIVITY, COLUMNS, DTYPES, Wire
 from b24frames.serialization import OTHER, decode_record, encode_record, extra_names
-from tests.frames import assert_frame_equal
+from tests.frames import assert_frame_equal, build_frame
 
 Record = dict[str, Any]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -167,6 +174,15 @@ def by_json(lines: list[bytes], layout: Layout) -> pd.DataFrame:
         return build_frame_of_lines(lines, layout)
 
 
+def by_columns(records: list[Record], layout: Layout) -> pd.DataFrame:
+    """Build a frame of records column by column, without their lines."""
+    extras = sort_extras({name for record in records for name in record})
+    names = [*COLUMNS, *extras]
+    columns = {name: [record.get(name) for record in records] for name in names}
+    layout = replace(layout, columns=tuple(names))
+    return build_frame_of_columns(columns, len(records), layout)
+
+
 def meanings(frame: pd.DataFrame) -> list[Record]:
     """Return what each row of a frame says, as the record that it was meant to be."""
     rows: list[Record] = [{} for _ in range(len(frame))]
@@ -211,12 +227,10 @@ def test_wire_form__means_the_same(data: st.DataObject, wire: Wire, layout: Layo
     pairs = data.draw(st.lists(SENT[wire], max_size=5))
     name = data.draw(st.sampled_from(FIELDS[wire]))
     records = [{name: value} for value, _ in pairs]
+    lines = list(map(encode_record, records))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        frames = [
-            build_frame(records, layout),
-            build_frame_of_lines(map(encode_record, records), layout),
-        ]
+        frames = [build_frame_of_lines(lines, layout), by_json(lines, layout)]
     for frame in frames:
         got = [meaning(value, wire) for value in frame[name]] if name in frame else []
         if layout.dtype_backend == "pyarrow" and wire in (Wire.OBJECT, Wire.LIST):
@@ -230,10 +244,8 @@ def test_wire_form__means_the_same(data: st.DataObject, wire: Wire, layout: Layo
 def test_text__byte_for_byte(values: list[str | None], name: str) -> None:
     """Text is kept character by character, lone surrogates and NUL too; "" and null stay apart."""
     records = [{name: value} for value in values]
-    for frame in (
-        build_frame(records, ALL),
-        build_frame_of_lines(map(encode_record, records), ALL),
-    ):
+    lines = list(map(encode_record, records))
+    for frame in (build_frame_of_lines(lines, ALL), by_json(lines, ALL)):
         if name in frame:
             assert [meaning(v, Wire.TEXT) for v in frame[name]] == values
 
@@ -242,10 +254,8 @@ def test_text__byte_for_byte(values: list[str | None], name: str) -> None:
 def test_unknown_field__as_sent(values: list[Any]) -> None:
     """A field that nobody knows comes after the known ones, and is kept as it was sent."""
     records = [{"UF_X": value} for value in values]
-    for frame in (
-        build_frame(records, ALL),
-        build_frame_of_lines(map(encode_record, records), ALL),
-    ):
+    lines = list(map(encode_record, records))
+    for frame in (build_frame_of_lines(lines, ALL), by_json(lines, ALL)):
         assert list(frame.columns) == [*COLUMNS, *(["UF_X"] if values else [])]
         assert all(map(same, frame.get("UF_X", []), values))
 
@@ -262,11 +272,11 @@ near_numbers = st.text("0123456789+-._eExnaif \u0663\n", max_size=6)
 @given(st.lists(near_dates | near_numbers, max_size=8), st.sampled_from(list(SENT)[:4]))
 def test_wire_form__all_at_once_or_one_by_one(values: list[str], wire: Wire) -> None:
     """What looks much like a date or a number is read, or refused, as if it were the only one."""
-    typed = coerce(values, wire, arrow=False)
+    typed = convert(values, wire, arrow=False)
     for position, value in enumerate(values):
         try:
             expected = PARSERS[wire](value)
-        except NOT_UNDERSTOOD:
+        except BAD_VALUE:
             assert typed.bad[position] == value
             expected = None
         got = None if typed.na[position] else typed.values[position].item()
@@ -279,11 +289,9 @@ def test_wire_form__all_at_once_or_one_by_one(values: list[str], wire: Wire) -> 
 @given(read_activities)
 def test_record__nothing_lost(pairs: list[tuple[Record, Record]]) -> None:
     """Every field of every record says in the frame what it was meant to say."""
-    for build, records in (
-        (build_frame, sent(pairs)),
-        (build_frame_of_lines, list(map(encode_record, sent(pairs)))),
-    ):
-        rows = meanings(build(records, ALL))
+    lines = list(map(encode_record, sent(pairs)))
+    for build in (build_frame_of_lines, by_json):
+        rows = meanings(build(lines, ALL))
         for number, (row, (_, meant)) in enumerate(zip(rows, pairs, strict=True), 1):
             given_fields = {name: value for name, value in row.items() if value is not None}
             expected = {name: value for name, value in meant.items() if value is not None}
@@ -318,18 +326,18 @@ def test_record__any_json(layout: Layout, records: list[Record]) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.dtype_backend)
 @given(any_records)
 def test_record__every_way_to_the_same_frame(layout: Layout, records: list[Record]) -> None:
-    """Decoded records, lines read by Arrow and lines read by json give one frame."""
+    """Lines read by Arrow, lines read by json and columns of raw values give one frame."""
     lines = list(map(encode_record, records))
-    expected = quietly(build_frame, records, layout)
-    assert_frame_equal(quietly(build_frame_of_lines, lines, layout), expected)
+    expected = quietly(build_frame_of_lines, lines, layout)
     assert_frame_equal(quietly(by_json, lines, layout), expected)
+    assert_frame_equal(quietly(by_columns, records, layout), expected)
 
 
 @given(any_records)
 def test_record__every_way_warns_alike(records: list[Record]) -> None:
     """The same values are named, whichever way they came."""
     lines = list(map(encode_record, records))
-    expected = warned(build_frame, records, ALL)
+    expected = warned(by_columns, records, ALL)
     assert warned(build_frame_of_lines, lines, ALL) == expected
     assert warned(by_json, lines, ALL) == expected
 
@@ -401,10 +409,9 @@ def test_rows__in_blocks_of_any_size(records: list[Record], rows: int, dicts: in
         patch.setattr(frame_module, "_ROWS_AT_ONCE", rows)
         patch.setattr(decode, "_DICTS_AT_ONCE", dicts)
         lines = list(map(encode_record, records))
-        for build, given_rows in ((build_frame, records), (build_frame_of_lines, lines)):
-            assert_frame_equal(quietly(build, given_rows, ALL), expected)
-        assert_frame_equal(quietly(by_json, lines, ALL), expected)
-        assert warned(build_frame, records, ALL) == warned(build_frame_of_lines, lines, ALL)
+        for build in (build_frame_of_lines, by_json):
+            assert_frame_equal(quietly(build, lines, ALL), expected)
+        assert warned(by_json, lines, ALL) == warned(build_frame_of_lines, lines, ALL)
 
 
 @given(st.data(), any_records)
@@ -440,9 +447,9 @@ def test_columns__chosen_ones(records: list[Record], names: list[str]) -> None:
         ["UF_A", *FIELDS[Wire.LIST], "ORIGIN_VERSION", "IS_INCOMING_CHANNEL"],
     )
     chosen = Layout(index_col=None, columns=tuple(names))
-    assert_frame_equal(quietly(build_frame, records, chosen), whole[names])
     lines = list(map(encode_record, records))
-    assert_frame_equal(quietly(build_frame_of_lines, lines, chosen), whole[names])
+    for build in (build_frame_of_lines, by_json):
+        assert_frame_equal(quietly(build, lines, chosen), whole[names])
 
 
 @given(any_records)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Any, Unpack
 
 import pandas as pd
 
-from b24frames.accessor import analysis
+from b24frames.accessor import analysis, interchange, plots
+from b24frames.arguments import check_backend, check_choice, check_tz
 from b24frames.credentials import hiding_arguments
-from b24frames.messages import facts_html, facts_text, name_some, one_line, short_repr
+from b24frames.messages import count, facts_html, facts_text, name_some, one_line, short_repr
+from b24frames.schema import Backend, OnBadValue
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from b24frames.activities import ReadOptions
     from b24frames.portal import Portal
-    from b24frames.schema import Backend, OnBadValue
 
 _MOST_IDS = 20
 
@@ -46,11 +47,22 @@ class Report:
 
     def _rows(self) -> list[tuple[str, str]]:
         """Return captions and texts, one row each; attrs that another tool wrote may lack some."""
-        facts = self._facts
-        rows = [(caption, show(facts)) for name, caption, show in _ROWS if name in facts]
-        for reason, ids in facts.get("missing_reasons", {}).items():
-            rows.append(("", f"{one_line(reason)}: {name_some(ids, _MOST_IDS)}"))
-        return rows
+        facts, number = self._facts, "{:,}".format
+        user = f", user {facts['user_id']}" if facts.get("user_id") is not None else ""
+        requests = count(facts.get("http_requests", 0), "HTTP request")
+        texts: dict[str, Callable[[Any], str]] = {
+            "portal": lambda address: f"{address}{user}",
+            "read_at": str,
+            "requested": number,
+            "from_cache": number,
+            "fetched": lambda fetched: f"{fetched:,} in {requests}",
+            "stale": lambda ids: f"{len(ids):,}: {name_some(ids, _MOST_IDS)}" if ids else "0",
+            "missing": lambda ids: number(len(ids)),
+        }
+        shown = [(name, text(facts[name])) for name, text in texts.items() if name in facts]
+        reasons = facts.get("missing_reasons", {}).items()
+        shown += [("", f"{reason}: {name_some(ids, _MOST_IDS)}") for reason, ids in reasons]
+        return [(name.replace("_", " "), one_line(text)) for name, text in shown]
 
     def __repr__(self) -> str:
         return facts_text(self._rows())
@@ -59,37 +71,58 @@ class Report:
         return facts_html(self._rows())
 
 
-def _portal(facts: Mapping[str, Any]) -> str:
-    """Return the address of the portal, and the user who asked."""
-    user = f", user {facts['user_id']}" if facts.get("user_id") is not None else ""
-    return one_line(f"{facts['portal']}{user}")
+class IdsAccessor:
+    """``s.b24`` and ``index.b24``: what b24frames adds to a Series or Index of activity ids.
+
+    Parameters
+    ----------
+    ids : pandas.Series or pandas.Index
+        Activity ids; NA is allowed.
+    """
+
+    def __init__(self, ids: pd.Series | pd.Index) -> None:
+        self._ids = ids
+
+    @hiding_arguments
+    def read_activities(
+        self, portal: Portal | str | None = None, **options: Unpack[ReadOptions]
+    ) -> pd.DataFrame:
+        """Read the activities that these ids name, one row for each id.
+
+        Parameters
+        ----------
+        portal : Portal or str, optional
+            As of `b24frames.read_activities`.
+        **options
+            The keywords of `b24frames.read_activities`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Aligned with the Series: the same index (an Index is aligned with itself), duplicates
+            kept, NA where the id is NA or has no record. Distinct ids are read once.
+
+        Examples
+        --------
+        >>> pd.Series([2, None, 2], index=["a", "b", "c"]).b24.read_activities(portal)["ID"]
+        a       2
+        b    <NA>
+        c       2
+        Name: ID, dtype: Int64
+        """
+        from b24frames.activities import read_aligned
+        from b24frames.portal import as_portal
+
+        ids = self._ids.to_series() if isinstance(self._ids, pd.Index) else self._ids
+        # Here and below: no traceback must hold the address that was given, and so its secret.
+        portal = as_portal(portal)
+        return read_aligned(ids, portal, options)
 
 
-def _fetched(facts: Mapping[str, Any]) -> str:
-    """Return how many were fetched, and by how many requests."""
-    requests = facts.get("http_requests", 0)
-    return f"{facts['fetched']:,} in {requests:,} HTTP {'request' if requests == 1 else 'requests'}"
+class FrameAccessor:
+    """``df.b24``: what b24frames adds to a DataFrame.
 
-
-def _stale(facts: Mapping[str, Any]) -> str:
-    """Return how many rows are older than asked for, and which."""
-    ids = facts["stale"]
-    return f"{len(ids):,}: {name_some(ids, _MOST_IDS)}" if ids else "0"
-
-
-_ROWS = (
-    ("portal", "portal", _portal),
-    ("read_at", "read at", lambda facts: one_line(facts["read_at"])),
-    ("requested", "requested", lambda facts: f"{facts['requested']:,}"),
-    ("from_cache", "from cache", lambda facts: f"{facts['from_cache']:,}"),
-    ("fetched", "fetched", _fetched),
-    ("stale", "stale", _stale),
-    ("missing", "missing", lambda facts: f"{len(facts['missing']):,}"),
-)
-
-
-class FrameReading:
-    """The part of ``df.b24`` that reads activities, and tells of the read.
+    A method that needs columns which the frame lacks raises an `AttributeError` that names them.
 
     Parameters
     ----------
@@ -148,14 +181,13 @@ class FrameReading:
         b    2
         Name: ID, dtype: Int64
         """
-        from b24frames.activities import read_aligned
         from b24frames.portal import as_portal
 
         portal = as_portal(portal)
         if list(self._frame.columns).count(column) != 1:
             found = "several columns" if column in self._frame.columns else "no column"
             raise AttributeError(f"this frame has {found} {short_repr(column)} of activity ids")
-        return read_aligned(self._frame[column], portal, options)
+        return IdsAccessor(self._frame[column]).read_activities(portal, **options)
 
     @hiding_arguments
     def refresh(
@@ -194,61 +226,6 @@ class FrameReading:
         options.setdefault("max_age", 0)
         return read_activities(ids.dropna(), portal, **options)
 
-
-class IdsAccessor:
-    """``s.b24`` and ``index.b24``: what b24frames adds to a Series or Index of activity ids.
-
-    Parameters
-    ----------
-    ids : pandas.Series or pandas.Index
-        Activity ids; NA is allowed.
-    """
-
-    def __init__(self, ids: pd.Series | pd.Index) -> None:
-        self._ids = ids
-
-    @hiding_arguments
-    def read_activities(
-        self, portal: Portal | str | None = None, **options: Unpack[ReadOptions]
-    ) -> pd.DataFrame:
-        """Read the activities that these ids name, one row for each id.
-
-        Parameters
-        ----------
-        portal : Portal or str, optional
-            As of `b24frames.read_activities`.
-        **options
-            The keywords of `b24frames.read_activities`.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Aligned with the Series: the same index (an Index is aligned with itself), duplicates
-            kept, NA where the id is NA or has no record. Distinct ids are read once.
-
-        Examples
-        --------
-        >>> pd.Series([2, None, 2], index=["a", "b", "c"]).b24.read_activities(portal)["ID"]
-        a       2
-        b    <NA>
-        c       2
-        Name: ID, dtype: Int64
-        """
-        from b24frames.activities import read_aligned
-        from b24frames.portal import as_portal
-
-        ids = self._ids
-        series = ids.to_series() if isinstance(ids, pd.Index) else ids
-        portal = as_portal(portal)
-        return read_aligned(series, portal, options)
-
-
-class FrameAccessor(FrameReading):
-    """``df.b24``: what b24frames adds to a DataFrame.
-
-    A method that needs columns which the frame has not got says so with an `AttributeError`.
-    """
-
     def typed(
         self,
         *,
@@ -266,7 +243,7 @@ class FrameAccessor(FrameReading):
         tz : str or tzinfo, default "UTC"
             The zone of every datetime column; instants never change.
         on_bad_value : {"warn", "raise"}, default "warn"
-            What to do about a value that cannot be understood: NA and a warning, or an error.
+            Whether a bad value becomes NA with a warning, or raises.
         from_spreadsheet : bool, default False
             Take back the apostrophes that `spreadsheet_safe` puts in front of formulas.
 
@@ -282,12 +259,12 @@ class FrameAccessor(FrameReading):
         AttributeError
             The frame has no field of an activity.
         BadValueError
-            A value cannot be understood, and ``on_bad_value="raise"``.
+            A value is bad, and ``on_bad_value="raise"``.
 
         Warns
         -----
         BadValueWarning
-            Values that cannot be understood became NA.
+            Bad values became NA.
 
         Examples
         --------
@@ -298,15 +275,12 @@ class FrameAccessor(FrameReading):
         DEADLINE     datetime64[us, Asia/Almaty]
         dtype: object
         """
-        from b24frames import arguments
-        from b24frames.accessor import interchange
         from b24frames.frame import Layout
-        from b24frames.schema import OnBadValue
 
         layout = Layout(
-            dtype_backend=arguments.check_backend(dtype_backend),
-            tz=arguments.check_tz(tz),
-            on_bad_value=arguments.check_choice("on_bad_value", on_bad_value, OnBadValue),
+            dtype_backend=check_backend(dtype_backend),
+            tz=check_tz(tz),
+            on_bad_value=check_choice("on_bad_value", on_bad_value, OnBadValue),
         )
         return interchange.typed(self._frame, layout, from_spreadsheet=from_spreadsheet)
 
@@ -321,8 +295,8 @@ class FrameAccessor(FrameReading):
         Returns
         -------
         pandas.DataFrame
-            These columns only. Categories are in the order of their codes; a code without a
-            label keeps its number, as text. NA stays NA.
+            These columns only. Categories are the known labels and the codes in the data that have
+            none, as text, in the order of the codes. NA stays NA.
 
         Examples
         --------
@@ -347,6 +321,8 @@ class FrameAccessor(FrameReading):
     def talk_time(self) -> pd.Series:
         """How long the calls that telephony made lasted; NA for all other activities.
 
+        These have the PROVIDER_ID VOXIMPLANT_CALL and an ORIGIN_ID that begins with ``VI_``.
+
         Examples
         --------
         >>> read_activities([1], portal).b24.talk_time.iloc[0]
@@ -355,7 +331,7 @@ class FrameAccessor(FrameReading):
         return analysis.talk_time(self._frame)
 
     def is_overdue(self, at: str | datetime | None = None) -> pd.Series:
-        """Tell which activities are past their deadline and not completed.
+        """Return which activities are past their deadline and not completed.
 
         Parameters
         ----------
@@ -389,7 +365,7 @@ class FrameAccessor(FrameReading):
 
     @property
     def provider_name(self) -> pd.Series:
-        """Readable names in place of PROVIDER_ID; one that is not known keeps its id.
+        """Readable names in place of PROVIDER_ID; an unknown one keeps its id.
 
         Examples
         --------
@@ -410,7 +386,14 @@ class FrameAccessor(FrameReading):
         Returns
         -------
         pandas.DataFrame
-            These columns only, in the order in which keys first appear.
+            These columns only, in the order in which keys first appear. Parts that are all whole
+            numbers, numbers, truth values or texts get the dtype of such fields; others stay
+            ``object``. Nested parts can be expanded in turn.
+
+        Raises
+        ------
+        ValueError
+            A value is neither an object, a list nor JSON text of such.
 
         Examples
         --------
@@ -422,18 +405,14 @@ class FrameAccessor(FrameReading):
         return analysis.expand(self._frame, column)
 
     def plot(
-        self,
-        kind: str = "timeline",
-        *,
-        ax: Axes | None = None,
-        at: str | datetime | None = None,
+        self, kind: str = "timeline", *, ax: Axes | None = None, at: str | datetime | None = None
     ) -> Axes:
-        """Draw what people want to see of activities; needs the extra ``plot``.
+        """Draw a picture of the activities; needs the extra ``plot``.
 
         Parameters
         ----------
         kind : {"timeline", "week", "workload", "talk_time"}, default "timeline"
-            ``"timeline"``: how many were created, by type as PROVIDER_ID tells it. ``"week"``: at
+            ``"timeline"``: how many were created, by type according to PROVIDER_ID. ``"week"``: at
             which hours of the week they start. ``"workload"``: how many are open, and how many of
             them overdue, by responsible user. ``"talk_time"``: how long the calls of telephony
             lasted.
@@ -463,8 +442,6 @@ class FrameAccessor(FrameReading):
         >>> df.b24.plot("week").get_xlabel()
         'hour of START_TIME (Europe/Berlin)'
         """
-        from b24frames.accessor import plots
-
         return plots.plot(self._frame, kind, ax=ax, at=at)
 
     def storable(self) -> pd.DataFrame:
@@ -483,15 +460,14 @@ class FrameAccessor(FrameReading):
         >>> type(read_activities([2], portal).b24.storable()["SETTINGS"].iloc[0])
         <class 'str'>
         """
-        from b24frames.accessor import interchange
-
         return interchange.storable(self._frame)
 
     def spreadsheet_safe(self) -> pd.DataFrame:
         """Return this frame as a spreadsheet can take it, without executing what is in it.
 
-        As `storable`, and text that begins like a formula gets an apostrophe in front, which
-        ``typed(from_spreadsheet=True)`` takes back; dates become ISO text.
+        As `storable`, and text that begins like a formula (``= + - @``, tab, line break) gets an
+        apostrophe in front, which ``typed(from_spreadsheet=True)`` takes back; control characters
+        become visible, with a warning; dates become ISO text. Numbers stay as they are.
 
         Returns
         -------
@@ -503,8 +479,6 @@ class FrameAccessor(FrameReading):
         >>> pd.DataFrame({"SUBJECT": ["=1+1"]}).b24.spreadsheet_safe()["SUBJECT"].tolist()
         ["'=1+1"]
         """
-        from b24frames.accessor import interchange
-
         return interchange.spreadsheet_safe(self._frame)
 
 
@@ -516,9 +490,6 @@ def register() -> None:
         (pd.Index, IdsAccessor, pd.api.extensions.register_index_accessor),
     )
     for owner, accessor, register_accessor in accessors:
-        present = getattr(owner, "b24", None)
-        if present is accessor:
-            continue
-        if getattr(present, "__module__", None) == __name__:
+        if getattr(getattr(owner, "b24", None), "__module__", None) == __name__:
             delattr(owner, "b24")  # pandas would warn of what a reload replaces
         register_accessor("b24")(accessor)

@@ -10,14 +10,10 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from pandas.api import types
-from pandas.api.extensions import ExtensionArray
 
 from b24frames.messages import name_some, short_repr
 from b24frames.schema import ACTIVITY, DTYPES, PROVIDERS, Wire, label
@@ -28,37 +24,92 @@ HOW = (
 )
 """How to get a frame that the accessor's methods take."""
 
+ENUMERATIONS: tuple[str, ...] = tuple(
+    name for name, field in ACTIVITY.items() if field.labels and field.wire is Wire.INTEGER
+)
+"""The columns that hold the number of a code."""
+
+_MISSED_STREAM = 4  # of RESULT_STREAM
+_MISSED_CALL = "MISSED_CALL"  # of SETTINGS
+
+
+def labels(frame: pd.DataFrame, columns: Iterable[str] | None = None) -> pd.DataFrame:
+    """Return enumerations as ordered categoricals."""
+    names = _enumerations(frame, columns)
+    require(frame, "labels", names)
+    return pd.DataFrame({name: _labels(frame, name) for name in names}, index=frame.index)
+
+
+def _labels(frame: pd.DataFrame, name: str) -> pd.Series:
+    """Return an enumeration; its categories are in the order of all codes."""
+    codes = sorted({*ACTIVITY[name].labels, *frame[name].dropna().unique().tolist()})
+    categories = [label(name, code) for code in codes]
+    if name == "PROVIDER_ID":  # an id may be the name of another
+        dtype = pd.CategoricalDtype(list(dict.fromkeys(categories)), ordered=True)
+        return provider_name(frame).astype(dtype)
+    coded = frame[name].astype(pd.CategoricalDtype(codes, ordered=True))
+    return coded.cat.rename_categories(categories)
+
+
+def duration(frame: pd.DataFrame) -> pd.Series:
+    """Return END_TIME - START_TIME; NA where one of them is."""
+    require(frame, "duration", ["START_TIME", "END_TIME"])
+    times = frame[["START_TIME", "END_TIME"]].reset_index(drop=True)
+    known = times.dropna()  # Arrow would subtract what stands in the place of nulls, too
+    spans = (known["END_TIME"] - known["START_TIME"]).reindex(times.index)
+    return spans.set_axis(frame.index).rename("duration")
+
+
+def talk_time(frame: pd.DataFrame) -> pd.Series:
+    """Return the duration of calls that telephony made, and NA elsewhere.
+
+    Only of these calls is END_TIME - START_TIME the length of the talk: PROVIDER_ID is
+    VOXIMPLANT_CALL, and ORIGIN_ID begins with ``VI_``. A call that was planned by hand has none.
+    """
+    require(frame, "talk_time", ["PROVIDER_ID", "ORIGIN_ID", "START_TIME", "END_TIME"])
+    is_call = frame["PROVIDER_ID"] == "VOXIMPLANT_CALL"
+    is_call &= frame["ORIGIN_ID"].astype(text_dtype(frame["ORIGIN_ID"])).str.startswith("VI_")
+    return duration(frame).where(is_call.fillna(False).astype(bool)).rename("talk_time")
+
+
+def is_overdue(frame: pd.DataFrame, at: str | datetime | None = None) -> pd.Series:
+    """Return which activities are past their deadline and not completed."""
+    require(frame, "is_overdue", ["DEADLINE", "COMPLETED"])
+    deadline, completed = frame["DEADLINE"], frame["COMPLETED"]
+    due = (deadline < parse_moment(at)).fillna(False)
+    unknown = deadline.isna() & completed.isna()
+    return ((due | unknown) & ~completed).rename("is_overdue")
+
+
+def is_missed_call(frame: pd.DataFrame) -> pd.Series:
+    """Return which activities are missed calls: RESULT_STREAM 4, or SETTINGS.MISSED_CALL true."""
+    require(frame, "is_missed_call", ["RESULT_STREAM", "SETTINGS"])
+    missed = [
+        isinstance(cell, (dict, str))
+        and _MISSED_CALL in cell
+        and parts_of(cell).get(_MISSED_CALL) in (True, "Y")
+        for cell in frame["SETTINGS"].to_numpy(object)
+    ]
+    by_settings = pd.Series(missed, frame.index, dtype=bool)
+    return ((frame["RESULT_STREAM"] == _MISSED_STREAM) | by_settings).rename("is_missed_call")
+
+
+def provider_name(frame: pd.DataFrame) -> pd.Series:
+    """Return readable names in place of PROVIDER_ID; an unknown one keeps its id."""
+    require(frame, "provider_name", ["PROVIDER_ID"])
+    codes, ids = pd.factorize(frame["PROVIDER_ID"])
+    dtype = text_dtype(frame["PROVIDER_ID"])
+    names: pd.Series = pd.Series([PROVIDERS.get(i, i) for i in ids], dtype=dtype)
+    return names.reindex(codes).set_axis(frame.index).rename("provider_name")
+
 
 def expand(frame: pd.DataFrame, column: str) -> pd.DataFrame:
     """Return the parts of a nested column as columns, such as SETTINGS.DURATION.
 
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        Activities.
-    column : str
-        A column of objects or lists, or of JSON text of such.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One column for each key, in the order in which they first appear; a list's keys are its
-        positions, from 0. Parts that are all whole numbers, numbers, truth values or texts get
-        the dtype of such fields; others stay ``object``. Parts that are nested themselves can be
-        expanded in turn.
-
-    Raises
-    ------
-    ValueError
-        A value is neither an object, a list nor JSON text of such.
-
-    Examples
-    --------
-    >>> expand(pd.DataFrame({"SETTINGS": [{"DURATION": 61}, {}]}), "SETTINGS")
-       SETTINGS.DURATION
-    0                 61
-    1               <NA>
+    Parts that are all whole numbers, numbers, truth values or texts get the dtype of such fields.
     """
+    from b24frames.frame import Layout, build_frame_of_columns  # the import does without it
+
     if column not in frame.columns:
         raise AttributeError(f"this frame has no column {short_repr(column)} to expand; {HOW}")
     if isinstance(frame[column], pd.DataFrame):
@@ -72,16 +123,18 @@ def expand(frame: pd.DataFrame, column: str) -> pd.DataFrame:
                 f"{column}: {short_repr(cell)} in row {row} is neither an object nor a list"
             ) from None
         for key, value in nested.items():
-            if key not in parts:
-                parts[key] = [None] * len(frame)
-            parts[key][row] = value
+            name = f"{column}.{key}"
+            if name not in parts:
+                parts[name] = [None] * len(frame)
+            parts[name][row] = value
     arrow = isinstance(frame[column].dtype, pd.ArrowDtype)
-    typed = {f"{column}.{k}": _typed(v, frame.index, arrow=arrow) for k, v in parts.items()}
-    return pd.DataFrame(typed, index=frame.index, copy=False)
+    layout = Layout(tuple(parts), None, "pyarrow" if arrow else "numpy_nullable")
+    wires = {name: _common_wire(values) for name, values in parts.items()}
+    return build_frame_of_columns(parts, len(frame), layout, wires).set_axis(frame.index)
 
 
 def parts_of(cell: Any) -> Mapping[str, Any]:
-    """Return the parts of an object, a list or JSON text by their key; none of what is NA.
+    """Return the parts of an object, a list or JSON text by their key; none of NA.
 
     Examples
     --------
@@ -99,181 +152,21 @@ def parts_of(cell: Any) -> Mapping[str, Any]:
     raise ValueError(cell)
 
 
-_WIRES = {int: Wire.INTEGER, bool: Wire.FLAG, float: Wire.DOUBLE, str: Wire.TEXT}
-
-
 def _common_wire(values: list[Any]) -> Wire:
     """Return the wire form that all values have."""
     kinds = {type(value) for value in values if value is not None}
-    if kinds == {int} and not all(v is None or -(2**63) <= v < 2**63 for v in values):
-        return Wire.ANY
-    if kinds == {int, float}:
+    if kinds == {int} and all(v is None or -(2**63) <= v < 2**63 for v in values):
+        return Wire.INTEGER
+    if kinds and kinds <= {int, float} and float in kinds:
         return Wire.DOUBLE
-    return _WIRES.get(kinds.pop(), Wire.ANY) if len(kinds) == 1 else Wire.ANY
+    return Wire.FLAG if kinds == {bool} else Wire.TEXT if kinds == {str} else Wire.ANY
 
 
-def _typed(values: list[Any], index: pd.Index, *, arrow: bool) -> pd.Series:
-    """Return parts with the dtype that all of them have."""
-    wire = _common_wire(values)
-    dtype: Any = DTYPES["numpy_nullable"][wire]
-    if arrow:
-        import pyarrow as pa
-
-        if wire is Wire.ANY:
-            values = [v if v is None or isinstance(v, str) else json.dumps(v) for v in values]
-        kinds = {Wire.INTEGER: pa.int64(), Wire.FLAG: pa.bool_(), Wire.DOUBLE: pa.float64()}
-        dtype = pd.ArrowDtype(kinds.get(wire, pa.string()))
-    elif wire is Wire.TEXT:
-        from b24frames.frame import text_array  # the import of b24frames does without it
-
-        return pd.Series(text_array(values), index=index, copy=False)
-    typed: pd.Series = pd.Series(values, index=index, dtype=dtype)
-    return typed
-
-
-ENUMERATIONS: tuple[str, ...] = tuple(
-    name for name, field in ACTIVITY.items() if field.labels and field.wire is Wire.INTEGER
-)
-"""The columns that hold the number of a code."""
-
-_TELEPHONY, _TELEPHONY_ORIGIN = "VOXIMPLANT_CALL", "VI_"
-_LONGEST_TABLE = 4096
-_MISSED = 4  # of RESULT_STREAM
-_MISSED_CALL = "MISSED_CALL"  # of SETTINGS
-
-
-def labels(frame: pd.DataFrame, columns: Iterable[str] | None = None) -> pd.DataFrame:
-    """Return enumerations as ordered categoricals.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        Activities.
-    columns : iterable of str, optional
-        Which ones, in that order; by default all of `ENUMERATIONS` that the frame has.
-
-    Returns
-    -------
-    pandas.DataFrame
-        These columns only. The categories are the labels in the order of their codes: all that
-        are known, and the codes in the data that have none, as text. NA stays NA.
-
-    Examples
-    --------
-    >>> labels(pd.DataFrame({"TYPE_ID": pd.array([2, 77, None], "Int64")}))
-      TYPE_ID
-    0    call
-    1      77
-    2     NaN
-    """
-    names = _enumerations(frame, columns)
-    require(frame, "labels", names)
-    categoricals = {
-        name: _text_labels(frame[name]) if name == "PROVIDER_ID" else _labels(frame[name], name)
-        for name in names
-    }
-    return pd.DataFrame(categoricals, index=frame.index, copy=False)
-
-
-def duration(frame: pd.DataFrame) -> pd.Series:
-    """Return END_TIME - START_TIME; NA where one of them is.
-
-    Examples
-    --------
-    >>> duration(b24.read_activities([1], portal)).dtype
-    dtype('<m8[us]')
-    """
-    require(frame, "duration", ["START_TIME", "END_TIME"])
-    spans = _between(frame["START_TIME"].array, frame["END_TIME"].array)
-    return pd.Series(spans, index=frame.index, name="duration", copy=False)
-
-
-def talk_time(frame: pd.DataFrame) -> pd.Series:
-    """Return the duration of calls that telephony made, and NA elsewhere.
-
-    Only of these calls is END_TIME - START_TIME the length of the talk: PROVIDER_ID is
-    VOXIMPLANT_CALL, and ORIGIN_ID begins with ``VI_``. A call that was planned by hand has none.
-
-    Examples
-    --------
-    >>> frame = b24.read_activities(range(10, 100), portal)
-    >>> bool(talk_time(frame).count() < (frame["PROVIDER_ID"] == "VOXIMPLANT_CALL").sum())
-    True
-    """
-    names = ["PROVIDER_ID", "ORIGIN_ID", "START_TIME", "END_TIME"]
-    require(frame, "talk_time", names)
-    rows = np.flatnonzero(_equals(frame["PROVIDER_ID"], _TELEPHONY))
-    rows = rows[_starts_with(frame["ORIGIN_ID"].array.take(rows), _TELEPHONY_ORIGIN)]
-    spans = _between(frame["START_TIME"].array.take(rows), frame["END_TIME"].array.take(rows))
-    places = np.full(len(frame), -1)
-    places[rows] = np.arange(len(rows))
-    talks = spans.take(places, allow_fill=True)
-    return pd.Series(talks, index=frame.index, name="talk_time", copy=False)
-
-
-def is_overdue(frame: pd.DataFrame, at: str | datetime | None = None) -> pd.Series:
-    """Tell which activities are past their deadline and not completed.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        Activities.
-    at : str or datetime, optional
-        The moment, with a time zone; by default now.
-
-    Returns
-    -------
-    pandas.Series
-        What has no deadline is not overdue. NA where it is not known whether the activity is
-        completed, unless its deadline is still to come.
-
-    Raises
-    ------
-    ValueError
-        `at` is not a moment, or has no zone.
-
-    Examples
-    --------
-    >>> frame = b24.read_activities([1, 2], portal)
-    >>> is_overdue(frame, "2022-01-05T00:00:00+00:00").dtype
-    BooleanDtype
-    """
-    require(frame, "is_overdue", ["DEADLINE", "COMPLETED"])
-    deadline, completed = frame["DEADLINE"], frame["COMPLETED"]
-    due = (deadline < parse_moment(at)).fillna(False)
-    unknown = deadline.isna() & completed.isna()
-    return ((due | unknown) & ~completed).rename("is_overdue")
-
-
-def is_missed_call(frame: pd.DataFrame) -> pd.Series:
-    """Tell which activities are missed calls: RESULT_STREAM 4, or SETTINGS.MISSED_CALL true.
-
-    Returns
-    -------
-    pandas.Series
-        NA where RESULT_STREAM is, unless SETTINGS tells.
-
-    Examples
-    --------
-    >>> settings = [{"MISSED_CALL": True}, {}]
-    >>> is_missed_call(pd.DataFrame({"RESULT_STREAM": [1, 1], "SETTINGS": settings})).tolist()
-    [True, False]
-    """
-    require(frame, "is_missed_call", ["RESULT_STREAM", "SETTINGS"])
-    told = _is_told(frame["SETTINGS"], _MISSED_CALL)
-    return ((frame["RESULT_STREAM"] == _MISSED) | told).rename("is_missed_call")
-
-
-def provider_name(frame: pd.DataFrame) -> pd.Series:
-    """Return readable names in place of PROVIDER_ID; one that is not known keeps its id.
-
-    Examples
-    --------
-    >>> provider_name(pd.DataFrame({"PROVIDER_ID": ["CRM_SMS", "NEW"]})).tolist()
-    ['SMS', 'NEW']
-    """
-    require(frame, "provider_name", ["PROVIDER_ID"])
-    return _map_text(frame["PROVIDER_ID"], PROVIDERS).rename("provider_name")
+def text_dtype(column: pd.Series) -> Any:
+    """Return the dtype of a text column: its own if it is one of text."""
+    dtype = column.dtype
+    own = isinstance(dtype, (pd.StringDtype, pd.ArrowDtype)) and dtype.type is str
+    return dtype if own else pd.StringDtype()
 
 
 _IS_WIRE: Mapping[Wire, Callable[[Any], bool]] = {
@@ -320,137 +213,6 @@ def _enumerations(frame: pd.DataFrame, columns: Iterable[str] | None) -> list[st
         named = name_some([short_repr(name) for name in unknown])
         raise ValueError(f"{named}: no enumeration; those are {', '.join(accepted)}")
     return names
-
-
-def _labels(column: pd.Series, name: str) -> pd.Categorical:
-    """Return the labels of codes."""
-    na = np.asarray(column.array.isna(), dtype=np.bool_)
-    known = np.array(sorted(ACTIVITY[name].labels))
-    values = column.to_numpy(np.int64, na_value=known[0]) if na.any() else column.to_numpy(np.int64)
-    places = _places(values, known)
-    others: list[int] = []
-    if len(places) and places.min() < 0:
-        others = sorted(pd.unique(values[places < 0]).tolist())
-        places = _places(values, np.union1d(known, others))
-    if na.any():
-        places[na] = -1
-    return pd.Categorical.from_codes(places, dtype=_categories(name, tuple(others)))
-
-
-@lru_cache(maxsize=64)
-def _categories(name: str, others: tuple[int, ...]) -> pd.CategoricalDtype:
-    """Return the labels of an enumeration, and those of other codes, in the order of all codes."""
-    codes = sorted([*ACTIVITY[name].labels, *others])
-    return pd.CategoricalDtype([label(name, int(code)) for code in codes], ordered=True)
-
-
-def _places(
-    values: npt.NDArray[np.int64], codes: npt.NDArray[np.int64]
-) -> npt.NDArray[np.signedinteger[Any]]:
-    """Return the place of each value among sorted codes, -1 for one that is not there."""
-    # Read as unsigned, negative numbers are the largest.
-    if len(values) and values.view(np.uint64).max() >= _LONGEST_TABLE:
-        found = np.searchsorted(codes, values).clip(max=len(codes) - 1)
-        return np.where(codes[found] == values, found, -1)
-    # A table of all numbers: ten times as fast, and codes are small.
-    table = np.full(_LONGEST_TABLE, -1, np.min_scalar_type(-len(codes)))
-    small = codes[codes < _LONGEST_TABLE]
-    table[small] = np.arange(len(small))
-    return table.take(values, mode="clip")
-
-
-def _text_labels(column: pd.Series) -> pd.Categorical:
-    """Return the names of providers, in the order of their ids."""
-    codes, distinct = pd.factorize(column)
-    names = {i: PROVIDERS.get(i, i) for i in sorted({*PROVIDERS, *distinct})}
-    categories = list(dict.fromkeys(names.values()))  # an id may be the name of another
-    places = np.array([*(categories.index(names[i]) for i in distinct), -1])
-    dtype = pd.CategoricalDtype(categories, ordered=True)
-    return pd.Categorical.from_codes(places[codes], dtype=dtype)
-
-
-class _Keeping(dict[Any, Any]):
-    """A mapping that gives back what it does not know."""
-
-    def __missing__(self, key: object) -> object:
-        return key
-
-
-def _map_text(column: pd.Series, names: Mapping[str, str]) -> pd.Series:
-    """Replace the texts that a mapping knows."""
-    known = _Keeping(names)
-    if _is_arrow(column.dtype):
-        codes, distinct = pd.factorize(column)
-        texts = pd.Series([known[text] for text in distinct], dtype=column.dtype).array
-        array: Any = pd.api.extensions.take(texts, codes, allow_fill=True)
-    else:
-        dtype = column.dtype if isinstance(column.dtype, pd.StringDtype) else pd.StringDtype()
-        cells = map(known.__getitem__, _cells(column))
-        array = pd.array(np.fromiter(cells, np.object_, len(column)), dtype)
-    return pd.Series(array, index=column.index, copy=False)
-
-
-def _is_arrow(dtype: object) -> bool:
-    """Tell whether text is kept by Arrow, whose own functions are the fast ones."""
-    if isinstance(dtype, pd.StringDtype):
-        return str(dtype.storage) == "pyarrow"
-    return isinstance(dtype, pd.ArrowDtype)
-
-
-def _cells(column: pd.Series) -> npt.NDArray[np.object_]:
-    """Return the values as they are kept; of text that pandas keeps, no copy is made."""
-    return np.asarray(column.array, dtype=np.object_)
-
-
-def _equals(column: pd.Series, text: str) -> npt.NDArray[np.bool_]:
-    """Tell which texts are this one."""
-    if _is_arrow(column.dtype):
-        return (column == text).to_numpy(np.bool_, na_value=False)
-    try:
-        return np.asarray(_cells(column) == text, dtype=np.bool_)
-    except TypeError:  # NA is neither equal nor not
-        return np.asarray(column.isin([text]), dtype=np.bool_)
-
-
-def _starts_with(texts: ExtensionArray, prefix: str) -> npt.NDArray[np.bool_]:
-    """Tell which texts begin like this."""
-    if _is_arrow(texts.dtype):
-        return pd.Series(texts).str.startswith(prefix).to_numpy(np.bool_, na_value=False)
-    cells = np.asarray(texts, dtype=np.object_)
-    return np.array([type(c) is str and c.startswith(prefix) for c in cells], np.bool_)
-
-
-def _is_told(column: pd.Series, key: str) -> npt.NDArray[np.bool_]:
-    """Tell which cells, objects or JSON text of such, have a part that is true."""
-    if _is_arrow(column.dtype):
-        codes, distinct = pd.factorize(column)
-        told = [f'"{key}"' in text and _has(text, key) for text in distinct]
-        return np.array([*told, False], np.bool_)[codes]
-    try:
-        # By way of bytes, which is the cheapest from truth values to an array.
-        found = bytes([key in cell if cell else False for cell in _cells(column)])
-    except TypeError:  # NaN and NA, which other operations put in the place of None
-        return _is_told(column.astype(object).where(column.notna(), None), key)
-    mentioned = np.frombuffer(bytearray(found), np.bool_)
-    mentioned[mentioned] = [_has(cell, key) for cell in _cells(column)[mentioned]]
-    return mentioned
-
-
-def _has(cell: Any, key: str) -> bool:
-    """Tell whether a part of an object is true."""
-    return parts_of(cell).get(key) in (True, "Y")
-
-
-def _between(start: Any, end: Any) -> Any:
-    """Return the time from start to end, which are extension arrays of dates."""
-    if not isinstance(start.dtype, pd.ArrowDtype):
-        return end - start
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    # Not pandas' subtraction: Arrow's checked one looks at what stands in the place of nulls.
-    spans = pc.subtract(pa.chunked_array(pa.array(end)), pa.chunked_array(pa.array(start)))
-    return pd.arrays.ArrowExtensionArray(spans)
 
 
 def parse_moment(at: object) -> pd.Timestamp:

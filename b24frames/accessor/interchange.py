@@ -9,23 +9,25 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from pandas.api import types
 
+from b24frames.accessor.analysis import text_dtype
 from b24frames.errors import BadValueWarning
-from b24frames.frame import Layout, build_frame_of_columns
 from b24frames.messages import name_some, one_line, warn_at_caller
 from b24frames.schema import ACTIVITY, Wire, is_column
 
-_NESTED = (Wire.OBJECT, Wire.LIST)
+if TYPE_CHECKING:
+    from b24frames.frame import Layout
+
 _EXACT = 2**53  # beyond it a double has lost digits
 _FLAGS = {form(str(flag)): flag for flag in (True, False) for form in (str, str.lower, str.upper)}
 # An apostrophe more or less in front of these; so none is lost that the text itself has.
@@ -36,43 +38,9 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def typed(frame: pd.DataFrame, layout: Layout, *, from_spreadsheet: bool = False) -> pd.DataFrame:
-    """Return a frame whose fields have the dtypes of `read_activities`.
+    """Return a frame whose fields have the dtypes of `read_activities`."""
+    from b24frames.frame import build_frame_of_columns  # the import of b24frames does without it
 
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        Raw records, what pandas reads from a file of activities, or typed activities.
-    layout : Layout
-        Dtypes, zone, and what to do about bad values.
-    from_spreadsheet : bool, default False
-        Take back the apostrophes of `spreadsheet_safe`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The same rows, columns and index; a column or index ``ID`` is typed where it is. Columns
-        that are no fields (see `_is_field`) stay as they are.
-
-    Raises
-    ------
-    AttributeError
-        The frame has no field of an activity.
-    BadValueError
-        A value cannot be understood, and ``on_bad_value`` is ``"raise"``.
-
-    Warns
-    -----
-    BadValueWarning
-        Values that cannot be understood became NA.
-
-    Examples
-    --------
-    >>> raw = pd.DataFrame({"ID": ["7"], "COMPLETED": ["Y"]})
-    >>> typed(raw, Layout()).dtypes
-    ID             Int64
-    COMPLETED    boolean
-    dtype: object
-    """
     names = [name for name, column in frame.items() if _is_field(name, column)]
     if not names and frame.index.name != "ID":
         raise AttributeError(
@@ -96,43 +64,20 @@ def typed(frame: pd.DataFrame, layout: Layout, *, from_spreadsheet: bool = False
 
 
 def storable(frame: pd.DataFrame) -> pd.DataFrame:
-    r"""Return a frame that any file and any other program can take.
-
-    Nested values become JSON text. Halves of characters (lone surrogates), which UTF-8 cannot
-    write, become visible, such as ``\ud83d``, with a warning. `typed` makes activities of it again.
-
-    Examples
-    --------
-    >>> storable(pd.DataFrame({"SETTINGS": [{"DURATION": 5}, None]}))["SETTINGS"].tolist()
-    ['{"DURATION": 5}', <NA>]
-    """
+    """Return a frame that any file and any other program can take; `typed` undoes it."""
     return _with_texts(frame, _SURROGATE, str)
 
 
 def spreadsheet_safe(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame of which a spreadsheet executes nothing, and that it can show.
-
-    As `storable`, and: text that begins like a formula (``= + - @``, tab, line break) gets an
-    apostrophe in front, which ``typed(from_spreadsheet=True)`` takes back; control characters
-    become visible, with a warning; dates become ISO text, since spreadsheets know no zones.
-    Numbers are not touched.
-
-    Examples
-    --------
-    >>> spreadsheet_safe(pd.DataFrame({"SUBJECT": ["=1+1", "1+1"], "OWNER_ID": [-5, 5]}))
-      SUBJECT  OWNER_ID
-    0   '=1+1        -5
-    1     1+1         5
-    """
+    """Return a frame of which a spreadsheet executes nothing, and that it can show."""
 
     def safe_name(name: Any) -> Any:
         return escape_formula(name) if isinstance(name, str) else name
 
     dated = frame.copy(deep=False)
     for position, (_, column) in enumerate(frame.items()):
-        if _is_date(column):
-            texts = pd.Series(_iso_texts(column), frame.index, dtype=pd.StringDtype())
-            dated.isetitem(position, texts.array)
+        if _is_date(column):  # spreadsheets know no zones
+            dated.isetitem(position, pd.array(_iso_texts(column), pd.StringDtype()))
     safe = _with_texts(dated, _UNSEEN, escape_formula)
     return safe.rename(columns=safe_name).rename_axis(index=safe_name)
 
@@ -158,38 +103,30 @@ def to_json(frame: pd.DataFrame) -> str:
     >>> to_json(pd.DataFrame({"RESULT_SUM": [0.1], "SETTINGS": [{"A": None}]}))
     '[{"RESULT_SUM": 0.1, "SETTINGS": {"A": null}}]'
     """
-    columns: dict[str, list[Any]] = {}
+    records: list[dict[str, Any]] = [{} for _ in range(len(frame))]
     for name, column in frame.items():
         values = _iso_texts(column) if _is_date(column) else _without_na(column)
-        if _wire(name) in _NESTED:  # the pyarrow backend has JSON text
+        if _wire(name) in (Wire.OBJECT, Wire.LIST):  # the pyarrow backend has JSON text
             values = [json.loads(v) if isinstance(v, str) else v for v in values]
-        columns[str(name)] = values
-    return json.dumps(list(_records(columns, len(frame))), ensure_ascii=False, default=str)
+        for record, value in zip(records, values, strict=True):
+            record[str(name)] = value
+    return json.dumps(records, ensure_ascii=False, default=str)
 
 
 def _is_field(name: object, column: pd.Series) -> bool:
-    """Tell whether a column is a field: by its name, or, of a new release, by capitals and text."""
+    """Return whether a column is a field; one of a new release has capitals and text."""
     is_raw = _is_text(column) and not isinstance(column.dtype, pd.CategoricalDtype)
     return is_column(name) or (isinstance(name, str) and name.isupper() and is_raw)
 
 
-def _wire(name: object) -> Wire:
-    """Return the wire form of a column."""
-    return ACTIVITY[name].wire if isinstance(name, str) and name in ACTIVITY else Wire.ANY
-
-
-def _records(columns: Mapping[str, Sequence[Any]], rows: int) -> Iterator[dict[str, Any]]:
-    """Yield the rows of columns."""
-    if not columns:
-        yield from ({} for _ in range(rows))
-    for row in zip(*columns.values(), strict=True):
-        yield dict(zip(columns, row, strict=True))
+def _wire(name: Any) -> Wire:
+    return ACTIVITY[name].wire if name in ACTIVITY else Wire.ANY
 
 
 def _raw_values(column: pd.Series, wire: Wire, from_spreadsheet: bool) -> list[Any]:
-    """Return the values of a column as `build_frame` takes them."""
+    """Return the values of a column as the portal would have sent them."""
     if _is_date(column):
-        return _instants(column)
+        return _utc_texts(column)
     values = _without_na(column)
     if wire in (Wire.INTEGER, Wire.TEXT) and types.is_float_dtype(column.dtype):
         return [None if v is None else _whole(v) for v in values]
@@ -203,20 +140,10 @@ def _raw_values(column: pd.Series, wire: Wire, from_spreadsheet: bool) -> list[A
 
 
 def _whole(number: float) -> object:
-    """Return the whole number that pandas has made a double of, in a column with gaps."""
+    """Return the integer that pandas has made a double of, in a column with gaps."""
     if abs(number) >= _EXACT:
         return Decimal(number)  # which is refused: its last digits are not what they were
     return int(number) if number.is_integer() else number
-
-
-def _read_flag(value: object) -> object:
-    """Read what pandas and spreadsheets write for a truth value."""
-    return _FLAGS.get(value, value) if isinstance(value, str) else value
-
-
-def _read_date(value: object) -> object:
-    """Write a date as text."""
-    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _read_nested(value: object) -> object:
@@ -234,25 +161,26 @@ def _read_nested(value: object) -> object:
     return value
 
 
-_READERS: Mapping[Wire, Callable[[object], object]] = {
-    Wire.FLAG: _read_flag,
-    Wire.DATETIME: _read_date,
+_READERS: Mapping[Wire, Callable[[Any], object]] = {
+    Wire.FLAG: lambda value: _FLAGS.get(value, value) if isinstance(value, str) else value,
+    Wire.DATETIME: lambda value: value.isoformat() if isinstance(value, datetime) else value,
     Wire.OBJECT: _read_nested,
     Wire.LIST: _read_nested,
 }
 
 
 def _is_date(column: pd.Series) -> bool:
-    """Tell whether a column holds dates and times."""
     return types.is_datetime64_any_dtype(column.dtype)
 
 
-def _instants(column: pd.Series) -> list[str | None]:
+def _utc_texts(column: pd.Series) -> list[str | None]:
     """Return dates and times as ISO text in UTC, without an offset where they have no zone."""
     moments = column.to_numpy("M8[us]")
     offset = "" if getattr(column.iloc[:1].dt, "tz", None) is None else "+00:00"
-    whole = bool((moments == moments.astype("M8[s]"))[~np.isnat(moments)].all())
-    texts = np.datetime_as_string(moments, unit="s" if whole else "us").tolist()
+    seconds = moments.astype("M8[s]")
+    texts = np.datetime_as_string(seconds).tolist()
+    for position in np.flatnonzero(seconds != moments):
+        texts[position] = str(moments[position])
     return [None if text == "NaT" else f"{text}{offset}" for text in texts]
 
 
@@ -267,8 +195,7 @@ def _without_na(column: pd.Series) -> list[Any]:
 
 
 def _is_text(column: pd.Series | pd.Index) -> bool:
-    """Tell whether a column may hold text or nested values."""
-    return column.dtype.kind in "OU"  # Arrow's text is of the kind U
+    return column.dtype.kind in "OU"  # as objects are; Arrow's text is of the kind U
 
 
 def _with_texts(
@@ -277,9 +204,9 @@ def _with_texts(
     """Return a frame whose texts, also of its index, have been changed; nested ones are JSON."""
 
     def changed(column: pd.Series) -> Any:
-        visible = _make_visible(_texts(column), unseen, str(column.name), column.index)
+        visible = _make_visible(column, unseen)
         texts = [None if text is None else change(text) for text in visible]
-        return pd.array(texts, dtype=_text_dtype(column))
+        return pd.array(texts, dtype=text_dtype(column))
 
     result, index = frame.copy(), frame.index
     for position, (_, column) in enumerate(frame.items()):
@@ -293,35 +220,22 @@ def _with_texts(
     return result
 
 
-def _texts(column: pd.Series) -> list[str | None]:
-    """Return the values of a column as text; what is none becomes JSON."""
+def _make_visible(column: pd.Series, unseen: re.Pattern[str]) -> list[str | None]:
+    """Return a column as text; characters that cannot be written become escapes, with a warning."""
+
+    def escape(match: re.Match[str]) -> str:
+        code = ord(match[0])
+        return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
     values = _without_na(column)
-    return [v if v is None or isinstance(v, str) else json.dumps(v, default=str) for v in values]
-
-
-def _text_dtype(column: pd.Series) -> Any:
-    """Return the dtype of a text column: its own, if it is one."""
-    dtype = column.dtype
-    own = isinstance(dtype, (pd.StringDtype, pd.ArrowDtype)) and dtype.type is str
-    return dtype if own else pd.StringDtype()
-
-
-def _make_visible(
-    texts: list[str | None], unseen: re.Pattern[str], name: str, index: pd.Index
-) -> list[str | None]:
-    """Write characters that cannot be written as escapes, with a warning."""
+    texts = [v if v is None or isinstance(v, str) else json.dumps(v, default=str) for v in values]
     rows = [row for row, text in enumerate(texts) if text is not None and unseen.search(text)]
     if not rows:
         return texts
+    named = one_line(name_some(column.index[rows].tolist()))
     warn_at_caller(
-        f"{one_line(name)}: characters that cannot be written, in the rows "
-        f"{one_line(name_some(index[rows].tolist()))}; escapes such as \\x00 in place of each",
+        f"{one_line(column.name)}: characters that cannot be written, in the rows {named}; "
+        "escapes such as \\x00 in place of each",
         BadValueWarning,
     )
-    return [None if text is None else unseen.sub(_escape, text) for text in texts]
-
-
-def _escape(match: re.Match[str]) -> str:
-    """Return the escape of one character."""
-    code = ord(match[0])
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+    return [None if text is None else unseen.sub(escape, text) for text in texts]

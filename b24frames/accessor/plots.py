@@ -1,17 +1,16 @@
-"""The few pictures that people want of activities, drawn by matplotlib.
+"""Pictures of activities, drawn by matplotlib.
 
 Text that may come from the portal is drawn as it is: neither as mathtext nor by TeX.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from b24frames.accessor import analysis
@@ -23,19 +22,13 @@ if TYPE_CHECKING:
 
 _MOST_TYPES, _MOST_USERS = 7, 20
 _LONGEST_NAME = 40
-# Colours that people who see few of them tell apart (Okabe and Ito), and grey for all others.
+# Colours that people with colour blindness tell apart (Okabe and Ito), and grey for all others.
 _COLOURS = "#0072B2 #E69F00 #009E73 #CC79A7 #56B4E9 #D55E00 #F0E442 #999999".split()
 _OPEN, _OVERDUE = _COLOURS[4], _COLOURS[5]
 _WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 # Up to how many days each unit of time makes a readable number of bars.
-_UNITS = (("day", 62), ("week", 430), ("month", 3_700))
-_LETTERS: Mapping[str, Literal["D", "M", "Y"]] = {
-    "day": "D",
-    "week": "D",
-    "month": "M",
-    "year": "Y",
-}
-_LAST_DAY = np.datetime64("9999-12-31")
+_UNITS = {"day": ("D", 62), "week": ("W-SUN", 430), "month": ("M", 3_700), "year": ("Y", np.inf)}
+_LAST_DAY = pd.Period("9999-12-31", "D").ordinal
 _TALKS = {  # where each bar ends [s]
     "none": 0,
     "≤ 15 s": 15,
@@ -51,41 +44,9 @@ _TALKS = {  # where each bar ends [s]
 
 
 def plot(
-    frame: pd.DataFrame,
-    kind: str,
-    *,
-    ax: Axes | None = None,
-    at: str | datetime | None = None,
+    frame: pd.DataFrame, kind: str, *, ax: Axes | None = None, at: str | datetime | None = None
 ) -> Axes:
-    """Draw activities.
-
-    Parameters
-    ----------
-    frame : pandas.DataFrame
-        Activities.
-    kind : {"timeline", "week", "workload", "talk_time"}
-        As of ``df.b24.plot``.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw; by default a new figure.
-    at : str or datetime, optional
-        Of ``"workload"``: as of `is_overdue`.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-
-    Raises
-    ------
-    ImportError
-        matplotlib is not installed.
-
-    Examples
-    --------
-    >>> plot(b24.read_activities([], portal), "clock")
-    Traceback (most recent call last):
-        ...
-    ValueError: kind='clock' is not accepted; accepted are 'timeline', 'week', ...
-    """
+    """Draw activities."""
     if not isinstance(kind, str) or kind not in _KINDS:
         accepted = ", ".join(map(repr, _KINDS))
         raise ValueError(f"kind={short_repr(kind)} is not accepted; accepted are {accepted}")
@@ -96,95 +57,104 @@ def plot(
     moment = analysis.parse_moment(at)
     if find_spec("matplotlib") is None:
         raise ImportError("df.b24.plot needs matplotlib: python -m pip install 'b24frames[plot]'")
-    axes = _axes(ax)
-    if not draw(frame, axes, moment):
-        axes.text(0.5, 0.5, "no activities", transform=axes.transAxes, ha="center", va="center")
-    return axes
-
-
-def _axes(ax: Any) -> Axes:
-    """Return the caller's axes, or those of a new figure."""
     from matplotlib import pyplot
     from matplotlib.axes import Axes
 
     if ax is None:
-        return pyplot.subplots(figsize=(8, 4), layout="constrained")[1]
-    if not isinstance(ax, Axes):
+        ax = pyplot.subplots(figsize=(8, 4), layout="constrained")[1]
+    elif not isinstance(ax, Axes):
         raise TypeError(f"ax is a {type(ax).__name__}; a matplotlib Axes is needed")
+    if not draw(frame, ax, moment):
+        ax.text(0.5, 0.5, "no activities", transform=ax.transAxes, ha="center", va="center")
     return ax
 
 
 def _draw_timeline(frame: pd.DataFrame, ax: Axes, _: pd.Timestamp) -> int:
     """Draw how many activities were created, by type as the provider names it."""
-    days, zone = _wall_time(frame["CREATED"], "datetime64[D]")
-    unit, edges = _edges(days)
+    created, zone = _wall_time(frame["CREATED"])
+    days = (created.max() - created.min()).days if len(created) else 0
+    unit, freq = next((name, freq) for name, (freq, most) in _UNITS.items() if days <= most)
+    periods = created.dt.to_period(freq)
     names = analysis.provider_name(frame)[frame["CREATED"].notna()].fillna("unknown")
-    bottom = np.zeros(len(edges) - 1, np.int64)
-    for (name, rows), colour in zip(_most_frequent(names), _COLOURS, strict=False):
-        counts = np.histogram(days[rows].astype(np.int64), edges.astype(np.int64))[0]
-        ax.bar(edges[:-1], counts, np.diff(edges), bottom, align="edge", color=colour, label=name)
-        bottom += counts
-    _describe(ax, f"{len(days):,} activities created, by {unit}", f"created ({zone})", "activities")
-    _integers(ax.yaxis)
-    if len(days):
-        _dates(ax, edges)
-        _add_legend(ax)
+    counts = _count(periods, names, _MOST_TYPES)
+    if len(created):
+        shown = pd.period_range(periods.min(), periods.max())
+        _draw_bars(ax, shown, counts.reindex(shown, fill_value=0))
     else:
         ax.set_xticks([])
-    return len(days)
+    _describe(
+        ax, f"{len(created):,} activities created, by {unit}", f"created ({zone})", "activities"
+    )
+    _integers(ax.yaxis)
+    return len(created)
+
+
+def _draw_bars(ax: Axes, periods: pd.PeriodIndex, counts: pd.DataFrame) -> None:
+    """Draw counts by period as bars, one colour for each column on top of the others."""
+    from matplotlib import dates
+
+    # Days since 1970, as matplotlib counts, since its dates end with the year 9999.
+    left = periods.asfreq("D", "S").asi8
+    right = np.minimum(periods.asfreq("D", "E").asi8 + 1, _LAST_DAY)
+    bottom = np.zeros(len(counts))
+    for name, colour in zip(counts, _COLOURS, strict=False):
+        ax.bar(left, counts[name], right - left, bottom, align="edge", color=colour, label=name)
+        bottom += counts[name].to_numpy()
+    untyped: Any = dates
+    locator = untyped.AutoDateLocator()
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(untyped.ConciseDateFormatter(locator))
+    ax.set_xlim(left[0], right[-1])
+    _add_legend(ax)
 
 
 def _draw_week(frame: pd.DataFrame, ax: Axes, _: pd.Timestamp) -> int:
     """Draw at which hours of the week activities start, as a heat map."""
-    hours, zone = _wall_time(frame["START_TIME"], "datetime64[h]")
-    # The first of January 1970 was a Thursday.
-    places = (hours.astype(np.int64) + 3 * 24) % (7 * 24)
-    counts = np.bincount(places, minlength=7 * 24).reshape(7, 24)
+    starts, zone = _wall_time(frame["START_TIME"])
+    counts = np.zeros((7, 24), int)
+    np.add.at(counts, (starts.dt.day_of_week, starts.dt.hour), 1)
     image = ax.imshow(counts, cmap="Blues", aspect="auto", vmin=0, vmax=max(1, counts.max()))
     bar = ax.figure.colorbar(image, ax=ax, label="activities")
     _integers(bar.ax.yaxis)
     ax.set_yticks(range(7), _WEEKDAYS)
     ax.set_xticks(range(0, 24, 3), [f"{hour}:00" for hour in range(0, 24, 3)])
-    title = f"Start of {len(hours):,} activities in the week"
+    title = f"Start of {len(starts):,} activities in the week"
     _describe(ax, title, f"hour of START_TIME ({zone})", "weekday")
-    return len(hours)
+    return len(starts)
 
 
 def _draw_workload(frame: pd.DataFrame, ax: Axes, moment: pd.Timestamp) -> int:
     """Draw how many activities are open, and how many of them overdue, by responsible user."""
-    is_open = _truths(~frame["COMPLETED"])
-    is_overdue = _truths(analysis.is_overdue(frame, moment))[is_open]
-    users = frame["RESPONSIBLE_ID"][is_open]
-    names = ("user " + users.astype("string")).fillna("nobody")
-    groups = list(_most_frequent(names, _MOST_USERS))
-    overdue = [int(is_overdue[rows].sum()) for _, rows in groups]
-    in_time = [int((~is_overdue[rows]).sum()) for _, rows in groups]
-    places = range(len(groups))
-    ax.barh(places, overdue, color=_OVERDUE, label="overdue")
-    ax.barh(places, in_time, left=overdue, color=_OPEN, label="not overdue")
-    ax.set_yticks(places, [name for name, _ in groups])
+    overdue = analysis.is_overdue(frame, moment).fillna(False).astype(bool)
+    users = ("user " + frame["RESPONSIBLE_ID"].astype("string")).fillna("nobody")
+    is_open = (~frame["COMPLETED"]).fillna(False).astype(bool)
+    counts = _count(overdue[is_open], users[is_open], _MOST_USERS)
+    counts = counts.reindex([True, False], fill_value=0)
+    places = range(counts.shape[1])
+    ax.barh(places, counts.loc[True], color=_OVERDUE, label="overdue")
+    ax.barh(places, counts.loc[False], left=counts.loc[True], color=_OPEN, label="not overdue")
+    ax.set_yticks(places, counts.columns)
     _as_written(ax.get_yticklabels())
     ax.invert_yaxis()
     zone = frame["DEADLINE"].dt.tz
     on = f"{moment.tz_convert(zone):%Y-%m-%d %H:%M} ({_readable(zone)})"
     _describe(ax, f"Open activities at {on}", "activities not completed", "responsible")
     _integers(ax.xaxis)
-    if groups:
+    if counts.shape[1]:
         _add_legend(ax)
-    return len(groups)
+    return counts.shape[1]
 
 
 def _draw_talk_time(frame: pd.DataFrame, ax: Axes, _: pd.Timestamp) -> int:
     """Draw how long the calls that telephony made lasted."""
-    seconds = _seconds(analysis.talk_time(frame).dropna())
-    places = np.searchsorted(list(_TALKS.values()), seconds)
-    counts = np.bincount(places, minlength=len(_TALKS))
-    ax.bar(range(len(_TALKS)), counts, color=_COLOURS[0])
+    seconds = analysis.talk_time(frame).dropna().dt.total_seconds().astype(float)
+    bars = pd.cut(seconds, [-np.inf, *_TALKS.values()], labels=list(_TALKS))
+    ax.bar(range(len(_TALKS)), bars.value_counts(sort=False), color=_COLOURS[0])
     ax.set_xticks(range(len(_TALKS)), list(_TALKS))
     ax.tick_params(axis="x", labelsize="small")
     title = f"Talk time of {len(seconds):,} telephony calls"
     if len(seconds):
-        median = int(np.median(seconds))
+        median = int(seconds.median())
         title += f", median {median // 60} min {median % 60} s"
     _describe(ax, title, "talk time, END_TIME - START_TIME", "calls")
     _integers(ax.yaxis)
@@ -200,42 +170,23 @@ _KINDS: dict[str, tuple[Callable[[pd.DataFrame, Axes, pd.Timestamp], int], list[
 }
 
 
-def _wall_time(column: pd.Series, unit: str) -> tuple[npt.NDArray[np.datetime64], str]:
+def _wall_time(column: pd.Series) -> tuple[pd.Series, str]:
     """Return the dates that are known as clocks in their zone showed them, and the zone."""
     zone = column.dt.tz
     # Not Arrow's own dates: pandas 2.2 takes their zone away by showing UTC.
     dates = column.dropna().astype(pd.DatetimeTZDtype("us", zone))
-    return dates.dt.tz_localize(None).to_numpy("datetime64[us]").astype(unit), _readable(zone)
+    return dates.dt.tz_localize(None), _readable(zone)
 
 
-def _edges(days: npt.NDArray[np.datetime64]) -> tuple[str, npt.NDArray[np.datetime64]]:
-    """Return the unit of time that makes a readable number of bars, and where these begin."""
-    if not len(days):
-        return "day", np.zeros(1, "datetime64[D]")
-    first, last = days.min(), days.max()
-    span = int((last - first).astype(np.int64))
-    unit = next((unit for unit, most in _UNITS if span <= most), "year")
-    letter = _LETTERS[unit]
-    one, step = np.timedelta64(1, letter), np.timedelta64(7 if unit == "week" else 1, letter)
-    first, last = (day.astype(f"datetime64[{letter}]") for day in (first, last))
-    if unit == "week":  # from Monday on
-        first -= np.timedelta64(int(first.astype(np.int64) + 3) % 7, letter)
-    edges = np.arange(first, last + step + one, step).astype("datetime64[D]")
-    return unit, np.minimum(edges, _LAST_DAY)
-
-
-def _most_frequent(
-    names: pd.Series, most: int = _MOST_TYPES
-) -> Iterable[tuple[str, npt.NDArray[np.intp]]]:
-    """Yield the most frequent names and the rows they are in, and all others as one."""
-    codes, distinct = pd.factorize(names)
-    counts = np.bincount(codes, minlength=len(distinct))
-    order = np.lexsort((np.asarray(distinct, dtype=np.str_), -counts))
-    for code in order[:most]:
-        yield _readable(distinct[code]), np.flatnonzero(codes == code)
-    if len(order) > most:
-        rest = f"{len(order) - most:,} others"
-        yield rest, np.flatnonzero(np.isin(codes, order[most:]))
+def _count(rows: pd.Series, names: pd.Series, most: int) -> pd.DataFrame:
+    """Return counts by row and name, the most frequent names first, and all others as one."""
+    frequent = names.value_counts().sort_index().sort_values(ascending=False, kind="stable").index
+    columns = {name: _readable(name) for name in frequent[:most]}
+    if len(frequent) > most:
+        columns |= dict.fromkeys(frequent[most:], f"{len(frequent) - most:,} others")
+    shown = [columns[name] for name in names]
+    counts = pd.DataFrame({"row": rows.array, "name": shown}).value_counts().unstack(fill_value=0)
+    return counts.reindex(columns=list(dict.fromkeys(columns.values())))
 
 
 def _describe(ax: Axes, title: str, x: str, y: str) -> None:
@@ -267,28 +218,7 @@ def _integers(axis: Any) -> None:
     axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
 
 
-def _dates(ax: Axes, edges: npt.NDArray[np.datetime64]) -> None:
-    """Show the time from the first edge to the last."""
-    from matplotlib import dates
-
-    untyped: Any = dates
-    locator = untyped.AutoDateLocator()
-    ax.xaxis.set_major_locator(locator)
-    ax.xaxis.set_major_formatter(untyped.ConciseDateFormatter(locator))
-    ax.set_xlim(edges[0], edges[-1])
-
-
 def _readable(name: object) -> str:
     """Return a name on one line, and not too long; it may come from the portal."""
     text = "".join(c if c.isprintable() else "\ufffd" for c in str(name))
     return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"
-
-
-def _truths(column: pd.Series) -> npt.NDArray[np.bool_]:
-    """Return truth values; what is not known is not true."""
-    return column.to_numpy(np.bool_, na_value=False)
-
-
-def _seconds(spans: pd.Series) -> npt.NDArray[np.float64]:
-    """Return time spans [s]."""
-    return spans.to_numpy("timedelta64[us]") / np.timedelta64(1, "s")

@@ -2,18 +2,9 @@
 
 from b24frames.frame.build import (
     Layout,
-    build_frame,
     build_frame_of_columns,
     build_frame_of_lines,
     sort_extras,
-    text_array,
 )
 
-__all__ = [
-    "Layout",
-    "build_frame",
-    "build_frame_of_columns",
-    "build_frame_of_lines",
-    "sort_extras",
-    "text_array",
-]
+__all__ = ["Layout", "build_frame_of_columns", "build_frame_of_lines", "sort_extras"]

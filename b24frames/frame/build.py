@@ -8,29 +8,29 @@ from datetime import UTC, tzinfo
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from b24frames.errors import BadValueError, BadValueWarning
-from b24frames.frame.convert import Texts, Typed, coerce, no_values
-from b24frames.frame.decode import (
-    ArrowText,
-    Column,
-    Fields,
-    block_of_lines,
-    block_of_records,
-    without_gc,
-)
+from b24frames.frame.convert import Factorized, TypedColumn, all_na, convert
+from b24frames.frame.decode import Column, Fields, block_of_lines, without_gc
 from b24frames.ids import chunks
 from b24frames.messages import name_some, short_repr, warn_at_caller
-from b24frames.schema import ACTIVITY, COLUMNS, DTYPES, Backend, OnBadValue, Wire
+from b24frames.schema import ACTIVITY, COLUMNS, Backend, OnBadValue, Wire
+
+WIRES: Mapping[str, Wire] = {name: field.wire for name, field in ACTIVITY.items()}
+"""The wire forms of the known fields."""
 
 _ROWS_AT_ONCE = 10_000
+_MASKED = {
+    Wire.INTEGER: pd.arrays.IntegerArray,
+    Wire.DOUBLE: pd.arrays.FloatingArray,
+    Wire.FLAG: pd.arrays.BooleanArray,
+}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What the frame is to look like.
+    """Columns, index, dtypes and zone of a frame.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Layout:
     tz : tzinfo
         The zone of the datetime columns.
     on_bad_value : {"warn", "raise"}
-        What to do about a value that cannot be understood.
+        Whether a bad value becomes NA with a warning, or raises.
     """
 
     columns: tuple[str, ...] | None = None
@@ -52,22 +52,16 @@ class Layout:
     tz: tzinfo = UTC
     on_bad_value: OnBadValue = "warn"
 
-    def names(self, extras: Iterable[str]) -> list[str]:
-        """Return the names of all columns, index included, given the extra fields of the data."""
-        index = () if self.index_col is None else (self.index_col,)
-        columns = (*COLUMNS, *extras) if self.columns is None else self.columns
-        return list(dict.fromkeys((*index, *columns)))
 
-
-def build_frame(
-    records: Iterable[Mapping[str, Any]], layout: Layout, extras: Sequence[str] | None = None
+def build_frame_of_lines(
+    lines: Iterable[bytes], layout: Layout, extras: Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """Return the typed frame of raw records, one row each.
+    """Return the typed frame of encoded records, one row each.
 
     Parameters
     ----------
-    records : iterable of mapping
-        Records as the portal sent them, decoded from JSON; m of them.
+    lines : iterable of bytes
+        Records as `serialization.encode_record` writes them; m of them.
     layout : Layout
         Columns, index, dtypes and zone.
     extras : sequence of str, optional
@@ -81,33 +75,12 @@ def build_frame(
     Raises
     ------
     BadValueError
-        A value cannot be understood, and ``on_bad_value`` is ``"raise"``.
+        A value is bad, and ``on_bad_value`` is ``"raise"``.
 
     Warns
     -----
     BadValueWarning
-        Values that cannot be understood became NA.
-
-    Examples
-    --------
-    >>> frame = build_frame([{"ID": "7", "TYPE_ID": "2"}], Layout(columns=("TYPE_ID",)))
-    >>> frame
-        TYPE_ID
-    ID
-    7         2
-    """
-    columns = _Columns(layout, extras)
-    for rows in chunks(records, _ROWS_AT_ONCE):
-        columns.add(block_of_records(rows, columns.fields), len(rows))
-    return columns.to_frame()
-
-
-def build_frame_of_lines(
-    lines: Iterable[bytes], layout: Layout, extras: Sequence[str] | None = None
-) -> pd.DataFrame:
-    """Return the typed frame of encoded records, one row each.
-
-    The same as `build_frame` of the decoded records, but faster where pyarrow is installed.
+        Bad values became NA.
 
     Examples
     --------
@@ -124,9 +97,9 @@ def build_frame_of_lines(
 
 
 def build_frame_of_columns(
-    columns: Mapping[str, Column], rows: int, layout: Layout
+    columns: Mapping[str, Column], rows: int, layout: Layout, wires: Mapping[str, Wire] = WIRES
 ) -> pd.DataFrame:
-    """Return the typed frame of raw values that are in columns already.
+    """Return the typed frame of columns of raw values, by default those of activities.
 
     Examples
     --------
@@ -135,18 +108,15 @@ def build_frame_of_columns(
     0        2
     1     <NA>
     """
-    frame = _Columns(layout, ())
+    frame = _Columns(layout, (), wires)
     frame.add(columns, rows)
     return frame.to_frame()
 
 
 def sort_extras(extras: Iterable[str]) -> list[str]:
     """Return the names of extra fields in the order of their columns: known ones first."""
-    known = [name for name in ACTIVITY if name not in COLUMNS]
-    return sorted(
-        set(extras) - set(COLUMNS),
-        key=lambda name: (known.index(name), "") if name in known else (len(known), name),
-    )
+    names = set(extras) - set(COLUMNS)
+    return [name for name in ACTIVITY if name in names] + sorted(names - ACTIVITY.keys())
 
 
 class _Columns:
@@ -158,53 +128,48 @@ class _Columns:
         Columns, index, dtypes and zone.
     extras : sequence of str, optional
         The extra columns; None: those that the blocks have.
+    wires : mapping of str to Wire
+        The wire forms of fields; others are not documented.
     """
 
-    def __init__(self, layout: Layout, extras: Sequence[str] | None) -> None:
-        self._layout = layout
-        self._names = layout.names(extras or ())
+    def __init__(
+        self, layout: Layout, extras: Sequence[str] | None, wires: Mapping[str, Wire] = WIRES
+    ) -> None:
+        self._layout, self._wires = layout, wires
+        index = () if layout.index_col is None else (layout.index_col,)
+        columns = (*COLUMNS, *(extras or ())) if layout.columns is None else layout.columns
+        self._names = list(dict.fromkeys((*index, *columns)))
         self.fields = Fields(
             # The id is read along in any case: a bad value is named with it.
             names=tuple(dict.fromkeys((*self._names, "ID"))),
             extras=layout.columns is None and extras is None,
             keep_text=layout.dtype_backend == "pyarrow" or pd.StringDtype().storage == "pyarrow",
         )
-        self._extras: set[str] = set()
-        self._rows: list[int] = []
-        self._parts: dict[str, dict[int, Any]] = {name: {} for name in self.fields.names}
+        self._rows = 0
+        self._parts = {name: [self._array(name, None, {}, 0)] for name in self.fields.names}
         self._bad: dict[str, list[tuple[Any, Any]]] = {}
 
     def add(self, block: Mapping[str, Column], rows: int) -> None:
         """Append rows; a field that is not in the block has no values."""
         if self.fields.extras:
-            new = block.keys() - self._parts.keys()
-            self._extras |= new
-            self._parts |= {name: {} for name in new}
-        number = len(self._rows)
-        self._rows.append(rows)
-        for name, column in block.items():
-            if isinstance(column, ArrowText):
-                self._parts[name][number] = _text_of_arrow(column, self._layout)
-            elif name in self._parts:
-                arrow = self._layout.dtype_backend == "pyarrow"
-                typed = column if isinstance(column, Typed) else coerce(column, _wire(name), arrow)
-                self._parts[name][number] = _array(typed, _wire(name), self._layout)
-                if typed.bad:
-                    ids = _raw(block.get("ID"), typed.bad)
-                    self._bad.setdefault(name, []).extend(zip(ids, typed.bad.values(), strict=True))
+            for name in block.keys() - self._parts.keys():
+                self._parts[name] = [self._array(name, None, {}, self._rows)]
+        for name, parts in self._parts.items():
+            parts.append(self._array(name, block.get(name), block, rows))
+        self._rows += rows
 
     def to_frame(self) -> pd.DataFrame:
         """Return the frame of all rows."""
-        names = self._names + sort_extras(self._extras)
+        names = self._names + sort_extras(self._parts.keys() - set(self.fields.names))
         for name in names:
             if name in self._bad:
-                _report(name, self._bad[name], self._layout)
-        index: pd.Index = pd.RangeIndex(sum(self._rows))
+                self._report(name)
+        index: pd.Index = pd.RangeIndex(self._rows)
         if self._layout.index_col is not None:
-            ids = self._column(self._layout.index_col)
+            ids = _concat(self._parts.pop(self._layout.index_col))
             index = pd.Index(ids, dtype=ids.dtype, name=_label(self._layout.index_col))
             names.remove(self._layout.index_col)
-        columns = {_label(name): self._column(name) for name in names}
+        columns = {_label(name): _concat(self._parts.pop(name)) for name in names}
         labels = pd.Index(list(columns), dtype=str)  # text too where there are no columns
         # Of objects as Series, since pandas looks for a narrower dtype of their arrays.
         columns |= {
@@ -214,90 +179,71 @@ class _Columns:
         }
         return pd.DataFrame(columns, index=index, columns=labels, copy=False)
 
-    def _column(self, name: str) -> Any:
-        """Return the array of one column of all rows."""
-        parts = self._parts.pop(name)
-        for number, rows in enumerate(self._rows or [0]):
-            if number not in parts:
-                parts[number] = _array(no_values(rows, _wire(name)), _wire(name), self._layout)
-        arrays = [parts[number] for number in sorted(parts)]
-        if any(getattr(array.dtype, "storage", "") == "python" for array in arrays):
-            # Arrow, which has the other blocks, would have to take this one's half of a character.
-            arrays = [array.astype(pd.StringDtype("python")) for array in arrays]
-        if len(arrays) == 1:
-            return arrays[0]
-        if arrays[0].dtype == object:
-            return np.concatenate(arrays)
-        series = [pd.Series(array, copy=False) for array in arrays]
-        return pd.concat(series, ignore_index=True).array
+    def _array(
+        self, name: str, column: Column | None, block: Mapping[str, Column], rows: int
+    ) -> Any:
+        """Return a column of a block as an array of its dtype."""
+        wire, arrow = self._wires.get(name, Wire.ANY), self._layout.dtype_backend == "pyarrow"
+        if column is None:
+            return _typed_array(all_na(rows, wire), wire, self._layout)
+        if not isinstance(column, (list, Factorized)):
+            return (pd.arrays.ArrowExtensionArray if arrow else pd.arrays.ArrowStringArray)(column)
+        typed = convert(column, wire, arrow)
+        if typed.bad:
+            ids = block.get("ID")
+            ids = ids.objects() if isinstance(ids, Factorized) else ids or [None] * rows
+            bad = ((ids[position], value) for position, value in typed.bad.items())
+            self._bad.setdefault(name, []).extend(bad)
+        return _typed_array(typed, wire, self._layout)
+
+    def _report(self, name: str) -> None:
+        """Warn of, or raise for, the bad values of one field."""
+        bad, wire = self._bad[name], self._wires.get(name, Wire.ANY)
+        texts = ((short_repr(i).strip("'"), short_repr(value)) for i, value in bad)
+        shown = [f"{value} (id {i})" for i, value in texts]
+        values = "value" if len(bad) == 1 else "values"
+        message = f"{name}: {len(bad)} {values} not understood as {wire}: {name_some(shown)}"
+        if self._layout.on_bad_value == "raise":
+            raise BadValueError(message)
+        warn_at_caller(f"{message}; NA in place of each", BadValueWarning)
 
 
 def _label(name: str) -> str:
-    """Return the label of a column; half a character, which Arrow refuses, is made visible."""
+    """Return the label of a column; a lone surrogate, which Arrow refuses, becomes visible."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def _raw(column: Column | None, positions: Iterable[int]) -> list[Any]:
-    """Return some of the raw values of a column."""
-    values = column.objects() if isinstance(column, Texts) else column
-    return [values[p] if isinstance(values, list) else None for p in positions]
+def _concat(arrays: Sequence[Any]) -> Any:
+    """Return the arrays of all blocks as one."""
+    arrays = [array for array in arrays if len(array)] or arrays[:1]
+    if any(getattr(array.dtype, "storage", "") == "python" for array in arrays):
+        # Arrow, which has the other blocks, could not take the lone surrogate of this one.
+        arrays = [array.astype(pd.StringDtype("python")) for array in arrays]
+    if len(arrays) == 1:
+        return arrays[0]
+    if arrays[0].dtype == object:
+        return np.concatenate(arrays)
+    return pd.concat([pd.Series(a, copy=False) for a in arrays], ignore_index=True).array
 
 
-def _wire(name: str) -> Wire:
-    """Return the wire form of a field; that of others is not documented."""
-    return ACTIVITY[name].wire if name in ACTIVITY else Wire.ANY
-
-
-def _report(name: str, bad: Sequence[tuple[Any, Any]], layout: Layout) -> None:
-    """Warn of, or raise for, the values of one field that cannot be understood."""
-    texts = ((short_repr(i).strip("'"), short_repr(value)) for i, value in bad)
-    shown = [f"{value} (id {i})" for i, value in texts]
-    values = "value" if len(bad) == 1 else "values"
-    message = f"{name}: {len(bad)} {values} not understood as {_wire(name)}: {name_some(shown)}"
-    if layout.on_bad_value == "raise":
-        raise BadValueError(message)
-    warn_at_caller(f"{message}; NA in place of each", BadValueWarning)
-
-
-def _array(typed: Typed, wire: Wire, layout: Layout) -> Any:
+def _typed_array(typed: TypedColumn, wire: Wire, layout: Layout) -> Any:
     """Return typed values as an array of their dtype."""
     values: Any = typed.values
-    na = typed.na
-    arrow = layout.dtype_backend == "pyarrow"
     if wire is Wire.DATETIME:
-        values[na] = 0 if arrow else np.iinfo(np.int64).min  # NaT
-        zone = layout.tz
-        values = pd.DatetimeIndex(values.view("M8[us]")).tz_localize("UTC").tz_convert(zone).array
-    if arrow:
-        return _arrow_array(values, na, wire)
-    if wire is Wire.INTEGER:
-        return pd.arrays.IntegerArray(values, na)
-    if wire is Wire.DOUBLE:
-        return pd.arrays.FloatingArray(values, na)
-    if wire is Wire.FLAG:
-        return pd.arrays.BooleanArray(values, na)
-    return text_array(values) if wire is Wire.TEXT else values
-
-
-def _arrow_array(values: Any, na: npt.NDArray[np.bool_], wire: Wire) -> Any:
-    """Return typed values as an array of the pyarrow family."""
-    import pyarrow as pa  # optional: the extra "arrow"
-
-    text = pa.string() if DTYPES["pyarrow"][wire].startswith("string") else None
-    mask = None if text else na  # objects are None where there are none
-    return pd.arrays.ArrowExtensionArray(pa.array(values, type=text, mask=mask, from_pandas=True))
-
-
-def _text_of_arrow(text: ArrowText, layout: Layout) -> Any:
-    """Return text that Arrow has read as an array of its dtype."""
+        # Arrow's subtraction looks at what stands in the place of nulls: there it stays 1970.
+        values[typed.na] = 0 if layout.dtype_backend == "pyarrow" else np.datetime64("NaT")
+        values = pd.DatetimeIndex(values).tz_localize("UTC").tz_convert(layout.tz).array
     if layout.dtype_backend == "pyarrow":
-        return pd.arrays.ArrowExtensionArray(text.column)
-    return pd.arrays.ArrowStringArray(text.column)
+        import pyarrow as pa  # optional: the extra "arrow"
 
-
-def text_array(values: Sequence[str | None] | npt.NDArray[np.object_]) -> Any:
-    """Return text in the storage that pandas prefers; Arrow's cannot keep a lone surrogate."""
+        kind, mask = (pa.string(), None) if values.dtype == object else (None, typed.na)
+        array = pa.array(values, type=kind, mask=mask, from_pandas=True)
+        return pd.arrays.ArrowExtensionArray(array)
+    if wire in _MASKED:
+        return _MASKED[wire](values, typed.na)
+    if wire is not Wire.TEXT:
+        return values
     try:
         return pd.array(values, dtype=pd.StringDtype())
-    except UnicodeEncodeError:
+    except UnicodeEncodeError:  # a lone surrogate, which Arrow's storage cannot keep
         return pd.array(values, dtype=pd.StringDtype("python"))

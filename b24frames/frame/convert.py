@@ -1,16 +1,17 @@
-"""From the raw values of one field to typed arrays: each distinct text is read once.
+"""From the raw values of one field to typed arrays: each distinct text is parsed once.
 
-The parsers are the law, value by value: every one returns None for a value that says nothing, and
-raises `ValueError`, `OverflowError` or `RecursionError` for one that cannot be understood. What is
-of the usual wire form is read all at once, with the same result.
+The parsers are the law, value by value: each returns None for an empty value, and raises
+`ValueError`, `OverflowError` or `RecursionError` for a bad one. Values of the usual wire form are
+parsed all at once, with the same result.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
 
@@ -19,10 +20,8 @@ import numpy.typing as npt
 
 from b24frames.schema import Wire
 
-NOT_UNDERSTOOD = (ValueError, OverflowError, RecursionError)
+BAD_VALUE = (ValueError, OverflowError, RecursionError)
 NO_DEADLINE = "9999-12-31"
-EPOCH = datetime(1970, 1, 1)
-MICROSECOND = timedelta(microseconds=1)
 
 
 def parse_integer(value: Any) -> int | None:
@@ -64,13 +63,13 @@ def parse_double(value: Any) -> float | None:
     return number
 
 
-def parse_instant(value: Any) -> int | None:
-    """Read a date and time with offset as microseconds since 1970 in UTC; None: no deadline.
+def parse_datetime(value: Any) -> datetime | None:
+    """Read a date and time with offset as one in UTC, without zone; None: no deadline.
 
     Examples
     --------
-    >>> parse_instant("1970-01-01T02:00:01+02:00")
-    1000000
+    >>> parse_datetime("1970-01-01T02:00:01+02:00")
+    datetime.datetime(1970, 1, 1, 0, 0, 1)
     """
     if value is None or value == "":
         return None
@@ -79,12 +78,9 @@ def parse_instant(value: Any) -> int | None:
     if value.startswith(NO_DEADLINE):
         return None
     moment = datetime.fromisoformat(value)
-    offset = moment.utcoffset()
-    if offset is None:
+    if moment.tzinfo is None:
         raise ValueError(value)
-    instant = (moment.replace(tzinfo=None) - EPOCH - offset) // MICROSECOND
-    EPOCH + instant * MICROSECOND  # OverflowError: before the year 1 or after 9999 in UTC
-    return instant
+    return moment.astimezone(UTC).replace(tzinfo=None)  # OverflowError: a year that UTC has not
 
 
 def parse_flag(value: Any) -> bool | None:
@@ -178,7 +174,7 @@ def keep(value: Any) -> Any:
 
 
 def _ascii(text: str) -> str:
-    """Refuse what only Python reads as a number: other scripts' digits, and underscores."""
+    """Refuse what only Python takes for a number: digits of other scripts, and underscores."""
     if not text.isascii() or "_" in text:
         raise ValueError(text)
     return text
@@ -198,7 +194,7 @@ def _parse_nested(value: Any) -> Any:
 PARSERS: Mapping[Wire, Callable[[Any], Any]] = {
     Wire.INTEGER: parse_integer,
     Wire.DOUBLE: parse_double,
-    Wire.DATETIME: parse_instant,
+    Wire.DATETIME: parse_datetime,
     Wire.FLAG: parse_flag,
     Wire.TEXT: parse_text,
     Wire.OBJECT: parse_object,
@@ -213,23 +209,21 @@ ARROW_PARSERS: Mapping[Wire, Callable[[Any], Any]] = {
     Wire.ANY: as_json(keep),
 }
 
-# numpy dtype of the values of each wire form that is no object.
-_KINDS = {Wire.INTEGER: "i8", Wire.DOUBLE: "f8", Wire.FLAG: "?", Wire.DATETIME: "i8"}
+# numpy dtype of the values of each wire form; those of others are objects.
+_KINDS = {Wire.INTEGER: "i8", Wire.DOUBLE: "f8", Wire.FLAG: "?", Wire.DATETIME: "M8[us]"}
 # JSON values, besides text, whose str is how the field's text would write them.
 _NUMBERS: dict[Wire, set[type]] = {Wire.INTEGER: {int}, Wire.DOUBLE: {int, float}}
 # Types of JSON values that stay as they are.
 _PLAIN: dict[Wire, set[type]] = {Wire.TEXT: {str}, Wire.OBJECT: {dict}, Wire.LIST: {list}}
 
-DATE_LENGTH = len("2020-09-27T13:26:55+02:00")
-_DIGITS = [0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18, 20, 21, 23, 24]
-_SEPARATORS = [4, 7, 10, 13, 16, 22]
-_SECOND = 1_000_000  # [us]
-_FIRST = (EPOCH.min - EPOCH) // MICROSECOND
-_LAST = (EPOCH.max - EPOCH) // MICROSECOND
+# The usual wire form of dates and times: all digits zero, and all signs plus.
+_SHAPE = b"0000+00+00T00:00:00+00:00"
+_TO_SHAPE = bytes.maketrans(b"123456789-", b"000000000+")
+_LENGTH = len(_SHAPE)
 
 
 @dataclass(frozen=True)
-class Texts:
+class Factorized:
     """Raw values that are all text or null, each distinct one kept once.
 
     Attributes
@@ -250,30 +244,35 @@ class Texts:
 
 
 @dataclass(frozen=True)
-class Typed:
+class TypedColumn:
     """Typed values of one field.
 
     Attributes
     ----------
     values : numpy.ndarray, shape (m,)
-        Integers, doubles, truth values, microseconds since 1970 in UTC, or objects.
+        Integers, doubles, truth values, dates and times in UTC, or objects.
     na : numpy.ndarray of bool, shape (m,)
-        Where there is none; nowhere for objects, which are None there.
+        Which values are NA; of objects none, these are None instead.
     bad : dict of int to object
-        The values that were not understood, by their position.
+        The bad values by their position.
     """
 
     values: npt.NDArray[Any]
     na: npt.NDArray[np.bool_]
     bad: dict[int, Any] = field(default_factory=dict)
 
+    def put(self, positions: npt.NDArray[np.int64], some: TypedColumn) -> None:
+        """Put some values at these positions."""
+        self.values[positions], self.na[positions] = some.values, some.na
+        self.bad.update({int(positions[p]): value for p, value in some.bad.items()})
 
-def coerce(column: Sequence[Any] | Texts, wire: Wire, arrow: bool) -> Typed:
+
+def convert(column: Sequence[Any] | Factorized, wire: Wire, arrow: bool) -> TypedColumn:
     """Return the typed values of a column.
 
     Parameters
     ----------
-    column : sequence or Texts
+    column : sequence or Factorized
         The raw values as JSON has them, or texts.
     wire : Wire
         The usual wire form.
@@ -282,77 +281,53 @@ def coerce(column: Sequence[Any] | Texts, wire: Wire, arrow: bool) -> Typed:
 
     Examples
     --------
-    >>> coerce(["7", "", 5, "x"], Wire.INTEGER, arrow=False)
-    Typed(values=array([7, 0, 5, 0]), na=array([False,  True, False,  True]), bad={3: 'x'})
+    >>> convert(["7", "", 5, "x"], Wire.INTEGER, arrow=False)
+    TypedColumn(values=array([7, 0, 5, 0]), na=array([False,  True, False,  True]), bad={3: 'x'})
     """
-    if wire in _KINDS:
-        texts = column if isinstance(column, Texts) else _factorize(column, wire)
+    if wire in _KINDS and wire is not Wire.DATETIME:
+        texts = column if isinstance(column, Factorized) else _factorize(column, wire)
         if texts is not None:
-            return _coerce_texts(texts, wire)
-    objects = column.objects() if isinstance(column, Texts) else column
+            return _convert_factorized(texts, wire)
+    values = column.objects() if isinstance(column, Factorized) else column
+    if wire is Wire.DATETIME:
+        return _convert_datetimes(values)
     if wire is Wire.OBJECT and not arrow:
         # Each its own, since rows must not share what can be changed.
-        objects = [{} if value == "[]" or value == [] else value for value in objects]
-    return _coerce_each(objects, wire, arrow)
+        values = [{} if value == "[]" or value == [] else value for value in values]
+    return _convert_each(values, wire, arrow)
 
 
-def coerce_dates(letters: npt.NDArray[np.uint8]) -> Typed | None:
-    """Read dates of the usual form, 25 letters each; None where one of them is not."""
-    instants, understood, given = _instants(letters)
-    return Typed(instants, ~given) if understood.all() else None
-
-
-def no_values(rows: int, wire: Wire) -> Typed:
-    """Return a column in which nothing is given."""
+def all_na(rows: int, wire: Wire) -> TypedColumn:
+    """Return a column without values."""
     if wire not in _KINDS:
-        return Typed(as_objects([None] * rows), np.zeros(rows, np.bool_))
-    return Typed(np.zeros(rows, _KINDS[wire]), np.ones(rows, np.bool_))
+        return TypedColumn(np.full(rows, None, np.object_), np.zeros(rows, np.bool_))
+    return TypedColumn(np.zeros(rows, _KINDS[wire]), np.ones(rows, np.bool_))
 
 
-def as_objects(values: Sequence[Any]) -> npt.NDArray[np.object_]:
-    """Return an array of any objects; numpy would look into lists."""
-    array = np.empty(len(values), np.object_)
-    array[:] = values
-    return array
-
-
-def _plain_types(values: Sequence[Any], wire: Wire, arrow: bool) -> set[type]:
-    """Return the types of the values that stay as they are."""
-    if arrow and not (wire is Wire.TEXT and _is_storable(values)):
-        return {type(None)}
-    return {type(None)} | _PLAIN.get(wire, set())
-
-
-def _is_storable(values: Sequence[Any]) -> bool:
-    """Tell whether all values are texts that can be written as UTF-8, or nothing."""
-    try:
-        "".join(filter(None, values)).encode()
-    except (TypeError, UnicodeEncodeError):
-        return False
-    return True
-
-
-def _coerce_each(column: Sequence[Any], wire: Wire, arrow: bool) -> Typed:
-    """Read the values one by one."""
+def _convert_each(column: Sequence[Any], wire: Wire, arrow: bool = False) -> TypedColumn:
+    """Parse the values one by one."""
     parse = (ARROW_PARSERS if arrow else PARSERS)[wire]
-    plain = _plain_types(column, wire, arrow)
+    plain = {type(None)} | (set() if arrow else _PLAIN.get(wire, set()))
     values, bad = list(column), {}
     for position, value in enumerate(column):
         if type(value) not in plain:
             try:
                 values[position] = parse(value)
-            except NOT_UNDERSTOOD:
+            except BAD_VALUE:
                 values[position], bad[position] = None, value
-    if wire not in _KINDS:
-        return Typed(as_objects(values), np.zeros(len(values), np.bool_), bad)
-    na = np.array([value is None for value in values], np.bool_)
-    return Typed(np.array([value or 0 for value in values], _KINDS[wire]), na, bad)
+    typed = all_na(len(values), wire)
+    if wire in _KINDS:
+        typed.na[:] = [value is None for value in values]
+        given = [value for value in values if value is not None]
+        typed.values[~typed.na] = np.array(given, _KINDS[wire])
+    else:
+        typed.values[:] = values
+    typed.bad.update(bad)
+    return typed
 
 
-def _factorize(column: Sequence[Any], wire: Wire) -> Texts | None:
+def _factorize(column: Sequence[Any], wire: Wire) -> Factorized | None:
     """Return the values as texts; None where some are neither text nor a usual number."""
-    if wire is Wire.DATETIME and set(map(type, column)) <= {str, type(None)}:
-        return Texts(np.arange(len(column)), [value or "" for value in column])  # few are equal
     try:
         distinct = set(column)
     except TypeError:  # nested values
@@ -365,99 +340,52 @@ def _factorize(column: Sequence[Any], wire: Wire) -> Texts | None:
     codes = {value: code for code, value in enumerate(distinct)}
     codes[None] = -1
     found = np.fromiter(map(codes.__getitem__, column), np.int64, len(column))
-    return Texts(found, [v if type(v) is str else repr(v) for v in distinct])
+    return Factorized(found, [v if type(v) is str else repr(v) for v in distinct])
 
 
-def _coerce_texts(texts: Texts, wire: Wire) -> Typed:
-    """Read each distinct text once."""
-    read = _read_instants if wire is Wire.DATETIME else _read_numbers
+def _convert_factorized(texts: Factorized, wire: Wire) -> TypedColumn:
+    """Parse each distinct text once."""
     given = np.fromiter(map(bool, texts.distinct), np.bool_, len(texts.distinct))
-    distinct = no_values(len(given) + 1, wire)  # the last one is that of the code -1
-    _put(read([text for text in texts.distinct if text], wire), np.flatnonzero(given), distinct)
-    bad: dict[int, Any] = {}
-    if distinct.bad:
-        positions = np.flatnonzero(np.isin(texts.codes, list(distinct.bad)))
-        bad = {int(p): distinct.bad[int(texts.codes[p])] for p in positions}
-    return Typed(distinct.values[texts.codes], distinct.na[texts.codes], bad)
+    distinct = all_na(len(given) + 1, wire)  # the last one is that of the code -1
+    numbers = _convert_numbers([text for text in texts.distinct if text], wire)
+    distinct.put(np.flatnonzero(given), numbers)
+    positions = np.flatnonzero(np.isin(texts.codes, list(distinct.bad))) if distinct.bad else ()
+    bad = {int(p): distinct.bad[int(texts.codes[p])] for p in positions}
+    return TypedColumn(distinct.values[texts.codes], distinct.na[texts.codes], bad)
 
 
-def _put(some: Typed, positions: npt.NDArray[np.int64], typed: Typed) -> None:
-    """Put some values in their places."""
-    typed.values[positions], typed.na[positions] = some.values, some.na
-    typed.bad.update({int(positions[p]): value for p, value in some.bad.items()})
+def _convert_numbers(texts: Sequence[str], wire: Wire) -> TypedColumn:
+    """Parse texts all at once, unless one of them is unusual."""
+    if wire is not Wire.FLAG:
+        with suppress(ValueError, OverflowError):
+            _ascii("".join(texts))
+            parse = int if wire is Wire.INTEGER else float
+            values = np.array(list(map(parse, texts)), _KINDS[wire])
+            if np.isfinite(values).all():
+                return TypedColumn(values, np.zeros(len(values), np.bool_))
+    return _convert_each(texts, wire)
 
 
-def _read_numbers(texts: Sequence[str], wire: Wire) -> Typed:
-    """Read texts all at once, where none of them is unusual."""
-    kind = {Wire.INTEGER: int, Wire.DOUBLE: float}.get(wire)
-    if kind is not None and _is_ascii(texts):
-        try:
-            values = np.array(list(map(kind, texts)), _KINDS[wire])
-        except (ValueError, OverflowError):
-            return _coerce_each(texts, wire, arrow=False)
-        if np.isfinite(values).all():
-            return Typed(values, np.zeros(len(values), np.bool_))
-    return _coerce_each(texts, wire, arrow=False)
-
-
-def _is_ascii(texts: Sequence[str]) -> bool:
-    """Refuse what only Python reads as a number: other scripts' digits, and underscores."""
-    text = "".join(texts)
-    return text.isascii() and "_" not in text
-
-
-def _read_instants(texts: Sequence[str], wire: Wire) -> Typed:
-    """Read dates of the usual form all at once, and the others one by one."""
-    typed = no_values(len(texts), wire)
-    read = np.fromiter(map(len, texts), np.int64, len(texts)) == DATE_LENGTH
+def _convert_datetimes(values: Sequence[Any]) -> TypedColumn:
+    """Parse values of the usual wire form all at once, and the others one by one."""
+    other = " " * _LENGTH
+    same_length = [v if type(v) is str and len(v) == _LENGTH else other for v in values]
+    encoded = "".join(same_length).encode("ascii", "replace")
+    texts = np.frombuffer(encoded, f"S{_LENGTH}")
+    letters = texts.view(np.uint8).reshape(-1, _LENGTH)
+    # Offsets under 20:00, and neither the first nor the last day that UTC has.
+    usual = np.frombuffer(encoded.translate(_TO_SHAPE), texts.dtype) == _SHAPE
+    usual &= (letters[:, 20] < ord("2")) & (letters[:, 23] < ord("6"))
+    usual &= (texts > b"0001-01-03") & (texts < b"9999-12-30")
     try:
-        letters = np.array([text for text in texts if len(text) == DATE_LENGTH], f"S{DATE_LENGTH}")
-    except UnicodeEncodeError:
-        read[:] = False
-    else:
-        instants, understood, given = _instants(letters.view(np.uint8).reshape(-1, DATE_LENGTH))
-        read[read] = understood
-        typed.values[read] = instants[understood]
-        typed.na[read] = ~given[understood]
-    rest = np.flatnonzero(~read)
-    _put(_coerce_each([texts[i] for i in rest.tolist()], wire, arrow=False), rest, typed)
+        # As objects: numpy 2.4 crashes where it casts bytes of which one is no date.
+        local = np.array(texts[usual].astype("S19").tolist(), "M8[us]")
+    except ValueError:  # such as the 30th of February
+        return _convert_each(values, Wire.DATETIME)
+    offset = (letters[:, [20, 21, 23, 24]] - ord("0")) @ np.array([600, 60, 10, 1])
+    offset *= np.where(letters[:, 19] == ord("-"), -1, 1)
+    typed = all_na(len(values), Wire.DATETIME)
+    typed.values[usual], typed.na[usual] = local - offset[usual].astype("m8[m]"), False
+    rest = np.flatnonzero(~usual & (texts.astype("S10") != NO_DEADLINE.encode()))
+    typed.put(rest, _convert_each([values[p] for p in rest.tolist()], Wire.DATETIME))
     return typed
-
-
-def _instants(
-    letters: npt.NDArray[np.uint8],
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Read dates of the usual form, ``YYYY-MM-DDThh:mm:ss±hh:mm``.
-
-    Returns microseconds since 1970 in UTC, what was understood, and what is not "no deadline".
-    """
-    digits = letters[:, _DIGITS] - np.uint8(ord("0"))
-    sign = letters[:, 19]
-    is_date = (
-        (digits <= 9).all(axis=1)
-        & (letters[:, _SEPARATORS] == np.frombuffer(b"--T:::", np.uint8)).all(axis=1)
-        & ((sign == ord("+")) | (sign == ord("-")))
-    )
-    pairs = digits[:, 0::2].astype(np.int64) * 10 + digits[:, 1::2]
-    century, year, month, day, hour, minute, second, off_hour, off_minute = pairs.T
-    year = century * 100 + year
-    days = _days_since_1970(year, month, day)
-    is_date &= (year >= 1) & (month >= 1) & (month <= 12) & (day >= 1)
-    is_date &= day <= _days_since_1970(year, month + 1, 1) - _days_since_1970(year, month, 1)
-    is_date &= (hour < 24) & (minute < 60) & (second < 60) & (off_hour < 24) & (off_minute < 60)
-    offset = np.where(sign == ord("-"), -60, 60) * (off_hour * 60 + off_minute)
-    instants = (days * 86_400 + hour * 3_600 + minute * 60 + second - offset) * _SECOND
-    no_deadline = letters[:, :10] == np.frombuffer(NO_DEADLINE.encode(), np.uint8)
-    given = ~no_deadline.all(axis=1)
-    in_range = (instants >= _FIRST) & (instants <= _LAST)
-    return instants, is_date & (in_range | ~given), given
-
-
-def _days_since_1970(
-    year: npt.NDArray[np.int64], month: npt.NDArray[np.int64], day: npt.NDArray[np.int64] | int
-) -> npt.NDArray[np.int64]:
-    """Count days of the Gregorian calendar; years are taken to begin in March, after leap days."""
-    year = year - (month <= 2)
-    leap_days = year // 4 - year // 100 + year // 400
-    days: npt.NDArray[np.int64] = year * 365 + leap_days + (153 * ((month + 9) % 12) + 2) // 5 + day
-    return days - 719_469

@@ -13,31 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from b24frames.frame.convert import DATE_LENGTH, NO_DEADLINE, Texts, Typed, coerce_dates
+from b24frames.frame.convert import Factorized
 from b24frames.ids import chunks
 from b24frames.schema import ACTIVITY, COLUMNS, Wire
 from b24frames.serialization import OTHER, merge_other
 
-_DICTS_AT_ONCE = 200  # a few at a time: the garbage collector looks at all there are
+_DICTS_AT_ONCE = 200  # a few at a time: the garbage collector traverses all there are
 _BYTES_AT_ONCE = 2**20
-_NO_DATE = f"{NO_DEADLINE}T00:00:00+00:00"
 
-
-@dataclass(frozen=True)
-class ArrowText:
-    """Text that Arrow has read, and that stays as it is.
-
-    Attributes
-    ----------
-    column : pyarrow.ChunkedArray
-        Of strings.
-    """
-
-    column: Any
-
-
-Column = list[Any] | Texts | ArrowText | Typed
-"""The raw values of a field, or what has already been made of them."""
+Column = list[Any] | Factorized | Any
+"""The raw values of a field, or a pyarrow.ChunkedArray of text that stays as it is."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +32,9 @@ class Fields:
     Attributes
     ----------
     names : tuple of str
-        These in any case.
+        The fields to take in any case.
     extras : bool
-        And all that are no column of every frame.
+        Whether to take all fields besides the 39 of every frame, too.
     keep_text : bool
         Whether text that Arrow has read stays as it is.
     """
@@ -64,9 +49,9 @@ class Fields:
 
 @contextmanager
 def without_gc() -> Iterator[None]:
-    """Let the cyclic garbage collector rest: what is decoded here makes no cycles.
+    """Pause the cyclic garbage collector: what is decoded here makes no cycles.
 
-    It would look at each of many new dicts several times, which takes a fifth of the time.
+    It would traverse each of many new dicts several times, which takes a fifth of the time.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -77,7 +62,7 @@ def without_gc() -> Iterator[None]:
             gc.enable()
 
 
-def block_of_records(rows: Iterable[Mapping[str, Any]], fields: Fields) -> dict[str, Column]:
+def _block_of_records(rows: Iterable[Mapping[str, Any]], fields: Fields) -> dict[str, Column]:
     """Take the values of each field out of records; one that a record lacks is None."""
     block: dict[str, Any] = {name: [] for name in fields.names}
     done = 0
@@ -97,8 +82,7 @@ def block_of_records(rows: Iterable[Mapping[str, Any]], fields: Fields) -> dict[
 
 def block_of_lines(lines: Sequence[bytes], fields: Fields) -> dict[str, Column]:
     """Decode lines; where pyarrow is installed, into columns at once."""
-    read = _block_by_arrow if find_spec("pyarrow") else _block_by_json
-    return read(lines, fields)
+    return (_block_by_arrow if find_spec("pyarrow") else _block_by_json)(lines, fields)
 
 
 def _block_by_json(lines: Sequence[bytes], fields: Fields) -> dict[str, Column]:
@@ -108,7 +92,7 @@ def _block_by_json(lines: Sequence[bytes], fields: Fields) -> dict[str, Column]:
         for some in chunks(lines, _DICTS_AT_ONCE)
         for record in json.loads(b"[" + b",".join(some) + b"]")
     )
-    return block_of_records(records, fields)
+    return _block_of_records(records, fields)
 
 
 def _block_by_arrow(lines: Sequence[bytes], fields: Fields) -> dict[str, Column]:
@@ -116,10 +100,9 @@ def _block_by_arrow(lines: Sequence[bytes], fields: Fields) -> dict[str, Column]
     import pyarrow as pa  # optional: the extra "arrow"
     import pyarrow.json
 
-    text = b"\n".join(lines)
     try:
         table = pyarrow.json.read_json(
-            pa.BufferReader(text),
+            pa.BufferReader(b"\n".join(lines)),
             pyarrow.json.ReadOptions(block_size=max(_BYTES_AT_ONCE, *map(len, lines)) + 1),
             pyarrow.json.ParseOptions(
                 explicit_schema=pa.schema([(name, pa.string()) for name in (*ACTIVITY, OTHER)]),
@@ -140,13 +123,13 @@ def _block_by_arrow(lines: Sequence[bytes], fields: Fields) -> dict[str, Column]
 
 def _put_other(block: dict[str, Column], table: Any, fields: Fields) -> None:
     """Put what lines have under the empty name in its place."""
-    for row, text in enumerate(_texts(table[OTHER]).objects()):
+    for row, text in enumerate(_objects(table[OTHER])):
         for name, value in json.loads(text).items() if text is not None else ():
             if name in fields:
                 column = block.get(name)
                 if not isinstance(column, list):
                     known = name in ACTIVITY
-                    column = _texts(table[name]).objects() if known else [None] * len(table)
+                    column = _objects(table[name]) if known else [None] * len(table)
                     block[name] = column
                 column[row] = value
 
@@ -155,24 +138,14 @@ def _column(name: str, column: Any, fields: Fields) -> Column:
     """Return an Arrow column of text."""
     wire = ACTIVITY[name].wire
     if wire is Wire.TEXT and fields.keep_text:
-        return ArrowText(column)
-    return (_dates(column) if wire is Wire.DATETIME else None) or _texts(column)
-
-
-def _dates(column: Any) -> Typed | None:
-    """Return dates; None where one is not of the usual form."""
-    import pyarrow.compute as pc
-
-    length = pc.fill_null(pc.binary_length(column), 0)
-    if not pc.all(pc.or_(pc.equal(length, DATE_LENGTH), pc.equal(length, 0))).as_py():
-        return None
-    filled = pc.if_else(pc.equal(length, DATE_LENGTH), column, _NO_DATE).combine_chunks()
-    letters = np.frombuffer(filled.buffers()[2], np.uint8, len(filled) * DATE_LENGTH)
-    return coerce_dates(letters.reshape(-1, DATE_LENGTH))
-
-
-def _texts(column: Any) -> Texts:
-    """Return an Arrow column of text, each distinct one kept once."""
+        return column
+    if wire in (Wire.DATETIME, Wire.OBJECT, Wire.LIST):  # few are equal
+        return _objects(column)
     encoded = column.combine_chunks().dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    return Texts(codes, encoded.dictionary.to_numpy(zero_copy_only=False).tolist())
+    return Factorized(codes, encoded.dictionary.to_numpy(zero_copy_only=False).tolist())
+
+
+def _objects(column: Any) -> list[str | None]:
+    values: list[str | None] = column.to_numpy(zero_copy_only=False).tolist()
+    return values
