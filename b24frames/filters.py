@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
+from decimal import Decimal
 from math import inf, isfinite
 from numbers import Real
 from typing import Any
@@ -28,8 +29,9 @@ from b24frames.messages import short_repr
 from b24frames.schema import ACTIVITY, COLUMNS, Field, Wire
 
 BINDINGS = "BINDINGS"
-Filters = Sequence[tuple[str, str, Any]] | Sequence[Sequence[tuple[str, str, Any]]]
-"""As in `pandas.read_parquet`: conditions that must all hold, or a list of such lists."""
+Filters = Sequence[Any]
+"""As in `pandas.read_parquet`: conditions (field, operator, value) that must all hold, or a list of
+such lists. Type checkers take what they infer for a mixture of these for a list of objects."""
 
 _PREFIXES = {
     "==": "=",
@@ -127,6 +129,12 @@ class Selection:
                 if f"<{name}" not in found and f"<={name}" not in found:
                     found[f"<{name}"] = _NEVER
         return found
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the filter with the bounds of ids, as it is sent."""
+        bounds = {">=ID": self.first} if self.first > 1 else {}
+        bounds |= {"<=ID": self.last} if self.last < 2**63 - 1 else {}
+        return self.filter | bounds | ({} if self.ids is None else {"@ID": list(self.ids)})
 
     @property
     def is_empty(self) -> bool:
@@ -291,7 +299,11 @@ def _parse_integer(field: Field, value: Any) -> int:
     number: Any = None
     if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,19}\s*", value, re.A):
         number = int(value)
-    elif isinstance(value, Real) and not isinstance(value, (bool, np.bool_)) and isfinite(value):
+    elif (
+        isinstance(value, (Real, Decimal))
+        and not isinstance(value, (bool, np.bool_))
+        and isfinite(value)
+    ):
         exact: Any = value  # a Real of any library
         number = int(exact) if exact == int(exact) else None
     if number is None or not -(2**63) <= number < 2**63:
