@@ -387,19 +387,14 @@ def _write_date(value: int | None) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}Z"
 
 
-def _write_pair(pair: tuple[int, int | None]) -> dict[str, int]:
-    """Return a link; without the type, the portal would ignore it."""
-    owner_type, owner = pair
-    return {"OWNER_TYPE_ID": owner_type, **({} if owner is None else {"OWNER_ID": owner})}
-
-
 _WRITERS: Mapping[Wire, Callable[[Any], Any]] = {
     Wire.INTEGER: int,
     Wire.DOUBLE: repr,
     Wire.FLAG: lambda value: "Y" if value else "N",
     Wire.TEXT: str,
     Wire.DATETIME: _write_date,
-    Wire.LIST: _write_pair,
+    # Without the type, the portal would ignore a link.
+    Wire.LIST: lambda pair: {"OWNER_TYPE_ID": pair[0]} | ({"OWNER_ID": pair[1]} if pair[1] else {}),
 }
 
 
