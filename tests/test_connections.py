@@ -59,7 +59,7 @@ class Peer(Server):
     """
 
     def __init__(self, status: int = 200, text: str = '{"result": {"ID": "1"}}') -> None:
-        super().__init__(lambda *_: (status, [], text))
+        super().__init__(lambda *_: (status, ["Connection: close"], text))
         self.RequestHandlerClass = Noting
         self.asked: list[tuple[str, dict[str, str]]] = []
 
@@ -444,7 +444,8 @@ def test_page__gateway(portal: PracticePortal, status: int) -> None:
 def test_page__not_html(content_type: str, text: str, is_final: bool) -> None:
     """A web server that refuses in other words is one; an answer that was cut off is none."""
     with running(Peer()) as peer:
-        peer.reply = lambda *_: (404, [f"Content-Type: {content_type}"], text)
+        heads = [f"Content-Type: {content_type}", "Connection: close"]
+        peer.reply = lambda *_: (404, heads, text)
         error = refused(client_of(f"{peer.address}/rest/1/x/"))
     assert error.retryable is not is_final
     assert len(peer.asked) == (1 if is_final else 6)
