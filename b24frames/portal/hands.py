@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -24,7 +25,7 @@ class Hands(Generic[Task]):
     Attributes
     ----------
     busy : int
-        How many tasks have been handed over whose outcome was not taken yet.
+        How many tasks have been handed over whose outcome was not dropped yet.
     """
 
     def __init__(self, post: Callable[[Task], Any]) -> None:
@@ -32,7 +33,9 @@ class Hands(Generic[Task]):
         self._post = post
         self._threads: list[threading.Thread] = []
         self._outbox: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
-        self._inbox: queue.SimpleQueue[tuple[Task, Any]] = queue.SimpleQueue()
+        # An interruption may lose what is being taken from a queue, so outcomes lie beside it.
+        self._outcomes: deque[tuple[Task, Any]] = deque()
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def send(self, task: Task) -> None:
         """Hand a task to a thread that is free, or to a further one."""
@@ -45,19 +48,26 @@ class Hands(Generic[Task]):
         self._outbox.put(task)
 
     def take(self, clock: Clock, seconds: float) -> tuple[Task, Any]:
-        """Return a task and its outcome; raise `queue.Empty` where there is none for so long."""
-        taken = clock.take(self._inbox, seconds)
+        """Return a task and its outcome; raise `queue.Empty` where there is none for so long.
+
+        It is kept until `drop`, so that an interruption cannot lose it.
+        """
+        clock.take(self._bell, seconds)
+        return self._outcomes[0]
+
+    def drop(self) -> tuple[Task, Any]:
+        """Remove the outcome that was taken; return it."""
         self.busy -= 1
-        return taken
+        return self._outcomes.popleft()
 
     def take_last(self, end: float) -> tuple[Task, Any] | None:
-        """Return what comes until a moment of `time.monotonic`, after `dismiss`."""
-        try:
-            taken = self._inbox.get(timeout=max(0.0, end - time.monotonic()))
-        except queue.Empty:
-            return None
-        self.busy -= 1
-        return taken
+        """Return and drop what is there, or comes until a moment of `time.monotonic`."""
+        while not self._outcomes:
+            try:
+                self._bell.get(timeout=max(0.0, end - time.monotonic()))
+            except queue.Empty:
+                return None
+        return self.drop()
 
     def dismiss(self) -> None:
         """Let each thread end after what it is about."""
@@ -79,4 +89,5 @@ class Hands(Generic[Task]):
                 # Its frames hold the address called, with the secret.
                 outcome = error.with_traceback(None)
                 outcome.__context__ = outcome.__cause__ = None
-            self._inbox.put((task, outcome))
+            self._outcomes.append((task, outcome))
+            self._bell.put(None)

@@ -137,7 +137,6 @@ class Run:
         self._again: dict[str, Command] = {}  # of the answer being read: what to ask once more
         self._repeats_help = False
         self._renewed: set[str] = set()
-        self._current: tuple[Task, Any] | None = None  # the answer that the caller is reading
         self._alone: Task | None = None
         self._hands: Hands[Task] = Hands(
             lambda task: scheduler.post(task.commands, task.in_batch, task.expired)
@@ -152,14 +151,14 @@ class Run:
                 if not self._hands.busy and wait == math.inf:
                     return
                 try:
-                    self._current = self._hands.take(self._clock, wait)
+                    task, outcome = self._hands.take(self._clock, wait)
                 except queue.Empty:
                     yield {}
                     continue
-                settled = self._settle(*self._current)
+                settled = self._settle(task, outcome)
                 yield settled
-                self._ask_again(self._current[0], settled)
-                self._current = None
+                self._ask_again(task, settled)
+                self._hands.drop()
         finally:
             self._release()
             self._hands.dismiss()
@@ -182,7 +181,7 @@ class Run:
         """
         end = time.monotonic() + _LONGEST_DRAIN
         self._hands.dismiss()
-        settled = self._settle(*self._current) if self._current is not None else {}
+        settled: dict[str, Any] = {}
         while self._hands.busy and (taken := self._hands.take_last(end)) is not None:
             settled |= self._settle(*taken)
         self._hands.join(end)
