@@ -6,14 +6,12 @@ import json
 import logging
 import pickle
 import ssl
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import requests
@@ -31,8 +29,9 @@ from b24frames.portal.http import Http
 from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
 from b24frames.practice.server import PracticeServer
-from tests.clocks import WaitlessClock
-from tests.conftest import posts
+from tests.helpers.clocks import WaitlessClock
+from tests.helpers.practice import posts
+from tests.helpers.servers import serving
 
 MakePortal = Callable[..., PracticePortal]
 
@@ -140,33 +139,18 @@ def test_redirect__another_path(portal: PracticePortal) -> None:
 
 
 class AuthorizationServer:
-    """A loopback server that renews tokens, each refresh token once."""
+    """What renews tokens on this machine, each refresh token once."""
 
-    def __init__(self, portal: PracticePortal) -> None:
-        self.portal = portal
+    def __init__(self) -> None:
+        self.url = ""
         self.queries: list[dict[str, str]] = []
         self.answer: tuple[int, dict[str, Any]] | None = None
         self.before_answer: Callable[[], None] = lambda: None
-        owner = self
 
-        class Handler(BaseHTTPRequestHandler):
-            disable_nagle_algorithm = True
-
-            def do_GET(self) -> None:
-                query = {k: v[0] for k, v in parse_qs(urlsplit(self.path).query).items()}
-                status, answer = owner.renew(query)
-                body = json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, args=(0.005,), daemon=True).start()
+    def reply(self, path: str, _: bytes) -> tuple[int, list[str], str]:
+        """Answer a request."""
+        status, answer = self.renew(dict(parse_qsl(urlsplit(path).query)))
+        return status, [], json.dumps(answer)
 
     def renew(self, query: dict[str, str]) -> tuple[int, dict[str, Any]]:
         """Answer a refresh: with a new pair, unless told otherwise."""
@@ -182,12 +166,11 @@ class AuthorizationServer:
 
 
 @pytest.fixture
-def authorization(portal: PracticePortal) -> Iterator[AuthorizationServer]:
-    """Start an authorization server for the practice portal."""
-    server = AuthorizationServer(portal)
-    yield server
-    server.http.shutdown()
-    server.http.server_close()
+def authorization() -> Iterator[AuthorizationServer]:
+    """Start an authorization server."""
+    server = AuthorizationServer()
+    with serving(server.reply) as server.url:
+        yield server
 
 
 class AnyAccessToken(str):

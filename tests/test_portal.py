@@ -27,10 +27,10 @@ from b24frames.errors import (
 )
 from b24frames.portal.limits import MAX_ATTEMPTS
 from b24frames.practice import PracticePortal
-from tests.clocks import WaitlessClock
-from tests.conftest import asked, posts
+from tests.helpers.cases import SYSTEM_ERRORS
+from tests.helpers.clocks import WaitlessClock
 from tests.helpers.exotic_faults import Fault
-from tests.test_errors import SYSTEM_ERRORS
+from tests.helpers.practice import asked, posts
 
 MakePortal = Callable[..., PracticePortal]
 SECRET = "pl4ntedS3cret"

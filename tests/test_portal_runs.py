@@ -20,9 +20,10 @@ from b24frames.portal.commands import CommandQueue
 from b24frames.portal.pacing import SystemClock
 from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
-from tests.clocks import WaitlessClock
-from tests.conftest import asked, posts
-from tests.test_secrets import serving
+from tests.helpers.clocks import WaitlessClock
+from tests.helpers.practice import asked, posts
+from tests.helpers.servers import serving
+from tests.helpers.sessions import Overtaken
 
 MakePortal = Callable[..., PracticePortal]
 
@@ -78,34 +79,6 @@ class Interrupted(requests.Session):
             url = f"http://127.0.0.1:9{urlsplit(url).path}"
         self.sent += 1
         return super().request(method, url, *args, **options)
-
-
-class Overtaken(requests.Session):
-    """A session that holds back what is about one activity until so many others have been read.
-
-    It is told of these as the bar of the read.
-    """
-
-    def __init__(self, number: int, others: int) -> None:
-        super().__init__()
-        self.held_back = f'id={number}"'
-        self.others = others
-        self.enough = threading.Event()
-
-    def request(self, *args: Any, **options: Any) -> requests.Response:
-        """Send a request."""
-        if self.held_back in options["data"]:
-            self.enough.wait(60)
-        return super().request(*args, **options)
-
-    def update(self, n: int) -> None:
-        """Take note of ids that have been read."""
-        self.others -= n
-        if self.others <= 0:
-            self.enough.set()
-
-    def set_postfix_str(self, text: str) -> None:
-        """Take note of a message."""
 
 
 @pytest.mark.parametrize(
