@@ -7,9 +7,10 @@
 ``make_portal``   makes further ones: ``make_portal(activities=2500, deleted=())``.
 
 What no fixture gives is in `tests/helpers`: the clock on which nothing waits (`clocks`), what a
-practice portal was asked (`practice`), a server that answers as a test wants (`servers`), caches of
-some age (`caches`), frames compared exactly (`frames`), the secret hunt (`hunt`), tables of cases
-(`cases`), and `skip_or_fail` for what is not installed (`optional`).
+practice portal was asked (`practice`), a server that answers as a test wants (`servers`) and sample
+answers for it (`answers`, one in a file of `tests/data/answers`), caches of some age (`caches`),
+frames compared exactly (`frames`), the secret hunt (`hunt`), tables of cases (`cases`), and
+`skip_or_fail` for what is not installed (`optional`).
 
 All tests share these rules, kept by the automatic fixtures below: no socket but to this machine,
 no environment variable of the user's, no cache of the user's, and no waiting: a test that needs

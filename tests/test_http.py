@@ -1,4 +1,4 @@
-"""Transport: redirects of a renamed portal, renewal of access tokens, and what is logged."""
+"""HTTP: answers, redirects of a renamed portal, renewal of access tokens, and what is logged."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import ssl
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -20,7 +21,12 @@ import trustme
 import b24frames as b24
 from b24frames.credentials import AccessToken, TokenPair
 from b24frames.errors import (
+    ActivityNotFoundError,
+    ActivityRefusedError,
     AuthenticationError,
+    InvalidAnswerError,
+    OperatingTimeError,
+    PortalBlockedError,
     PortalError,
     PortalUnavailableError,
     RateLimitError,
@@ -29,11 +35,66 @@ from b24frames.portal.http import Http
 from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
 from b24frames.practice.server import PracticeServer
+from tests.helpers.answers import sample
 from tests.helpers.clocks import WaitlessClock
 from tests.helpers.practice import posts
 from tests.helpers.servers import serving
 
-MakePortal = Callable[..., PracticePortal]
+GET = "crm.activity.get"
+
+
+# --- answers -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def answering(name: str) -> Iterator[b24.Portal]:
+    """Make a portal that answers every request with a sample."""
+    with serving(sample(name).reply) as address:
+        url = f"{address}/rest/1/x/"
+        with closing(b24.Portal(url, limits="self-hosted", clock=WaitlessClock())) as portal:
+            yield portal
+
+
+def test_post__activity() -> None:
+    """The example of the method's page is read as it stands."""
+    with answering("activity") as portal:
+        assert portal.call(GET, {"id": 999}) == sample("activity").answer["result"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "retryable"),
+    [
+        ("access-denied", ActivityNotFoundError, False),
+        ("not-found", ActivityNotFoundError, False),
+        ("rate-limit", RateLimitError, True),
+        ("rest-blocked", PortalBlockedError, False),
+    ],
+)
+def test_post__refused(name: str, kind: type[PortalError], retryable: bool) -> None:
+    """What an error means is in its code and words, not in the HTTP status."""
+    with answering(name) as portal, pytest.raises(PortalError) as caught:
+        portal.call(GET, {"id": 999})
+    assert type(caught.value) is kind
+    assert caught.value.retryable is retryable
+    assert caught.value.http_status == sample(name).status
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("batch-mixed", {"a1": dict, "a7": ActivityNotFoundError}),
+        ("batch-all-failed", {"a7": ActivityNotFoundError, "a9": ActivityRefusedError}),
+        ("batch-lists", {"0": dict, "1": dict}),
+        ("batch-cut-short", {"a1": dict, "a2": InvalidAnswerError}),
+        ("batch-limit", {"a1": dict, "a2": OperatingTimeError}),
+    ],
+)
+def test_post__batch(name: str, kinds: dict[str, type]) -> None:
+    """Each command of a batch has its record or the right error, however PHP writes the maps."""
+    commands = {command: (GET, {"id": 1}) for command in kinds}
+    with answering(name) as portal:
+        answers = portal.call_batch(commands)
+    assert {command: type(answer) for command, answer in answers.items()} == kinds
 
 
 # --- redirects ---------------------------------------------------------------------------------
@@ -159,10 +220,11 @@ class AuthorizationServer:
         if self.answer is not None:
             return self.answer
         if query["refresh_token"] in spent:
-            return 400, {"error": "invalid_grant"}
+            return 400, sample("tokens-refused").answer
         self.before_answer()
         number = len(self.queries)
-        return 200, {"access_token": f"access-{number}", "refresh_token": f"refresh-{number}"}
+        pair = {"access_token": f"access-{number}", "refresh_token": f"refresh-{number}"}
+        return 200, sample("tokens").answer | pair
 
 
 @pytest.fixture
