@@ -14,8 +14,8 @@ import pytest
 import b24frames as b24
 from b24frames.errors import MissingActivitiesWarning
 from b24frames.practice import PracticePortal
-from tests.conftest import asked, posts
-from tests.frames import assert_frame_equal
+from tests.helpers.frames import assert_frame_equal
+from tests.helpers.practice import asked, posts
 
 
 def test_series__aligned(portal: PracticePortal) -> None:

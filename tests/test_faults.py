@@ -35,12 +35,12 @@ from b24frames.portal.limits import MAX_ATTEMPTS
 from b24frames.practice import PracticePortal
 from b24frames.practice.faults import SYSTEM_ERRORS as DESCRIPTIONS
 from b24frames.practice.server import PracticeServer, Request
-from tests.clocks import WaitlessClock
-from tests.conftest import asked, posts
-from tests.frames import assert_frame_equal
+from tests.helpers.cases import SYSTEM_ERRORS
+from tests.helpers.clocks import WaitlessClock
 from tests.helpers.exotic_faults import Fault
-from tests.test_calls import Overtaken
-from tests.test_errors import SYSTEM_ERRORS
+from tests.helpers.frames import assert_frame_equal
+from tests.helpers.practice import asked, posts
+from tests.helpers.sessions import Overtaken
 
 MakePortal = Callable[..., PracticePortal]
 MakeClient = Callable[..., b24.Portal]
