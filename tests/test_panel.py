@@ -330,6 +330,7 @@ def test_row__card(panel: b24.LookupPanel, portal: PracticePortal) -> None:
         OWNER_ID="77",
         DIRECTION="1",
         RESULT_STREAM="4",
+        CREATED="2024-03-01T10:00:00+03:00",
         START_TIME="2024-03-01T10:00:00+03:00",
         END_TIME="2024-03-01T10:01:40+03:00",
         DESCRIPTION="[b]bold[/b]",

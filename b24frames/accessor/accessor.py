@@ -321,7 +321,9 @@ class FrameAccessor:
     def talk_time(self) -> pd.Series:
         """How long the calls that telephony made lasted; NA for all other activities.
 
-        These have the PROVIDER_ID VOXIMPLANT_CALL and an ORIGIN_ID that begins with ``VI_``.
+        These have the PROVIDER_ID VOXIMPLANT_CALL, an ORIGIN_ID that begins with ``VI_``, and
+        CREATED equal to START_TIME: a planned call that telephony attached itself to keeps its
+        planned times.
 
         Examples
         --------
@@ -354,7 +356,9 @@ class FrameAccessor:
 
     @property
     def is_missed_call(self) -> pd.Series:
-        """Which activities are missed calls: RESULT_STREAM 4, or SETTINGS.MISSED_CALL true.
+        """Which activities are missed calls.
+
+        These are incoming, DIRECTION 1, with RESULT_STREAM 4 or SETTINGS.MISSED_CALL true.
 
         Examples
         --------
