@@ -165,7 +165,7 @@ CALLS: dict[str, tuple[dict[str, Any], pd.Timedelta | None, bool | None]] = {
     "of no direction, answered": ({"DIRECTION": None}, TALK, False),
     "of an undefined direction": ({"DIRECTION": "0", "RESULT_STREAM": "4"}, TALK, False),
 }
-"""Calls: how each differs from an incoming one, how long the talk was, and whether it was missed."""
+"""Calls: how each differs from an incoming one, its length, and whether it was missed."""
 
 
 @pytest.mark.parametrize("name", CALLS)
