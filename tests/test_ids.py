@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import array
 import decimal
 import fractions
+from collections import UserString
+from enum import StrEnum
+from http import HTTPStatus
+from io import StringIO
 from typing import Any
 
 import numpy as np
@@ -43,7 +48,41 @@ REFUSED: list[tuple[Any, str]] = [
     ([pd.NA], "<NA> at position 0"),
     ([pd.NaT], "NaT at position 0"),
     ([[1, 2]], r"\[1, 2\] at position 0"),
-    ([decimal.Decimal(1)], "Decimal"),
+    ([decimal.Decimal("1.5")], r"Decimal\('1.5'\) at position 0"),
+    ([decimal.Decimal("NaN")], r"Decimal\('NaN'\) at position 0"),
+    ([decimal.Decimal("sNaN")], r"Decimal\('sNaN'\) at position 0"),
+    ([decimal.Decimal("-Infinity")], "at position 0"),
+    ([decimal.Decimal("1E+999999999")], r"Decimal\('1E\+999999999'\)"),
+    (decimal.Decimal(0), "Decimal"),
+    ([1, HTTPStatus.OK], "OK.* at position 1 .a HTTPStatus"),
+    (HTTPStatus.OK, "OK"),
+    ([StrEnum("Names", {"A": "12"}).A], "A.* at position 0"),
+    ([1, b"12"], "b'12' at position 1"),
+    (np.array([b"12"]), "b'12'"),
+    (bytearray(b"12"), "a bytearray was given"),
+    (memoryview(b"12"), "a memoryview was given"),
+    (UserString("12"), "a UserString was given"),
+    (array.array("u", "12"), "an? array was given"),
+    (np.ma.array([1, 2], mask=[False, True]), "masked at position 1"),
+    (np.ma.array([1.0, 2.0], mask=[False, True]), "masked at position 1"),
+    ([np.ma.array(5, mask=True)], "at position 0"),
+    (np.ma.masked, "0 dimensions"),
+    (np.array([1, None], dtype=object), "None at position 1"),
+    (np.array([1, True], dtype=object), "True at position 1"),
+    (np.array(5), "0 dimensions"),
+    ([np.array([5])], r"array\(\[5\]\) at position 0"),
+    ([np.array(True)], r"array\(True\) at position 0"),
+    ([1, np.bool_(True)], "True.* at position 1"),
+    (np.array([5], dtype="m8[s]"), "at position 0"),
+    (np.array(["NaT"], dtype="m8[s]"), "NaT.* at position 0"),
+    (np.array(["NaT"], dtype="M8[s]"), "NaT.* at position 0"),
+    (np.array([(1,)], dtype=[("ID", int)]), r"\(1,\).* at position 0"),
+    (array.array("d", [1.0, float("nan")]), "nan at position 1"),
+    (pd.Series([1, 2]).astype("datetime64[ns]"), "at position 0"),
+    (pd.Series([True, False], dtype="boolean"), "True_? at position 0"),
+    (pd.array([1, None], dtype="Int64"), "<NA> at position 1"),
+    (pd.arrays.SparseArray([1.0, None]), "nan at position 1"),
+    ({1: 2}.items(), r"\(1, 2\) at position 0"),
     ([1j], "1j"),
     ([np.timedelta64(5, "s")], "timedelta64"),
     ([fractions.Fraction(10**400)], "Fraction"),
@@ -59,14 +98,17 @@ REFUSED: list[tuple[Any, str]] = [
 """Arguments that are no ids, and what the message must name."""
 
 
-@pytest.mark.parametrize(("ids", "named"), REFUSED, ids=[repr(ids)[:30] for ids, _ in REFUSED])
+@pytest.mark.parametrize(("ids", "named"), REFUSED, ids=[named[:40] for _, named in REFUSED])
 def test_parse_ids__refused(ids: Any, named: str) -> None:
     """What is not an id is refused with its value and position."""
     with pytest.raises((TypeError, ValueError), match=named):
         parse_ids(ids)
 
 
-@pytest.mark.parametrize("gap", [None, float("nan"), np.float64("nan"), pd.NA, pd.NaT])
+GAPS = [None, float("nan"), np.float64("nan"), pd.NA, pd.NaT, np.ma.masked, decimal.Decimal("NaN")]
+
+
+@pytest.mark.parametrize("gap", GAPS)
 def test_parse_ids__gap(gap: Any) -> None:
     """Who gives a column with gaps is told what to do about them."""
     with pytest.raises((TypeError, ValueError), match=r"leave gaps out by dropna\(\)"):
@@ -98,6 +140,12 @@ def test_parse_ids__no_gap(ids: Any) -> None:
         pd.Series(["3", "1", "2"], dtype="string"),
         pd.Index([3, 1, 2], dtype="Int64"),
         pd.Categorical(["3", "1", "2"]),
+        [decimal.Decimal(3), decimal.Decimal("1.0"), decimal.Decimal("2E0")],
+        [fractions.Fraction(3), 1, 2],
+        array.array("q", [3, 1, 2]),
+        np.ma.array([3, 1, 9, 2], mask=[False] * 4)[[0, 1, 3]],
+        np.array([3, "1", 2.0], dtype=object),
+        StringIO("3\n1\n2\n"),
         (i for i in (3, 1, 2)),
         {3: 0, 1: 0, 2: 0}.keys(),
     ],
@@ -110,7 +158,69 @@ def test_parse_ids__accepted(ids: Any) -> None:
     assert {type(i) for i in parsed} == {int}
 
 
-@pytest.mark.parametrize("single", [999, "999", 999.0, np.int64(999)])
+def arrow(values: list[Any], kind: str | None = None) -> Any:
+    """Make an array of Arrow."""
+    pa = pytest.importorskip("pyarrow")
+    return pa.array(values, type=kind and getattr(pa, kind)())
+
+
+def chunked(values: list[Any], kind: str | None = None) -> Any:
+    """Make a chunked array of Arrow."""
+    pa = pytest.importorskip("pyarrow")
+    whole = arrow(values, kind)
+    return pa.chunked_array([whole[:1], whole[1:]])
+
+
+def encoded(values: list[Any], kind: str | None = None) -> Any:
+    """Make an array of Arrow that keeps each distinct value once."""
+    return arrow(values, kind).dictionary_encode()
+
+
+def scalars(values: list[Any], kind: str | None = None) -> Any:
+    """Make a list of Arrow's scalars."""
+    return list(arrow(values, kind))
+
+
+def polars(values: list[Any], kind: str | None = None) -> Any:
+    """Make a Series of polars."""
+    names = {"bool_": "Boolean", "string": "String", "float64": "Float64", "binary": "Binary"}
+    pl = pytest.importorskip("polars")
+    return pl.Series(values, dtype=getattr(pl, names[kind]) if kind else None)
+
+
+@pytest.mark.parametrize("container", [arrow, chunked, encoded, scalars, polars])
+@pytest.mark.parametrize(
+    ("values", "kind", "named"),
+    [
+        ([1, None], None, "None at position 1 .*leave gaps out"),
+        ([1, 0], None, "0 at position 1"),
+        (["1", None], "string", "None at position 1"),
+        (["1", "x"], "string", "'x' at position 1"),
+        ([1.0, 1.5], "float64", "1.5 at position 1"),
+        ([1.0, float("nan")], "float64", "nan at position 1"),
+        ([b"1", b"2"], "binary", "b'1' at position 0"),
+        ([True, False], "bool_", "True at position 0"),
+    ],
+)
+def test_parse_ids__other_containers(
+    container: Any, values: list[Any], kind: str | None, named: str
+) -> None:
+    """Gaps and other values are refused by value and position, whatever they are in."""
+    with pytest.raises((TypeError, ValueError), match=f"ids: {named}"):
+        parse_ids(container(values, kind))
+
+
+@pytest.mark.parametrize("container", [arrow, chunked, encoded, scalars, polars])
+@pytest.mark.parametrize("kind", [None, "string", "float64"])
+def test_parse_ids__ids_in_other_containers(container: Any, kind: str | None) -> None:
+    """Ids in columns of other programs are read as those of pandas."""
+    make = {None: int, "string": str, "float64": float}[kind]
+    parsed = parse_ids(container([make(i) for i in (3, 1, 3)], kind))
+    assert parsed == [3, 1]
+    assert {type(i) for i in parsed} == {int}
+
+
+@pytest.mark.parametrize("single", [999, "999", 999.0, np.int64(999), decimal.Decimal(999)])
 def test_parse_ids__single(single: Any) -> None:
     """A single id needs no list."""
     assert parse_ids(single) == [999]
