@@ -3,6 +3,7 @@
 ::
 
     read_activities   activities by id, as a typed DataFrame
+    find_activities   activities by what they are; count_activities: how many
     df.b24, s.b24     labels, durations, files and back; reading by a column of ids
     Portal            a portal; without one, the webhook in B24_WEBHOOK_URL is read
     ActivityCache     what is kept on this machine
@@ -26,7 +27,7 @@ from b24frames import accessor, errors, schema
 from b24frames._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from b24frames.activities import read_activities
+    from b24frames.activities import count_activities, find_activities, read_activities
     from b24frames.cache import ActivityCache
     from b24frames.panel import LookupPanel
     from b24frames.portal import Portal
@@ -36,7 +37,9 @@ __all__ = [
     "ActivityCache",
     "LookupPanel",
     "Portal",
+    "count_activities",
     "errors",
+    "find_activities",
     "practice_portal",
     "read_activities",
     "schema",
@@ -47,6 +50,8 @@ _LAZY = {
     "ActivityCache": "cache",
     "LookupPanel": "panel",
     "Portal": "portal",
+    "count_activities": "activities",
+    "find_activities": "activities",
     "load_ipython_extension": "magics",  # what %load_ext looks for
     "practice_portal": "practice",
     "read_activities": "activities",

@@ -1,4 +1,4 @@
-"""`read_activities`: ids in, typed DataFrame out."""
+"""`read_activities`, `find_activities`: ids or filters in, typed DataFrame out."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ import pandas as pd
 
 from b24frames import arguments
 from b24frames.arguments import ProgressBar
+from b24frames.by_filter import Search, count_matches
 from b24frames.by_id import Freshness, Via, fetch_records
 from b24frames.credentials import hiding_arguments
 from b24frames.errors import (
     MissingActivitiesError,
     MissingActivitiesWarning,
 )
+from b24frames.filters import Alternative, Filters, parse_filters
 from b24frames.frame import Layout
 from b24frames.ids import parse_column, parse_ids
 from b24frames.messages import name_some, warn_at_caller
@@ -33,7 +35,7 @@ from b24frames.output import (
     progress_bar,
 )
 from b24frames.portal import Portal, as_portal
-from b24frames.records import ReadReport, Records, SpooledRecords
+from b24frames.records import Entries, ReadReport, Records, SpooledRecords
 from b24frames.schema import Backend, OnBadValue
 
 Missing = Literal["raise", "warn", "ignore", "keep"]
@@ -53,6 +55,19 @@ class ReadOptions(TypedDict, total=False):
     only_if_cached: bool
     stale_if_error: bool
     via: Via
+    progress: bool | ProgressBar | None
+
+
+class FindOptions(TypedDict, total=False):
+    """The keywords of `find_activities`, but for ``chunksize``."""
+
+    columns: Iterable[str] | None
+    index_col: str | None
+    dtype_backend: Backend
+    tz: str | tzinfo
+    on_bad_value: OnBadValue
+    cache: CachePlace
+    limit: int | None
     progress: bool | ProgressBar | None
 
 
@@ -217,7 +232,7 @@ def read_activities(
         missing=arguments.check_choice("missing", missing, Missing),
         cache=check_cache(cache),
         via=arguments.check_choice("via", via, Via),
-        chunksize=arguments.check_chunksize(chunksize),
+        chunksize=arguments.check_rows("chunksize", chunksize),
         progress=arguments.check_progress(progress),
     )
     frames = _read(request)
@@ -276,6 +291,194 @@ def _report_missing(request: _Request, records: Records, report: ReadReport) -> 
     found = [i for i in request.ids if i in records]
     frame = build_frame(records, found, request.layout, attrs_of(request.portal, report))
     raise MissingActivitiesError(message, list(report.missing), frame)
+
+
+@overload
+def find_activities(
+    filters: Filters | None = ...,
+    portal: Portal | str | None = ...,
+    *,
+    chunksize: None = ...,
+    **options: Unpack[FindOptions],
+) -> pd.DataFrame: ...
+@overload
+def find_activities(
+    filters: Filters | None = ...,
+    portal: Portal | str | None = ...,
+    *,
+    chunksize: int,
+    **options: Unpack[FindOptions],
+) -> Iterator[pd.DataFrame]: ...
+@hiding_arguments
+def find_activities(
+    filters: Filters | None = None,
+    portal: Portal | str | None = None,
+    *,
+    columns: Iterable[str] | None = None,
+    index_col: str | None = "ID",
+    dtype_backend: Backend = "numpy_nullable",
+    tz: str | tzinfo = "UTC",
+    on_bad_value: OnBadValue = "warn",
+    cache: CachePlace = True,
+    limit: int | None = None,
+    chunksize: int | None = None,
+    progress: bool | ProgressBar | None = None,
+) -> pd.DataFrame | Iterator[pd.DataFrame]:
+    """Find the activities that match conditions, as a typed DataFrame.
+
+    Parameters
+    ----------
+    filters : list of tuple, or list of list of tuple, optional
+        Conditions (field, operator, value) that must all hold, as in `pandas.read_parquet`; a list
+        of such lists: one of them must hold; by default every activity that the user may see.
+        Operators: ``==``, ``!=``, ``>``, ``>=``, ``<``, ``<=``, ``in``, ``not in``, and for text
+        ``contains``. Enumerations take codes or labels (``"call"``). Dates without a zone are meant
+        in `tz`. ``("BINDINGS", "in", [("deal", 5), ("company", None)])``: linked to any of these.
+        ``("DEADLINE", "==", None)``: no deadline.
+    portal : Portal or str, optional
+        As of `read_activities`.
+    columns : iterable of str, optional
+        The fields to ask for and to keep, in that order; by default whole records.
+        ``COMMUNICATIONS``, ``FILES`` and ``IS_INCOMING_CHANNEL`` may be among them.
+    index_col, dtype_backend, tz, on_bad_value : optional
+        As of `read_activities`.
+    cache : bool, path-like or ActivityCache, default True
+        Where whole records are kept for later reads by id; with `columns`, nothing is.
+    limit : int, optional
+        At most so many, those of the highest ids, and in descending order.
+    chunksize : int, optional
+        Return an iterator of frames of so many rows, all with the same columns and dtypes. With
+        `columns`, each comes as soon as its rows are there.
+    progress : bool or ProgressBar, optional
+        As of `read_activities`.
+
+    Returns
+    -------
+    pandas.DataFrame, shape (m, k)
+        One row for each activity, ascending by ID; columns and dtypes as of `read_activities`. Or
+        an iterator of such frames.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument that is not accepted; before any request.
+    InvalidAnswerError
+        The portal ignored a condition, or its pages are not those asked for.
+    PortalError
+        The portal refused, or was out of reach; whole records that had come are in the cache.
+    BadValueError
+        A value cannot be understood, and ``on_bad_value="raise"``.
+
+    Warns
+    -----
+    BadValueWarning, CacheWarning
+        What the names say; the messages name the ids.
+
+    Notes
+    -----
+    What matched from the beginning to the end of the call is in the frame, once, whatever is
+    created, changed or deleted meanwhile; what began or ceased to match meanwhile may be. The user
+    of the webhook sees what he may read. ``!=`` and ``not in`` include rows in which the field is
+    empty, and text is compared without regard to case, both as the portal does it [1]_.
+
+    References
+    ----------
+    .. [1] https://apidocs.bitrix24.com/api-reference/crm/timeline/activities/activity-base/crm-activity-list.html
+
+    Examples
+    --------
+    >>> filters = [("TYPE_ID", "==", "call"), ("CREATED", ">=", "2022-06-01")]
+    >>> df = find_activities(filters, portal, columns=["SUBJECT", "CREATED"])
+    >>> df.columns.tolist()
+    ['SUBJECT', 'CREATED']
+    """
+    tz = arguments.check_tz(tz)
+    alternatives = parse_filters(filters, tz)
+    layout = Layout(
+        columns=arguments.check_columns(columns),
+        index_col=arguments.check_index_col(index_col),
+        dtype_backend=arguments.check_backend(dtype_backend),
+        tz=tz,
+        on_bad_value=arguments.check_choice("on_bad_value", on_bad_value, OnBadValue),
+    )
+    arguments.check_rows("limit", limit)
+    arguments.check_rows("chunksize", chunksize)
+    cache, progress = check_cache(cache), arguments.check_progress(progress)
+    frames = _find(as_portal(portal), alternatives, layout, cache, limit, chunksize, progress)
+    return next(frames) if chunksize is None else frames
+
+
+def _find(
+    portal: Portal,
+    alternatives: list[Alternative],
+    layout: Layout,
+    cache: CachePlace,
+    limit: int | None,
+    chunksize: int | None,
+    progress: bool | ProgressBar | None,
+) -> Iterator[pd.DataFrame]:
+    """Search, and yield the frames: one, or one for each chunk of rows."""
+    records: Records = {}
+    with ExitStack() as stack:
+        if chunksize is not None:
+            records = SpooledRecords(stack.enter_context(TemporaryFile()))
+        names = layout.columns
+        if names is not None and layout.index_col is not None:
+            names = (layout.index_col, *names)
+        place = open_cache(cache if names is None else False, portal, stack)
+        entries = Entries(place, portal)
+        bar = stack.enter_context(progress_bar(1, progress))
+        search = Search(portal, alternatives, names, entries, records, bar, limit)
+        ready = stack.enter_context(closing(iter(search)))
+        sent = {"filters": [[s.as_json() for s in selections] for selections in alternatives]}
+        attrs = (attrs_of(portal, search.report) | sent for _ in repeat(None))
+        if chunksize is None:
+            ids = [i for some in ready for i in some]
+            entries.warn()
+            yield build_frame(records, ids, layout, next(attrs))
+        else:
+            yield from iter_frames(records, ready, chunksize, layout, attrs)
+            entries.warn()
+
+
+@hiding_arguments
+def count_activities(
+    filters: Filters | None = None,
+    portal: Portal | str | None = None,
+    *,
+    tz: str | tzinfo = "UTC",
+) -> int:
+    """Count the activities that match conditions: in one request, where the portal can.
+
+    Parameters
+    ----------
+    filters : list of tuple, or list of list of tuple, optional
+        As of `find_activities`.
+    portal : Portal or str, optional
+        As of `read_activities`.
+    tz : str or tzinfo, default "UTC"
+        The zone of dates without one.
+
+    Returns
+    -------
+    int
+        How many the user of the webhook may see. Alternatives, known ids, links and comparisons
+        with 0 are counted by walking through the ids.
+
+    Raises
+    ------
+    ValueError
+        An argument that is not accepted; before any request.
+    PortalError
+        As of `find_activities`.
+
+    Examples
+    --------
+    >>> count_activities([("ID", "<=", 6)], portal)
+    6
+    """
+    alternatives = parse_filters(filters, arguments.check_tz(tz))
+    return count_matches(as_portal(portal), alternatives)
 
 
 def read_aligned(ids: pd.Series, portal: Portal, options: ReadOptions) -> pd.DataFrame:

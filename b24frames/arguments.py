@@ -95,13 +95,13 @@ def check_progress(progress: bool | ProgressBar | None) -> bool | ProgressBar | 
     return progress
 
 
-def check_chunksize(chunksize: int | None) -> int | None:
+def check_rows(name: str, rows: int | None) -> int | None:
     """Return a number of rows, or None."""
-    if chunksize is None:
+    if rows is None:
         return None
-    if isinstance(chunksize, bool) or not hasattr(chunksize, "__index__") or chunksize < 1:
-        raise ValueError(f"chunksize={short_repr(chunksize)} is not a number of rows of at least 1")
-    return int(chunksize)
+    if isinstance(rows, bool) or not hasattr(rows, "__index__") or rows < 1:
+        raise ValueError(f"{name}={short_repr(rows)} is not a number of rows of at least 1")
+    return int(rows)
 
 
 def unknown_field(name: object) -> str:

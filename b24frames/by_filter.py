@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 from b24frames.arguments import ProgressBar
@@ -43,7 +43,7 @@ class Search:
         The cache.
     records : mutable mapping of int to bytes
         Filled with the JSON text of each record.
-    bar : ProgressBar
+    bar : ProgressBar or None
         What it raises ends the search. Its ``total``, if it has one, grows with what is found.
     limit : int or None
         At most so many, those of the highest ids.
@@ -68,7 +68,7 @@ class Search:
         columns: Sequence[str] | None,
         entries: Entries,
         records: Records,
-        bar: ProgressBar,
+        bar: ProgressBar | None,
         limit: int | None = None,
     ) -> None:
         self.report = ReadReport()
@@ -97,7 +97,7 @@ class Search:
                 walks.append(walk)
             self._alternatives.append(walks)
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Generator[list[int]]:
         """Yield ids that are complete: ascending, or, with a limit, all at the end, descending."""
         if not self._walks:
             return
@@ -109,17 +109,19 @@ class Search:
         waiting = ""
         try:
             for answers in self._run:
+                self.report.http_requests = self._run.requests
                 self._keep(answers)
                 if self._limit is None and (ready := self._ready(self._frontier())):
                     yield ready
                 if self._run.waiting != waiting:
                     waiting = self._run.waiting
-                    self._bar.set_postfix_str(waiting)
+                    if self._bar is not None:
+                        self._bar.set_postfix_str(waiting)
         except BaseException:
             self._keep(self._run.drain())
             raise
         finally:
-            self.report.http_requests += self._run.requests
+            self.report.http_requests = self._run.requests
         ready = self._ready(math.inf)
         if self._limit is not None:
             ready = ready[::-1][: self._limit]
@@ -164,11 +166,11 @@ class Search:
         if self._is_whole:
             self._entries.write(given_by_get, {})
         self._records.update(found)
-        if hasattr(self._bar, "total"):
-            self._bar.total = max(
-                sum(w.total or 0 for w in self._walks.values()), len(self._records)
-            )
-        self._bar.update(len(found))
+        if self._bar is not None:
+            if hasattr(self._bar, "total"):
+                expected = sum(walk.total or 0 for walk in self._walks.values())
+                self._bar.total = max(expected, len(self._records))
+            self._bar.update(len(found))
 
     def _frontier(self) -> float:
         return min(walk.frontier for walk in self._walks.values())
@@ -187,7 +189,7 @@ class Search:
         return ready
 
 
-def count_matches(portal: Portal, alternatives: Sequence[Alternative], bar: ProgressBar) -> int:
+def count_matches(portal: Portal, alternatives: Sequence[Alternative]) -> int:
     """Return how many activities match: in one request where the portal can count them."""
     if not alternatives:
         return 0
@@ -207,5 +209,5 @@ def count_matches(portal: Portal, alternatives: Sequence[Alternative], bar: Prog
                 if problem and not run.reject(name, commands[name]):
                     raise InvalidAnswerError(f"the portal lists {problem}", method=LIST)
         return int(str(run.totals["w0_total"]))
-    search = Search(portal, alternatives, ("ID",), Entries(None, portal), {}, bar)
+    search = Search(portal, alternatives, ("ID",), Entries(None, portal), {}, None)
     return sum(map(len, search))

@@ -197,9 +197,10 @@ class _Read:
             commands = chain([(_PROBE, (GET, {"id": ids[0]}))], pages)
         self.queue = CommandQueue(commands)
         self.run = self.portal.run(self.queue)
-        waiting = ""
+        waiting, before = "", self.report.http_requests
         try:
             for answers in self.run:
+                self.report.http_requests = before + self.run.requests
                 self._keep(answers)
                 if self.differences:
                     break
@@ -211,7 +212,7 @@ class _Read:
             self._keep(self.run.drain())
             raise
         finally:
-            self.report.http_requests += self.run.requests
+            self.report.http_requests = before + self.run.requests
         if self.differences:
             warn_at_caller(
                 f"{LIST} and {GET} do not agree on activity {ids[0]} "

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
+from decimal import Decimal
 from math import inf, isfinite
 from numbers import Real
 from typing import Any
@@ -28,8 +29,9 @@ from b24frames.messages import short_repr
 from b24frames.schema import ACTIVITY, COLUMNS, Field, Wire
 
 BINDINGS = "BINDINGS"
-Filters = Sequence[tuple[str, str, Any]] | Sequence[Sequence[tuple[str, str, Any]]]
-"""As in `pandas.read_parquet`: conditions that must all hold, or a list of such lists."""
+Filters = Sequence[Any]
+"""As in `pandas.read_parquet`: conditions (field, operator, value) that must all hold, or a list of
+such lists. Type checkers take what they infer for a mixture of these for a list of objects."""
 
 _PREFIXES = {
     "==": "=",
@@ -119,14 +121,18 @@ class Selection:
         """The portal's filter, but for ids."""
         found = {condition.key: condition.wire for condition in self.conditions}
         for condition in self.conditions:
-            wire = ACTIVITY[condition.field].wire
-            is_after = wire is Wire.DATETIME and condition.prefix in (">", ">=")
-            if is_after and condition.values != (None,):
+            name, is_date = condition.field, ACTIVITY[condition.field].wire is Wire.DATETIME
+            is_after = is_date and condition.prefix in (">", ">=") and condition.values != (None,)
+            if is_after and not found.keys() & {f"<{name}", f"<={name}"}:
                 # What has no date is stored as the greatest one: it is after none.
-                name = condition.field
-                if f"<{name}" not in found and f"<={name}" not in found:
-                    found[f"<{name}"] = _NEVER
+                found[f"<{name}"] = _NEVER
         return found
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the filter with the bounds of ids, as it is sent."""
+        bounds = {">=ID": self.first} if self.first > 1 else {}
+        bounds |= {"<=ID": self.last} if self.last < 2**63 - 1 else {}
+        return self.filter | bounds | ({} if self.ids is None else {"@ID": list(self.ids)})
 
     @property
     def is_empty(self) -> bool:
@@ -291,7 +297,11 @@ def _parse_integer(field: Field, value: Any) -> int:
     number: Any = None
     if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,19}\s*", value, re.A):
         number = int(value)
-    elif isinstance(value, Real) and not isinstance(value, (bool, np.bool_)) and isfinite(value):
+    elif (
+        isinstance(value, (Real, Decimal))
+        and not isinstance(value, (bool, np.bool_))
+        and isfinite(value)
+    ):
         exact: Any = value  # a Real of any library
         number = int(exact) if exact == int(exact) else None
     if number is None or not -(2**63) <= number < 2**63:
@@ -375,19 +385,14 @@ def _write_date(value: int | None) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}Z"
 
 
-def _write_pair(pair: tuple[int, int | None]) -> dict[str, int]:
-    """Return a link; without the type, the portal would ignore it."""
-    owner_type, owner = pair
-    return {"OWNER_TYPE_ID": owner_type, **({} if owner is None else {"OWNER_ID": owner})}
-
-
 _WRITERS: Mapping[Wire, Callable[[Any], Any]] = {
     Wire.INTEGER: int,
     Wire.DOUBLE: repr,
     Wire.FLAG: lambda value: "Y" if value else "N",
     Wire.TEXT: str,
     Wire.DATETIME: _write_date,
-    Wire.LIST: _write_pair,
+    # Without the type, the portal would ignore a link.
+    Wire.LIST: lambda pair: {"OWNER_TYPE_ID": pair[0]} | ({"OWNER_ID": pair[1]} if pair[1] else {}),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,35 @@ def test_error_from_answer__status_last(status: int, kind: type[PortalError]) ->
     """Where neither code nor description is known, the status decides."""
     error = error_from_answer({"error": "NEW"}, method="crm.activity.list", http_status=status)
     assert type(error) is kind
+
+
+@pytest.mark.parametrize(
+    ("code", "method", "words"),
+    [
+        ("NO_AUTH_FOUND", "profile", "Check the webhook: copy its URL again"),
+        ("INVALID_CREDENTIALS", "profile", "was deleted or blocked, its secret or owner was chan"),
+        ("insufficient_scope", "crm.activity.get", "Tick the scope 'crm'"),
+        ("insufficient_scope", "batch", "Tick the scope 'crm'"),
+        ("insufficient_scope", "user.get", "Tick the scope 'user'"),
+        ("insufficient_scope", "voximplant.statistic.get", "Tick the scope 'telephony'"),
+        ("ACCESS_DENIED", "profile", "commercial plan"),
+        ("user_access_error", "profile", "access to the application"),
+        ("expired_token", "profile", "from_oauth a new access token"),
+        ("INVALID_REQUEST", "profile", "https://"),
+        ("QUERY_LIMIT_EXCEEDED", "profile", "Other programs at this address"),
+        ("OPERATION_TIME_LIMIT", "profile", "within ten minutes"),
+        ("OVERLOAD_LIMIT", "profile", "ask the portal's administrator or Bitrix24 support"),
+        ("PORTAL_DELETED", "profile", "ask the portal's administrator or Bitrix24 support"),
+    ],
+)
+def test_portal_error__hint(code: str, method: str, words: str) -> None:
+    """Each code says what can be done about it, and only a missing scope speaks of one."""
+    error = error_from_answer({"error": code}, method=method, http_status=401)
+    assert words in error.hint
+    assert str(error).endswith(error.hint)
+    assert ("permission" in error.hint) == (code == "insufficient_scope")
+    for page in re.findall(r"docs/\S+\.md", error.hint):
+        assert (Path(__file__).parents[1] / page).is_file()
 
 
 def _all_errors() -> list[type[B24Error]]:

@@ -33,10 +33,10 @@ from b24frames.errors import (
 )
 from b24frames.portal.http import Http
 from b24frames.practice import PracticePortal
-from b24frames.practice.faults import Fault
 from b24frames.practice.server import PracticeServer
 from tests.helpers.answers import sample
 from tests.helpers.clocks import WaitlessClock
+from tests.helpers.exotic_faults import Fault
 from tests.helpers.practice import posts
 from tests.helpers.servers import serving
 
@@ -158,18 +158,27 @@ def test_redirect__trust(webhook: str, location: str, trusted: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "location", ["https://evil.example.org", "//evil.example.org", "/elsewhere", ""]
+    ("location", "words"),
+    [
+        ("https://evil.example.org", "has moved to evil.example.org, .* not followed: make the"),
+        ("//evil.example.org", "has moved to evil.example.org, .* not followed: make the Portal"),
+        ("https://evil.example.org/sso", "redirects to a page of evil.example.org .*login page"),
+        ("/elsewhere", "redirects to another page .*address is not that of a webhook, REST or"),
+        ("/auth", "redirects to its login page .*address is not that of a webhook, REST or"),
+    ],
 )
-def test_redirect__refused(portal: PracticePortal, location: str) -> None:
-    """Anywhere else nothing is sent; the error says what to do, and repeats no path."""
+def test_redirect__refused(portal: PracticePortal, location: str, words: str) -> None:
+    """Anywhere else nothing is sent; the error says what it is, and repeats no path."""
     portal.server.faults.append(Fault("redirect", location=location))
-    with pytest.raises(
-        PortalError, match="has moved to .* not followed: make the Portal"
-    ) as caught:
-        portal.call("crm.activity.get", {"id": 5})
-    assert "/rest/" not in str(caught.value)
-    assert not caught.value.retryable
-    assert posts(portal) == 1
+    for call in (
+        lambda: portal.call("crm.activity.get", {"id": 5}),
+        lambda: b24.read_activities([5, 6], portal),
+    ):
+        with pytest.raises(PortalError, match=words) as caught:
+            call()
+        assert "/rest/" not in str(caught.value)
+        assert not caught.value.retryable
+    assert posts(portal) == 2
 
 
 def test_redirect__no_url(portal: PracticePortal) -> None:
@@ -182,18 +191,82 @@ def test_redirect__no_url(portal: PracticePortal) -> None:
 
 def test_redirect__commands_no_terminal() -> None:
     """Control characters in the name of a host are made visible."""
-    transport = b24.Portal("https://acme.bitrix24.com/rest/1/s/")._http
+    url = "https://acme.bitrix24.com/rest/1/s/"
+    transport = b24.Portal(url)._http
     response = requests.Response()
     response.status_code, response.headers["Location"] = 302, "http://a\x1bc.evil/x"
-    assert "a\\x1bc.evil" in str(transport._follow(response, "profile"))
+    assert "a\\x1bc.evil" in str(transport._follow(response, f"{url}profile", "profile"))
 
 
 def test_redirect__another_path(portal: PracticePortal) -> None:
     """A redirect to another path is not a renamed portal: a login page, perhaps."""
     new = portal.address.replace("127.0.0.1", "localhost")
     portal.server.faults.append(Fault("redirect", location=f"{new}/login"))
-    with pytest.raises(PortalError, match="not followed"):
+    with pytest.raises(PortalError, match="redirects to a page of localhost"):
         portal.call("profile")
+    assert posts(portal) == 1
+
+
+@pytest.mark.parametrize("is_absolute", [True, False])
+def test_redirect__slash(portal: PracticePortal, is_absolute: bool) -> None:
+    """Where a server wants a slash at the end, the POST is repeated there, and later ones begin."""
+    begin = portal.address if is_absolute else ""
+    location = f"{begin}/rest/1/practice/crm.activity.get/"
+    portal.server.faults.append(Fault("to-path", location=location, times=1))
+    assert portal.call("crm.activity.get", {"id": 5}) == portal.server.record(5)
+    assert portal.call("profile")
+    assert [r.path.rpartition("practice")[2] for r in portal.server.requests] == [
+        "/crm.activity.get",
+        "/crm.activity.get/",
+        "/profile/",
+    ]
+    assert [r.params for r in portal.server.requests] == [{"id": 5}, {"id": 5}, {}]
+
+
+def test_redirect__slash_in_threads(portal: PracticePortal) -> None:
+    """Requests that are redirected together are all repeated, whichever is told first."""
+    http = portal._http
+    response = requests.Response()
+    asked = f"{portal.url}profile"
+    response.status_code, response.headers["Location"] = 301, f"{asked}/"
+    assert [http._follow(response, asked, "profile") for _ in range(2)] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("location", "words"),
+    [
+        ("https://crm.acme.org:443/rest/1/s/profile/", None),
+        ("https://CRM.acme.org/rest/1/s/profile/", None),
+        ("https://x:y@crm.acme.org/rest/1/s/profile/", None),
+        ("http://crm.acme.org/rest/1/s/profile", "another scheme or port of crm.acme.org"),
+        ("https://crm.acme.org:8443/rest/1/s/profile", "another scheme or port of crm.acme.org"),
+        ("https://crm.acme.org:x/rest/1/s/profile", "no address"),
+        ("/rest/1/s/profile", None),
+    ],
+)
+def test_redirect__same_host(location: str, words: str | None) -> None:
+    """A host is the same however it is written, and stays written as before."""
+    url = "https://crm.acme.org/rest/1/s/"
+    http = b24.Portal(url)._http
+    response = requests.Response()
+    response.status_code, response.headers["Location"] = 301, location
+    refused = http._follow(response, f"{url}profile", "profile")
+    assert (words in str(refused)) if words else refused is None
+    assert http.address == "https://crm.acme.org"
+
+
+@pytest.mark.parametrize("locations", [["{slash}", "{plain}"], ["{plain}"], [""]])
+def test_redirect__circle(portal: PracticePortal, locations: list[str]) -> None:
+    """Addresses that point to each other, or to themselves, are not followed for ever."""
+    plain = "/rest/1/practice/profile"
+    for location in 2 * locations:
+        target = location.format(plain=plain, slash=f"{plain}/")
+        times = 1 if len(locations) > 1 else None
+        portal.server.faults.append(Fault("to-path", location=target, times=times))
+    with pytest.raises(PortalError, match="redirects again and again") as caught:
+        portal.call("profile")
+    assert not caught.value.retryable
+    assert posts(portal) == 4
 
 
 # --- OAuth -------------------------------------------------------------------------------------

@@ -291,6 +291,24 @@ def test_drain__nothing_is_lost() -> None:
     assert len(rest) == 50 * (len(portal.sent) - 2)
 
 
+class InterruptedClock(WaitlessClock):
+    """A clock with which Ctrl-C comes just after something was taken from a queue."""
+
+    def take(self, inbox: Any, seconds: float) -> Any:
+        """Take the next item, and lose it."""
+        super().take(inbox, seconds)
+        raise KeyboardInterrupt
+
+
+def test_drain__interrupted_while_taking() -> None:
+    """An answer that had come when Ctrl-C did is handed over, wherever that was."""
+    portal = Portal(fine, clock=InterruptedClock(), concurrency=1)
+    run = portal.run(50)
+    with pytest.raises(KeyboardInterrupt):
+        collect(run)
+    assert run.drain() == {f"a{i}": f"a{i}" for i in range(50)}
+
+
 def test_post__mistake_is_raised() -> None:
     """What a session raises that is no answer is raised in the caller's thread."""
 

@@ -25,6 +25,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import pandas as pd
 import pytest
 import requests
+import requests_cache
 
 import b24frames as b24
 from b24frames.credentials import AccessToken, TokenPair, Webhook
@@ -213,6 +214,95 @@ def test_webhook__no_way_to_the_portal(hunt: MakeHunt) -> None:
             portal = b24.Portal(url, session=session, clock=WaitlessClock())
             read_and_add(found, portal)
     assert sum("PortalUnavailableError" in place for place in found.places) >= 3
+    assert found.found() == []
+
+
+@pytest.fixture
+def global_cache(tmp_path: Path) -> Iterator[Path]:
+    """Keep all answers that requests gets, as the caller's own program may do."""
+    place, methods = tmp_path / "global", ("GET", "POST")
+    requests_cache.install_cache(str(place / "http"), "sqlite", allowable_methods=methods)
+    yield place
+    requests_cache.uninstall_cache()
+
+
+def test_global_cache__knows_nothing(
+    make_portal: MakePortal, hunt: MakeHunt, global_cache: Path
+) -> None:
+    """No webhook or token gets into a cache that is installed for all of requests."""
+    practice = make_portal(activities=60, deleted=[7], refused=[9], secret=PLAIN)
+    practice.server.access_token = ACCESS
+
+    def take(pair: TokenPair) -> None:
+        practice.server.access_token = pair.access_token
+        practice.server.faults.clear()
+
+    with hunt() as found, serving(renew) as server:
+        with closing(client_of(practice, practice.url)) as portal:
+            read_and_add(found, portal)
+        practice.server.faults.append(Fault("expired_token"))
+        with closing(oauth_portal(practice.address, server, on_refresh=take)) as portal:
+            assert portal.call("profile")
+        found.add_folder(global_cache)
+        assert practice.server.access_token == NEW_ACCESS
+    assert any(place.startswith("file http") for place in found.places)
+    assert found.found() == []
+    # The hunt would find it.
+    requests.post(f"{practice.url}profile", timeout=5)
+    found.add_folder(global_cache)
+    assert found.found() == [f"file http.sqlite: {PLAIN!r}"]
+
+
+class Sending(requests.Session):
+    """A session that keeps the heads of what it sends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads: list[dict[str, str]] = []
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        """Send a request."""
+        self.heads.append(dict(request.headers))
+        return super().send(request, **options)
+
+
+@pytest.mark.parametrize("entry", ["machine 127.0.0.1", "default"])
+def test_netrc__sent_to_nobody(
+    make_portal: MakePortal,
+    hunt: MakeHunt,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    entry: str,
+) -> None:
+    """The password of another account, in ~/.netrc, is neither sent nor shown."""
+    (tmp_path / "netrc").write_text(f"{entry} login someone password {PLAIN}\n", encoding="utf-8")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    practice = make_portal(activities=60, deleted=[7], refused=[9])
+    with hunt() as found, Sending() as session:
+        for fault in (Fault("redirect", location="/auth", times=1), Fault("html", times=1)):
+            practice.server.faults.append(fault)
+            with closing(client_of(practice, practice.url, session=session)) as portal:
+                read_and_add(found, portal)
+                found.add_portal(portal)
+    assert len(session.heads) >= 4
+    assert not [heads for heads in session.heads if "Authorization" in heads]
+    assert found.found() == []
+
+
+@pytest.mark.parametrize("status", [407, 502, None])
+def test_proxy__password(
+    hunt: MakeHunt, monkeypatch: pytest.MonkeyPatch, status: int | None
+) -> None:
+    """The password of a proxy that refuses, or is not there, is not shown."""
+    with hunt() as found, serving(lambda *_: (status or 200, [], "")) as address:
+        proxy = address if status else "http://127.0.0.1:9"
+        monkeypatch.setenv("HTTPS_PROXY", proxy.replace("://", f"://someone:{PLAIN}@"))
+        url = f"https://acme.bitrix24.com/rest/1/{PLAIN}/"
+        with closing(b24.Portal(url, clock=WaitlessClock())) as portal:
+            read_and_add(found, portal)
+            found.add_portal(portal)
+        monkeypatch.delenv("HTTPS_PROXY")
+    assert any("the proxy 127.0.0.1" in text for text in found.places.values())
     assert found.found() == []
 
 

@@ -91,7 +91,8 @@ class Hunt:
     def add_portal(self, portal: b24.Portal) -> None:
         """Search a portal; it is never pickled or copied."""
         self.add("portal", portal, vars(portal), vars(portal._scheduler))
-        self.add("transport", vars(portal._http), vars(portal._session))
+        http = portal._http
+        self.add("transport", vars(http), vars(http.connections), vars(portal._session))
         for copier in (pickle.dumps, copy.deepcopy):
             with pytest.raises(TypeError):
                 copier(portal)

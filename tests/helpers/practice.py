@@ -1,10 +1,28 @@
-"""What a practice portal was asked."""
+"""Plain calls of a practice portal, and what it was asked."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
+
+import requests
 
 from b24frames.practice import PracticePortal
+from b24frames.practice.server import PracticeServer
+
+
+def post(server: PracticeServer, method: str, **params: Any) -> Any:
+    """POST a call as JSON, by a client that knows nothing of the server; return the answer."""
+    with requests.Session() as session:
+        session.trust_env = False
+        return session.post(server.url + method, json=params, timeout=30).json()
+
+
+def ids_of(answer: Any) -> list[int]:
+    """Return the ids of the rows that an answer holds, in its order."""
+    rows = answer["result"]
+    rows = rows["items"] if isinstance(rows, dict) else rows
+    return [int(row.get("ID", row.get("id"))) for row in rows]
 
 
 def posts(portal: PracticePortal) -> int:

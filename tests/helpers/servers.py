@@ -1,4 +1,4 @@
-"""A server on this machine that answers as a test wants."""
+"""Servers on this machine that answer as a test wants."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar
 
 Reply = Callable[[str, bytes], tuple[int, list[str], str]]
 """Given path and body of a request, returns the status, further header lines and the text."""
 
 
-class _Answers(BaseHTTPRequestHandler):
+class Answers(BaseHTTPRequestHandler):
     """Answers each request with what the test wants, given its path and body."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    server: _Server
+    server: Server
 
     def do_POST(self) -> None:
         """Answer a call of a method."""
@@ -25,6 +25,10 @@ class _Answers(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer a refresh."""
+        self.answer(b"")
+
+    def do_CONNECT(self) -> None:
+        """Answer as a proxy."""
         self.answer(b"")
 
     def answer(self, body: bytes) -> None:
@@ -38,22 +42,35 @@ class _Answers(BaseHTTPRequestHandler):
         """Log nothing."""
 
 
-class _Server(ThreadingHTTPServer):
+class Server(ThreadingHTTPServer):
+    """A server that answers as a test wants; its `address` is known at once."""
+
     daemon_threads = True
 
     def __init__(self, reply: Reply) -> None:
         self.reply = reply
-        super().__init__(("127.0.0.1", 0), _Answers)
+        super().__init__(("127.0.0.1", 0), Answers)
+        self.address = f"http://127.0.0.1:{self.server_port}"
+
+
+S = TypeVar("S", bound=Server)
+
+
+@contextmanager
+def running(server: S) -> Iterator[S]:
+    """Run a server."""
+    with server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.005,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @contextmanager
 def serving(reply: Reply) -> Iterator[str]:
-    """Start a server that replies so; give its address."""
-    with _Server(reply) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.005,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    """Run a server that replies so; give its address."""
+    with running(Server(reply)) as server:
+        yield server.address

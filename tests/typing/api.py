@@ -44,6 +44,15 @@ def read(portal: b24.Portal, ids: pd.Series[int]) -> None:
     b24.read_activities(1, colums=["ID"])  # type: ignore[call-overload]  # no such keyword
 
 
+def find(portal: b24.Portal) -> None:
+    """Accept conditions; give a frame, an iterator of frames, or a number."""
+    calls = [("TYPE_ID", "==", "call"), ("CREATED", ">=", "2026-10-01")]
+    assert_type(b24.find_activities(calls, portal), pd.DataFrame)
+    assert_type(b24.find_activities([calls, [("ID", "in", [1, 2])]], limit=5), pd.DataFrame)
+    assert_type(b24.find_activities(None, portal, chunksize=10), Iterator[pd.DataFrame])
+    assert_type(b24.count_activities(calls, tz="Europe/Berlin"), int)
+
+
 def portals() -> None:
     """Make portals, and ask them."""
     portal = b24.Portal("https://acme.bitrix24.com/rest/1/x/", limits=(50, 2), timeout=(5, 60))
