@@ -321,13 +321,15 @@ def test_webhook__given_as_text(
         monkeypatch.setenv("B24_WEBHOOK_URL", practice.url)
         url = None
     ids: Any = pd.Series([1, 2])
+    with_ids = pd.DataFrame({"ID": [1]})
+    with_ids.attrs = b24.read_activities([], practice).attrs  # whose portal may be asked again
     with hunt() as found:
         for call in (
             lambda: b24.read_activities([1, 2], url),
             lambda: next(iter(b24.read_activities([1, 2], url, chunksize=1))),
             lambda: ids.b24.read_activities(url),
             lambda: ids.to_frame("A").b24.read_activities("A", url),
-            lambda: pd.DataFrame({"ID": [1]}).b24.refresh(url),
+            lambda: with_ids.b24.refresh(url),
         ):
             with pytest.raises(AuthenticationError) as caught:
                 call()

@@ -1,4 +1,4 @@
-"""Plain calls of a practice portal, and what it was asked."""
+"""Calls of a practice server by a client that knows nothing of it, and what it was asked."""
 
 from __future__ import annotations
 
@@ -11,8 +11,19 @@ from b24frames.practice import PracticePortal
 from b24frames.practice.server import PracticeServer
 
 
+def posts(portal: PracticePortal) -> int:
+    """Count the HTTP requests that a practice portal received."""
+    return len(portal.server.requests)
+
+
+def asked(portal: PracticePortal) -> list[int]:
+    """Return the ids that a practice portal was asked for by ``crm.activity.get``, in order."""
+    commands = (c for request in portal.server.requests for c in request.commands)
+    return [int(m[1]) for c in commands if (m := re.fullmatch(r"crm\.activity\.get\?id=(\d+)", c))]
+
+
 def post(server: PracticeServer, method: str, **params: Any) -> Any:
-    """POST a call as JSON, by a client that knows nothing of the server; return the answer."""
+    """POST a call as JSON and return the answer."""
     with requests.Session() as session:
         session.trust_env = False
         return session.post(server.url + method, json=params, timeout=30).json()
@@ -23,14 +34,3 @@ def ids_of(answer: Any) -> list[int]:
     rows = answer["result"]
     rows = rows["items"] if isinstance(rows, dict) else rows
     return [int(row.get("ID", row.get("id"))) for row in rows]
-
-
-def posts(portal: PracticePortal) -> int:
-    """Count the HTTP requests that a practice portal received."""
-    return len(portal.server.requests)
-
-
-def asked(portal: PracticePortal) -> list[int]:
-    """Return the ids that a practice portal was asked for by ``crm.activity.get``, in order."""
-    commands = (c for request in portal.server.requests for c in request.commands)
-    return [int(m[1]) for c in commands if (m := re.fullmatch(r"crm\.activity\.get\?id=(\d+)", c))]
