@@ -408,12 +408,12 @@ class _Sync:
     def _write(self, new: pa.Table, changed: pa.Table, gone: pa.Table, since: int) -> None:
         """Make one commit of rows and of what the next sync has to know."""
         state = [
-            deltalake.Transaction(_HIGHEST, self.highest),
-            deltalake.Transaction(_SINCE, since),
+            dl.Transaction(_HIGHEST, self.highest),
+            dl.Transaction(_SINCE, since),
         ]
         options: Any = {
-            "commit_properties": deltalake.CommitProperties(app_transactions=state),
-            "writer_properties": deltalake.WriterProperties(
+            "commit_properties": dl.CommitProperties(app_transactions=state),
+            "writer_properties": dl.WriterProperties(
                 compression="ZSTD", max_row_group_size=_ROWS_A_GROUP
             ),
         }
