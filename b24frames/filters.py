@@ -121,13 +121,11 @@ class Selection:
         """The portal's filter, but for ids."""
         found = {condition.key: condition.wire for condition in self.conditions}
         for condition in self.conditions:
-            wire = ACTIVITY[condition.field].wire
-            is_after = wire is Wire.DATETIME and condition.prefix in (">", ">=")
-            if is_after and condition.values != (None,):
+            name, is_date = condition.field, ACTIVITY[condition.field].wire is Wire.DATETIME
+            is_after = is_date and condition.prefix in (">", ">=") and condition.values != (None,)
+            if is_after and not found.keys() & {f"<{name}", f"<={name}"}:
                 # What has no date is stored as the greatest one: it is after none.
-                name = condition.field
-                if f"<{name}" not in found and f"<={name}" not in found:
-                    found[f"<{name}"] = _NEVER
+                found[f"<{name}"] = _NEVER
         return found
 
     def as_json(self) -> dict[str, Any]:

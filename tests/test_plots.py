@@ -13,7 +13,7 @@ import pytest
 
 from b24frames.practice import PracticePortal
 from b24frames.schema import Backend
-from tests.frames import assert_frame_equal
+from tests.helpers.frames import assert_frame_equal
 
 matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is part of the extra plot")
 matplotlib.use("Agg")
