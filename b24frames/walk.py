@@ -57,7 +57,6 @@ class Walk:
     _planned: float = 0  # what is after this id is not asked for yet
     _floor: int = 0  # with a limit: down to which id all rows are there
     _asked: int = 0
-    _has_started: bool = False  # whether all that is asked first has been taken
 
     def __post_init__(self) -> None:
         self._known = frozenset(self.selection.ids or ())
@@ -65,8 +64,7 @@ class Walk:
     @property
     def frontier(self) -> float:
         """Up to which id all rows are there."""
-        planned = self._planned if self._has_started else self.selection.first - 1
-        return min([planned, *(after for after, _ in self._open.values())])
+        return min([self._planned, *(after for after, _ in self._open.values())])
 
     def start(self) -> Iterator[tuple[str, Command]]:
         """Yield what is asked first: pages of known ids, or a page with the bounds of the rest."""
@@ -86,7 +84,6 @@ class Walk:
             yield f"{self.name}last", self.command({}, order="DESC", select=("ID",))
             yield f"{self.name}total", self.command({}, start=0, select=("ID",))
         yield from self.probes()
-        self._has_started = True
 
     def probes(self) -> Iterator[tuple[str, Command]]:
         """Yield questions for what nobody has: a portal that ignores a condition finds it.
