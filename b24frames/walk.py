@@ -152,6 +152,10 @@ class Walk:
         yield self._ask("sweep", last, self.selection.last)  # what was created meanwhile
         self._planned = math.inf
 
+    def lists_records(self, name: str) -> bool:
+        """Return whether a command asks for records, and not only for a bound or a total."""
+        return not name.removeprefix(self.name).startswith(("last", "total", "none"))
+
     def problem(self, name: str, answer: Any) -> str:
         """Return what is wrong with the answer to a command; nothing where it is a right page."""
         rows = rows_of(answer)
@@ -224,11 +228,9 @@ class Walk:
         return self._plan(after, max(after, self.last), rows)
 
     def belongs(self, row: dict[str, Any]) -> bool:
-        """Return whether a row matches by our rules, too: to the portal, none is equal to 0."""
+        """Return whether a row matches by our rules, too: an empty number is not 0."""
         return all(
-            0 not in c.values or "!" in c.prefix or _value(c, row) is not None
-            for c in self.selection.conditions
-            if c.prefix in ("=", "@") and ACTIVITY[c.field].wire is Wire.INTEGER
+            not c.takes_none or _value(c, row) is not None for c in self.selection.conditions
         )
 
 
@@ -259,7 +261,7 @@ def holds(condition: Condition, row: dict[str, Any], *, exact: bool) -> bool:
         return "!" not in prefix or value is None or value.casefold() not in texts
     if value is None:
         is_none = wanted == (None,) and prefix in ("=", ">=")
-        return is_none or "!" in prefix or (0 in wanted and prefix in ("=", "@"))
+        return is_none or "!" in prefix or condition.takes_none
     if wanted == (None,):
         return prefix == "<"
     if "=" not in prefix[:1] and "@" not in prefix and prefix != "!=":
