@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -58,6 +59,7 @@ _ROWS_A_GROUP = 10_000  # a merge into ten blocks of a million rows takes half a
 # What a merged or converted owner rewrites, and what any other change does.
 _TRACES = ("ID", "OWNER_TYPE_ID", "OWNER_ID", "LAST_UPDATED")
 _HOUR = 3_600 * 1_000_000
+_COLOUR = re.compile(r"\x1b\[\d+m")  # in messages of deltalake
 
 
 @dataclass(repr=False)
@@ -448,7 +450,8 @@ def _storing(place: str) -> Iterator[None]:
             f"{place}: another program has written to the table meanwhile; sync again"
         ) from None
     except (DeltaError, OSError, ValueError) as error:
-        raise StoreError(f"{place}: {one_line(error)}") from None
+        message = _COLOUR.sub("", str(error))
+        raise StoreError(f"{place}: {one_line(message)}") from None
 
 
 def _canonical(alternatives: Sequence[Alternative]) -> str:

@@ -24,8 +24,8 @@ from b24frames.practice import PracticePortal, practice_portal
 from b24frames.practice.methods import METHODS, Answer, Call
 from b24frames.practice.store import Record, links
 from b24frames.schema import ACTIVITY, COLUMNS, Backend, Wire
-from tests.helpers.practice import posts
 from tests.helpers.frames import assert_frame_equal, build_frame
+from tests.helpers.practice import posts
 from tests.test_interrupt import Interrupting
 
 MakePortal = Callable[..., PracticePortal]
