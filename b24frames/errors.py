@@ -15,7 +15,9 @@
     │   └── ActivityRefusedError     the activity is there, but this method does not give it
     ├── MissingActivitiesError       (also a KeyError) some ids have no record
     ├── BadValueError                (also a ValueError) a value that cannot be understood
-    └── CacheError                   the cache's file cannot be read or written
+    ├── CacheError                   the cache's file cannot be read or written
+    └── StoreError                   the store's table cannot be read or written
+        └── StoreBusyError           another program has written to it meanwhile
 
     B24Warning (a UserWarning)
     ├── MissingActivitiesWarning
@@ -199,6 +201,14 @@ class BadValueError(B24Error, ValueError):
 
 class CacheError(B24Error):
     """The cache's file cannot be read or written."""
+
+
+class StoreError(B24Error):
+    """The table of an `ActivityStore` cannot be read or written."""
+
+
+class StoreBusyError(StoreError):
+    """Another program has written to the table meanwhile: what it wrote is kept; sync again."""
 
 
 class B24Warning(UserWarning):

@@ -80,6 +80,8 @@ class ReadReport:
         Ids whose record is older than asked for, because the portal was out of reach.
     read_at : str
         When, ISO 8601 in UTC.
+    portal_time : str
+        When, by the portal's own clock, it began to answer.
     """
 
     requested: int = 0
@@ -90,6 +92,7 @@ class ReadReport:
     missing: dict[int, str] = field(default_factory=dict)
     stale: list[int] = field(default_factory=list)
     read_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    portal_time: str = ""
 
 
 class Entries:

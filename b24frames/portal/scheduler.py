@@ -119,6 +119,8 @@ class Run:
         Why and how long nothing is sent, where it is long.
     totals : dict of str to object
         The ``total`` that the portal told of commands.
+    portal_time : str
+        When, by its own clock, the portal began with the first answer; empty: it did not tell.
     """
 
     def __init__(
@@ -127,6 +129,7 @@ class Run:
         self.requests = 0
         self.waiting = ""
         self.totals: dict[str, object] = {}
+        self.portal_time = ""
         self._shared = scheduler
         self._clock = scheduler.clock
         self._concurrency = min(most or scheduler.concurrency, scheduler.concurrency)
@@ -297,6 +300,8 @@ class Run:
             return self._refused(task, answer)
         for method, told in answer.times:
             self._shared.operating.note(method, told, self._clock.unix_after(0))
+            if not self.portal_time and isinstance(told, Mapping):
+                self.portal_time = str(told.get("date_start", ""))
         self.totals.update(answer.totals)
         if task.in_batch:
             self._shared.batches.grow(len(task.commands))
