@@ -45,7 +45,7 @@ with suppress(ImportError):  # ActivityStore says what is lacking
     import deltalake as dl
     import pyarrow as pa
     import pyarrow.compute as pc
-    from deltalake.exceptions import CommitFailedError, DeltaError
+    from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
     from b24frames.frame import arrow
 
@@ -165,9 +165,7 @@ class ActivityStore:
     def table(self) -> Any:
         """The `deltalake.DeltaTable` as it is now, for other engines and for maintenance."""
         with _storing(self._place):
-            if dl.DeltaTable.is_deltatable(self._place, self._options):
-                return dl.DeltaTable(self._place, storage_options=self._options)
-        raise StoreError(f"{self._place}: there is no table; ActivityStore.sync makes it")
+            return dl.DeltaTable(self._place, storage_options=self._options)
 
     def sync(self, full: bool = False, progress: bool | ProgressBar | None = None) -> SyncReport:
         """Bring the table up to date; the first time, read all that matches.
@@ -449,6 +447,8 @@ def _storing(place: str) -> Iterator[None]:
         raise StoreBusyError(
             f"{place}: another program has written to the table meanwhile; sync again"
         ) from None
+    except TableNotFoundError:
+        raise StoreError(f"{place}: there is no table; ActivityStore.sync makes it") from None
     except (DeltaError, OSError, ValueError) as error:
         message = _COLOUR.sub("", str(error))
         raise StoreError(f"{place}: {one_line(message)}") from None
