@@ -140,7 +140,7 @@ class Connections:
         return session.merge_environment_settings(url, proxies, False, verify, None)
 
     def _failure(self, error: Exception, host: str, proxy: str, method: str) -> PortalError:
-        """Return the error of a failed request without the message of requests, which has the URL."""
+        """Return the error of a failed request; the message of requests would hold the URL."""
         text, connect_and_read = str(error), "{:g} s + {:g} s".format(*self._timeout)
         way = f"{host} by the proxy {proxy}" if proxy else host
         if isinstance(error, requests.Timeout):
