@@ -1,4 +1,4 @@
-"""The IPython face: ``%load_ext b24frames`` gives ``%activity``."""
+"""The IPython extension: ``%load_ext b24frames`` adds ``%activity``."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
     Parameters
     ----------
     shell : IPython.core.interactiveshell.InteractiveShell
-        What ``%load_ext b24frames`` passes.
+        The shell, passed by ``%load_ext b24frames``.
     """
 
     def activity(line: str) -> pd.DataFrame | None:
@@ -46,8 +46,8 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
 
 
 def _parser() -> ArgumentParser:
-    """Describe the arguments of the magic."""
-    make: Any = MagicArgumentParser  # it has no types
+    # It raises UsageError where argparse raises SystemExit; it has no types.
+    make: Any = MagicArgumentParser
     parser: ArgumentParser = make(
         "activity",
         description="Read activities; the frame is the cell's result, and so `_` in the next one.",
@@ -70,7 +70,6 @@ def _parser() -> ArgumentParser:
 
 
 def _activity(shell: InteractiveShell, line: str) -> pd.DataFrame | None:
-    """Read what a line asks for; what goes wrong is told in one line."""
     if looks_like_address(line):
         raise UsageError(_NO_URL)
     try:
@@ -82,20 +81,22 @@ def _activity(shell: InteractiveShell, line: str) -> pd.DataFrame | None:
                 if options.practice
                 else _portal(shell, options.portal)
             )
-            # A warning would show a line of IPython's own code.
+            # warnings.warn would show a line of IPython's own code.
             stack.enter_context(redirect_warnings(_tell))
             frame = read_activities(ids, portal)
     except (B24Error, ValueError, TypeError, OSError) as error:
         problem = one_line(error)
-    except SystemExit:  # argparse ends so after --help
+    except SystemExit:  # raised by --help
         return None
     else:
         return frame.assign(**frame.b24.labels()) if options.labels else frame
+    # Outside the handler, so that the error has no context.
     raise UsageError(problem)
 
 
 def _portal(shell: InteractiveShell, name: str | None) -> Portal | None:
-    """Return the portal that a variable holds; the name is not repeated, it may be a secret."""
+    """Return the portal that a variable holds."""
+    # Messages do not repeat the name: it may be a secret given by mistake.
     if name is None:
         return None
     portal = shell.user_ns.get(name)
@@ -109,5 +110,4 @@ def _portal(shell: InteractiveShell, name: str | None) -> Portal | None:
 
 
 def _tell(note: str) -> None:
-    """Show what the user should know."""
     sys.stderr.write(f"{note}\n")

@@ -122,7 +122,7 @@ def progress_bar(total: int, progress: bool | ProgressBar | None) -> Any:
     from tqdm.asyncio import tqdm_asyncio
     from tqdm.auto import tqdm
 
-    # With None tqdm hides the bar unless stderr is a terminal, which it never is in notebooks.
+    # None makes tqdm hide the bar if stderr is no terminal, which is so in notebooks, too.
     in_notebook = tqdm is not tqdm_asyncio
     hidden = not progress if progress is not None else (False if in_notebook else None)
     return tqdm(
