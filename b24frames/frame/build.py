@@ -233,7 +233,7 @@ def _typed_array(typed: TypedColumn, wire: Wire, layout: Layout) -> Any:
     """Return typed values as an array of their dtype."""
     values: Any = typed.values
     if wire is Wire.DATETIME:
-        # Arrow's subtraction also computes with the values under nulls: NaT would overflow there.
+        # Arrow's subtraction also reads the values under nulls, which must stay valid dates: 1970.
         values[typed.na] = 0 if layout.dtype_backend == "pyarrow" else np.datetime64("NaT")
         values = pd.DatetimeIndex(values).tz_localize("UTC").tz_convert(layout.tz).array
     if layout.dtype_backend == "pyarrow":

@@ -106,6 +106,7 @@ def practice_portal(
     # Imported here, so that importing b24frames reads none of its data files.
     from b24frames.practice.server import PracticeServer
 
+    # The client's own presets, so that both sides agree on the request rate.
     bucket = parse_limits(limits)
     server = PracticeServer(
         activities=activities,

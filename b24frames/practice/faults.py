@@ -302,6 +302,7 @@ class Faults:
         return len(self._entries)
 
     def __iter__(self) -> Iterator[Fault]:
+        # Over a copy, since another thread may append or clear.
         return iter([entry.fault for entry in self._entries])
 
     def apply(self, scope: Scope, target: Target, answer: Callable[[], T]) -> T:

@@ -41,6 +41,7 @@ def users() -> Table:
         builder = RecordBuilder(Random(f"user:{number}"), id=str(number))
         builder.fill(_TEMPLATES["user"])
         rows[number] = builder.record
+    # The colleagues whom activities name as responsible must be found.
     for user in USERS:
         rows[int(user["ID"])] |= user | {"SECOND_NAME": "", "UF_DEPARTMENT": [1]}
     ids = [number for number in rows if number % 50 and number % 61]
