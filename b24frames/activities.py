@@ -159,7 +159,7 @@ def read_activities(
         The REST method: ``crm.activity.get`` [1]_, 50 ids a request, or ``crm.activity.list``
         [2]_, 2 500 ids a request. One of the ids is read by both, and the results are compared.
     chunksize : int, optional
-        Return an iterator of frames of so many rows in place of one frame, all with the same
+        Return an iterator of frames of so many rows instead of one frame, all with the same
         columns and dtypes. Everything is fetched first, into a temporary file.
     progress : bool or ProgressBar, optional
         Whether to show a progress bar; by default in notebooks and terminals after a second. Or a
@@ -370,7 +370,7 @@ def find_activities(
     TypeError, ValueError
         An invalid argument; before any request.
     InvalidAnswerError
-        The portal ignored a condition, or its pages are not those asked for.
+        The portal ignored a condition, or returned other pages than those requested.
     PortalError
         The portal refused, or was out of reach; the whole records received are in the cache.
     BadValueError

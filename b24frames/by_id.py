@@ -293,7 +293,7 @@ class _Read:
                 brought.found[i] = encode_listed(record, i)
         for i in page:
             if i not in brought.found and i not in brought.missing:
-                # The absence of an id means nothing on a page that is not the one asked for.
+                # An id that is absent from an invalid page may exist.
                 if is_odd:
                     self.queue.append(f"a{i}", (GET, {"id": i}))
                 else:

@@ -12,7 +12,7 @@
     │   ├── PortalUnavailableError   internal error, gateway, connection, timeout (transient)
     │   ├── InvalidAnswerError       not of the REST API's form (transient, but for web pages)
     │   ├── ActivityNotFoundError    no such activity, or not visible to this user
-    │   └── ActivityRefusedError     the activity is there, but this method does not give it
+    │   └── ActivityRefusedError     the activity exists, but this method does not return it
     ├── MissingActivitiesError       (also a KeyError) some ids have no record
     ├── BadValueError                (also a ValueError) a value that cannot be understood
     └── CacheError                   the cache's file cannot be read or written
@@ -183,7 +183,7 @@ class MissingActivitiesError(B24Error, KeyError):
     message : str
         Names the ids.
     ids : sequence of int
-        The ids without a record, in the order asked for.
+        The ids without a record, in the order given.
     frame : pandas.DataFrame or None
         The rows that were found.
     """

@@ -151,7 +151,7 @@ def portal_of(frame: HasAttrs, portal: Portal | str | None) -> Portal:
     Raises
     ------
     ValueError
-        The frame is of another portal or user, or does not say which and none was given.
+        The frame is of another portal or user, or has neither and no portal was given.
     """
     facts = frame.attrs.get("b24")
     known = facts if isinstance(facts, Mapping) else {}

@@ -183,7 +183,7 @@ class ActivityCache:
         missing : mapping of int to str
             The reason why there is no record.
         now : float, optional
-            When the portal was asked, as Unix time [s].
+            When the records were requested, as Unix time [s].
 
         Raises
         ------

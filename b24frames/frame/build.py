@@ -36,9 +36,9 @@ class Layout:
     Attributes
     ----------
     columns : tuple of str, optional
-        The fields to keep, in that order; None: all.
+        The fields to keep, in that order; None for all.
     index_col : str, optional
-        The field that becomes the index; None: a RangeIndex.
+        The field that becomes the index; None for a RangeIndex.
     dtype_backend : {"numpy_nullable", "pyarrow"}
         The family of dtypes.
     tz : tzinfo

@@ -167,7 +167,7 @@ class Connections:
         if is_missing:
             words = f"there is no file {hide_addresses(one_line(path))} of TLS certificates"
             return _unavailable(words, method, code="TLS", **_FINAL)
-        # A proxy that cannot be used, a redirect to what is no URL.
+        # For example an unusable proxy, or a redirect to an invalid URL.
         words = f"{way} cannot be asked ({type(error).__name__})"
         return _unavailable(words, method, code="PROXY" if proxy else "", **_FINAL)
 

@@ -85,21 +85,21 @@ class BucketState:
 
 @dataclass(frozen=True)
 class LeakyBucket:
-    """The request rate that a portal grants: a burst, then so many requests a second.
+    """The request rate that a portal grants: a burst, then a sustained rate.
 
     Parameters
     ----------
     capacity : float
-        How many requests may be sent at once [requests].
+        The burst [requests].
     leak : float
-        How many more are granted each second [1/s].
+        The sustained rate [1/s].
 
     Notes
     -----
     The portal lowers its counter by `leak` once a second, not continuously, so a client that
     keeps the whole capacity filled is refused now and then: ``leak - 1`` of it, and a margin for
-    requests that are late, are left unused. Only a bucket that was empty takes all of it: so many
-    requests are granted whenever the counter falls.
+    late requests, are left unused. Only an empty bucket uses all of it: the portal grants that many
+    requests whenever its counter falls.
 
     Examples
     --------
@@ -304,7 +304,7 @@ class Patience:
     Parameters
     ----------
     max_wait : float
-        How long to go on without any success [s].
+        How long to retry without any success [s].
     now : float
         When the first request is about to be sent [s].
 

@@ -89,7 +89,7 @@ class RequestRate:
     address : str
         The portal.
     folder : callable
-        Returns the folder of the file; None: beside the default cache.
+        Returns the folder of the file; None for that of the default cache.
     """
 
     def __init__(

@@ -36,7 +36,7 @@ from b24frames.portal.pacing import Clock, RequestRate, SystemClock
 from b24frames.portal.scheduler import Run, Scheduler
 
 WEBHOOK_VARIABLE = "B24_WEBHOOK_URL"
-# The method becomes a part of the URL: nothing that could change its meaning.
+# The method becomes a part of the URL, and must not change its meaning.
 _METHOD = re.compile(r"[A-Za-z0-9_.]+")
 _ACCEPTED = "accepted are str, int, finite float, bool, None, and lists and dicts of these"
 # Concurrent requests by default: at most, and where no request rate sets the pace.
@@ -58,8 +58,8 @@ class Portal:
     timeout : (float, float)
         Timeouts of connecting, and of reading an answer [s].
     session : requests.Session, optional
-        For proxies, certificates and the like, where it wins over the environment; it stays the
-        caller's to close. One of requests_cache is refused: it would keep the secret in a file.
+        For proxies, certificates and the like, which take precedence over the environment; the
+        caller closes it. One of requests_cache is refused: it would store the secret in a file.
     concurrency : int, optional
         The largest number of concurrent requests; by default the burst of the plan, up to 50, or
         16 for a plan without limit.
@@ -79,7 +79,7 @@ class Portal:
     user_id : int
         The user who makes the calls.
     folder : pathlib.Path or None
-        Default folder of cache and request rate; None: the user's cache folder.
+        Default folder of cache and request rate; None for the user's cache folder.
 
     Raises
     ------

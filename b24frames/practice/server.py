@@ -46,7 +46,7 @@ class Request:
     Attributes
     ----------
     method : str
-        The REST method, in lower case; empty where the path names none.
+        The REST method, in lower case; empty if the path has none.
     params : dict of str to object
         The parameters, of body and query.
     commands : tuple of str

@@ -60,14 +60,14 @@ _HALFWAY = 4_000
 class RecordBuilder:
     """Generate the fields of a record from templates.
 
-    A template is a JSON value. In its texts, ``$name`` stands for what was drawn under that name
+    A template is a JSON value. In its texts, ``$name`` stands for the value drawn under that name
     before, or is one of the words in ``templates.json``. Names in lower case do not get into the
-    record. An object with one of these keys stands for what is drawn:
+    record. An object with one of these keys stands for a drawn value:
 
     - ``choice``: one of these templates;
     - ``random``: the integer that a method of `random.Random` returns; ``as``: in this format;
     - ``chance``: ``Y`` with this probability, or ``N``;
-    - ``by``: what the object has under the key that this template gives;
+    - ``by``: the value of the object under the key that this template draws;
     - ``after``: the date of this name, and so much later;
     - ``product``: these numbers multiplied, in the format ``as``.
 
@@ -152,7 +152,7 @@ def make_record(seed: int, number: int, refused: bool = False) -> Record:
     number : int
         The activity's id.
     refused : bool, default False
-        Whether it is of the provider that ``crm.activity.get`` refuses.
+        Whether its provider is the one that ``crm.activity.get`` refuses.
     """
     rng = Random(f"{seed}:{number}")
     kind = (
