@@ -20,6 +20,7 @@
     B24Warning (a UserWarning)
     ├── MissingActivitiesWarning
     ├── BadValueWarning
+    ├── NamesMissingWarning
     ├── StaleDataWarning
     ├── MethodsDifferWarning
     └── CacheWarning
@@ -119,7 +120,14 @@ class PermissionDeniedError(PortalError):
     """The credential is accepted but not allowed to do this."""
 
     ends_all = True
-    hint = "Check that the webhook has the scope 'crm' and that its user may read activities."
+
+    def __init__(self, *args: Any, **facts: Any) -> None:
+        super().__init__(*args, **facts)
+        scope = _SCOPES.get(self.method.partition(".")[0], "crm")
+        self.hint = f"Check that the webhook has the scope '{scope}' and that its user may do this."
+
+
+_SCOPES = {"user": "user_brief", "voximplant": "telephony"}  # of methods whose names begin so
 
 
 class RateLimitError(PortalError):
@@ -198,6 +206,10 @@ class MissingActivitiesWarning(B24Warning):
 
 class BadValueWarning(B24Warning):
     """Values that cannot be understood became NA; the message names field, ids and values."""
+
+
+class NamesMissingWarning(B24Warning):
+    """Some users or owners have no name; the message names them, and what the webhook lacks."""
 
 
 class StaleDataWarning(B24Warning):

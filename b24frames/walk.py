@@ -30,7 +30,7 @@ from b24frames.records import (
     PAGE,
     id_of,
 )
-from b24frames.schema import ACTIVITY, Wire
+from b24frames.schema import ACTIVITY, ALL_FIELDS, Wire
 
 _ROWS_A_RANGE = 40  # of the 50 of a page: more would leave many ranges open, fewer need more pages
 _MORE = 1.25  # how much further than the rows that lack may be, if they are less dense
@@ -233,7 +233,7 @@ def rows_of(answer: Any) -> list[Any] | None:
 def _value(condition: Condition, row: dict[str, Any]) -> Any:
     """Return what a row has in a field; None: nothing, or nothing that can be understood."""
     try:
-        value = PARSERS[ACTIVITY[condition.field].wire](row.get(condition.field))
+        value = PARSERS[ALL_FIELDS[condition.field].wire](row.get(condition.field))
     except BAD_VALUE:
         return None
     return (value - _EPOCH) // _MICROSECOND if isinstance(value, datetime) else value
@@ -241,7 +241,7 @@ def _value(condition: Condition, row: dict[str, Any]) -> Any:
 
 def holds(condition: Condition, row: dict[str, Any], *, exact: bool) -> bool:
     """Return whether a condition holds for a row, as far as rows can be compared with it."""
-    wire, prefix = ACTIVITY[condition.field].wire, condition.prefix
+    wire, prefix = ALL_FIELDS[condition.field].wire, condition.prefix
     if condition.field not in row or condition.field == BINDINGS:
         return True
     value, wanted = _value(condition, row), condition.values
