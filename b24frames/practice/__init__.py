@@ -51,6 +51,8 @@ def practice_portal(
     operating_cost: float = 0.0,
     secret: str = "practice",  # noqa: S107 - it guards nothing but generated data
     user_id: int = 1,
+    admin: bool = True,
+    scopes: Collection[str] = ("crm", "telephony", "user_brief"),
 ) -> Iterator[PracticePortal]:
     """Start a practice portal on this machine and give a `Portal` that asks it.
 
@@ -80,6 +82,10 @@ def practice_portal(
         The secret of the webhook.
     user_id : int, default 1
         The user as whom the webhook acts.
+    admin : bool, default True
+        Whether that user is an administrator; others see only part of the data.
+    scopes : collection of str, default ("crm", "telephony", "user_brief")
+        What the webhook may do.
 
     Yields
     ------
@@ -113,6 +119,8 @@ def practice_portal(
         operating_cost=operating_cost,
         secret=secret,
         user_id=user_id,
+        admin=admin,
+        scopes=scopes,
     )
     with (
         server,

@@ -14,6 +14,8 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import parse_qsl
 
+from b24frames.schema import Wire
+
 _KEY = re.compile(r"([^\[]+)((?:\[[^\]]*\])*)")
 _BRACKETS = re.compile(r"\[([^\]]*)\]")
 _WINTER = timedelta(hours=1)
@@ -35,7 +37,7 @@ def parse_query(text: str) -> dict[str, Any]:
     """
     params: dict[str, Any] = {}
     for key, value in parse_qsl(text, keep_blank_values=True):
-        match = _KEY.match(key)
+        match = _KEY.fullmatch(key)
         if match is None:
             continue
         *path, last = [match[1], *_BRACKETS.findall(match[2])]
@@ -49,8 +51,17 @@ def parse_query(text: str) -> dict[str, Any]:
 
 
 def lower_keys(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters by their names in lower case, since case does not matter."""
-    return {name.lower(): value for name, value in params.items()}
+    """Return parameters by their names in lower case, which win over other spellings.
+
+    Examples
+    --------
+    >>> lower_keys({"filter": 1, "FILTER": 2, "Id": 3, "START": 50})
+    {'filter': 1, 'id': 3}
+    """
+    lowered = {name.lower(): value for name, value in params.items()}
+    exact = {name: value for name, value in params.items() if name in lowered}
+    # Portals page by ``start`` in lower case only.
+    return {n: v for n, v in (lowered | exact).items() if n != "start" or n in exact}
 
 
 def as_map(value: object) -> dict[str, Any]:
@@ -68,15 +79,41 @@ def as_list(value: object) -> list[Any]:
 
 
 def as_int(value: object) -> int:
-    """Return the integer that a text begins with, or 0.
+    """Return the integer that a text begins with, or 0; an array is 1, an empty one 0.
 
     Examples
     --------
-    >>> as_int("12 Monkeys"), as_int(None), as_int(True)
-    (12, 0, 1)
+    >>> as_int("12 Monkeys"), as_int(None), as_int(True), as_int([7, 8])
+    (12, 0, 1, 1)
     """
+    if isinstance(value, (list, dict)):
+        return int(bool(value))
     match = re.match(r"\s*[+-]?[0-9]+", str(int(value) if isinstance(value, bool) else value))
     return int(match[0]) if match else 0
+
+
+def comparable(wire: Wire, value: object) -> Any:
+    """Return a value as the database compares it: whole seconds, text without regard to case.
+
+    Empty text, null and what is no date are None, the database's NULL.
+
+    Examples
+    --------
+    >>> comparable(Wire.INTEGER, "5"), comparable(Wire.TEXT, "Straße"), comparable(Wire.TEXT, "")
+    (5, 'strasse', None)
+    """
+    if value is None or value == "":
+        return None
+    if wire is Wire.INTEGER:
+        return as_int(value)
+    if wire is Wire.DATETIME:
+        moment = read_date(str(value))
+        return moment and moment.replace(microsecond=0)
+    if wire is Wire.DOUBLE:
+        match = re.match(r"\s*[+-]?[0-9]+(\.[0-9]*)?", str(value))
+        return float(match[0]) if match else 0.0
+    # PHP writes true as 1 and false as nothing.
+    return ((value is True and "1") or None) if isinstance(value, bool) else str(value).casefold()
 
 
 def write_map(array: Mapping[str, Any]) -> dict[str, Any] | list[Any]:

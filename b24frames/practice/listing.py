@@ -1,4 +1,6 @@
-"""Filter, order, select and pages of ``crm.activity.list``.
+"""Filter, order and pages of the portal's lists, their silent traps included.
+
+What a portal does not understand in a filter it ignores, and more rows come than were asked for.
 
 References
 ----------
@@ -10,142 +12,229 @@ from __future__ import annotations
 import operator
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from functools import partial
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from itertools import islice, repeat
 from typing import Any, NamedTuple
 
-from b24frames.practice.formats import as_int, as_list, as_map, read_date
-from b24frames.practice.store import Record, Store, communications
-from b24frames.schema import ACTIVITY, Wire
+from b24frames.practice.faults import Refused
+from b24frames.practice.formats import as_int, as_list, as_map, comparable
+from b24frames.practice.store import Record, Store, Table, communications, links
+from b24frames.schema import Wire
 
 PAGE = 50
-_PREFIXED = re.compile(r"(!@|!=|!%|>=|<=|[@!><=%]?)(\w+)")
-_ON_REQUEST = ("COMMUNICATIONS", "FILES")
-_EQUALITIES = ("", "=", "@")
+_KEY = re.compile(r"([!=<>@%?]*)(\w+)", re.ASCII)
 _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
     "<": operator.lt,
     "<=": operator.le,
 }
+_COMMON = {op: op for op in ("=", "!=", "%", *_COMPARISONS)} | {"": "=", "!": "!="}
+CRM_PREFIXES = _COMMON | {"@": "@", "!@": "!@", "=%": "like", "%=": "like"}
+"""What the prefixes of the keys of a filter mean."""
+ACTIVITY_PREFIXES = CRM_PREFIXES | {"!%": "%", "!=%": "like", "!%=": "like"}
+"""The same in ``crm.activity.list``, which does not negate what should not be contained."""
+CALL_PREFIXES = _COMMON | {"?": "%", "!%": "!%", "><": "><", "!><": "!><"}
+"""The same in ``voximplant.statistic.get``."""
+
+_FILES = {"FILES", "WEBDAV_ELEMENTS", "STORAGE_ELEMENT_IDS"}
+_ON_REQUEST = {"COMMUNICATIONS", "FILES", "IS_INCOMING_CHANNEL"}
+
+Holds = Callable[[Any], bool]
+Page = tuple[list[int], dict[str, int]]
+"""The ids of a page, and its ``next`` and ``total``."""
 
 
 class Condition(NamedTuple):
-    """One entry of a filter."""
+    """One entry of a filter that the portal understands.
 
-    prefix: str
+    Attributes
+    ----------
+    field, operator : str
+        Left side and operator.
+    value : object
+        The right side, as it came.
+    holds : callable
+        Returns whether a comparable value meets the condition.
+    """
+
     field: str
+    operator: str
     value: Any
-
-    def holds(self, value: object) -> bool:
-        """Return whether the value of a record meets it."""
-        if self.prefix.startswith("!"):
-            return not self._replace(prefix=self.prefix[1:]).holds(value)
-        if self.prefix == "%":
-            return str(self.value).casefold() in str(value or "").casefold()
-        left = _comparable(self.field, value)
-        if self.prefix in _EQUALITIES:
-            return left in [_comparable(self.field, item) for item in as_list(self.value)]
-        right = _comparable(self.field, self.value)
-        return None not in (left, right) and _COMPARISONS[self.prefix](left, right)
+    holds: Holds
 
 
-def list_activities(store: Store, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one page of records, and its ``next`` and ``total``."""
-    matches = _matches(store, as_map(params.get("filter")), as_map(params.get("order")))
-    select = {str(name).upper() for name in as_list(params.get("select") or "*")}
-    start = as_int(params.get("start"))
-    paging: dict[str, int] = {}
-    if start < 0:
-        # Without a count, no record after the page has to be made.
-        page = list(islice(matches, PAGE))
-    else:
-        found = list(matches)
-        page = found[start : start + PAGE]
-        paging = {"next": start + PAGE} if start + PAGE < len(found) else {}
-        paging["total"] = len(found)
-    records = (store.record(number) for number in page)
-    return {"result": [_select(record, select) for record in records if record], **paging}
+def parse_filter(
+    table: Table, filters: Mapping[str, Any], prefixes: Mapping[str, str], strict: bool = False
+) -> list[Condition]:
+    """Read a filter; what is not understood is dropped, or refused where the method is strict."""
+    conditions = []
+    for key, value in filters.items():
+        match = _KEY.fullmatch(key)
+        operator_ = prefixes.get(match[1]) if match else None
+        field = table.names.get(match[2].upper()) if match else None
+        if operator_ is None or field is None:
+            if strict:
+                raise Refused("INVALID_ARG_VALUE", f"Invalid filter: field '{key}' is not allowed")
+            continue
+        holds = _compile(operator_, table.fields[field], value)
+        if holds is not None:
+            conditions.append(Condition(field, operator_, value, holds))
+    return conditions
 
 
-def _matches(store: Store, filters: Mapping[str, Any], order: Mapping[str, Any]) -> Iterable[int]:
-    """Return the ids that match, in order; by id, they are searched only as far as needed."""
-    parsed = [(_PREFIXED.fullmatch(key), value) for key, value in filters.items()]
-    conditions = [Condition(m[1], m[2].upper(), value) for m, value in parsed if m]
-    # Entries of unknown fields are ignored, as portals do.
-    conditions = [c for c in conditions if c.field in ACTIVITY]
-    ids = _candidates(store, [c for c in conditions if c.field == "ID"])
-    others = [c for c in conditions if c.field != "ID"]
-    keys = [(name.upper(), str(way).upper() == "DESC") for name, way in order.items()]
-    if not keys or keys[0][0] == "ID":
-        return _filtered(store, reversed(ids) if keys and keys[0][1] else ids, others)
-    # Sorting is stable, so the last key comes first.
-    found = list(_filtered(store, ids, others))
-    for field, descending in reversed([key for key in keys if key[0] in ACTIVITY]):
-        found.sort(key=partial(_sort_key, store, field), reverse=descending)
-    return found
-
-
-def _candidates(store: Store, conditions: Iterable[Condition]) -> Sequence[int]:
-    """Return the sorted ids that meet conditions on ID, without making a record."""
-    ids = store.ids()
-    for condition in conditions:
-        prefix, _, value = condition
-        # A portal may have a million activities: bounds and equality must not scan them.
-        if prefix in _COMPARISONS:
-            bisect = bisect_right if prefix in (">", "<=") else bisect_left
-            place = bisect(ids, as_int(value))
-            ids = ids[place:] if prefix.startswith(">") else ids[:place]
-        elif prefix in _EQUALITIES:
-            wanted = sorted({as_int(item) for item in as_list(value)})
-            ids = [i for i in wanted if bisect_left(ids, i) < bisect_right(ids, i)]
-        else:
-            ids = [i for i in ids if condition.holds(i)]
-    return ids
-
-
-def _filtered(store: Store, ids: Iterable[int], conditions: Collection[Condition]) -> Iterator[int]:
-    """Yield the ids whose records meet the conditions."""
-    for number in ids:
-        record = store.record(number) if conditions else {}
-        if record is not None and all(c.holds(record.get(c.field)) for c in conditions):
-            yield number
-
-
-def _sort_key(store: Store, field: str, number: int) -> tuple[bool, Any]:
-    """Return what ids are sorted by: the value of a field, absent ones first."""
-    value = _comparable(field, (store.record(number) or {}).get(field))
-    return (False, 0) if value is None else (True, value)
-
-
-def _comparable(field: str, value: object) -> Any:
-    """Return a value as what it means, so that ``"5"`` is 5 and dates are instants."""
-    if value is None or value == "":
+def _compile(operator_: str, wire: Wire, value: object) -> Holds | None:
+    """Return what tests a comparable value, or None where the portal drops the condition."""
+    if operator_.startswith("!"):
+        opposite = _compile(operator_[1:], wire, value)
+        return opposite and (lambda found: not opposite(found))
+    if operator_ in _COMPARISONS and wire is Wire.INTEGER:
+        value = as_int(value)
+    items = as_list(value)
+    if not items:
         return None
-    wire = ACTIVITY[field].wire
-    if wire is Wire.INTEGER:
-        return as_int(value)
-    if wire is Wire.DATETIME:
-        return read_date(str(value)) or datetime.min.replace(tzinfo=UTC)
-    if wire is Wire.DOUBLE:
-        try:
-            return float(str(value))
-        except ValueError:
-            return None
-    return str(value)
+    if operator_ in ("%", "like"):
+        texts = [re.escape(str(item).casefold()) for item in items]
+        if operator_ == "like":
+            texts = [text.replace("%", ".*").replace("_", ".") for text in texts]
+        else:
+            texts = [f".*{text}.*" for text in texts]
+        pattern = re.compile("|".join(texts), re.DOTALL)
+        return lambda found: found is not None and pattern.fullmatch(str(found)) is not None
+    nothing = {Wire.INTEGER: 0, Wire.DOUBLE: 0.0}.get(wire)
+    operands = [comparable(wire, item) or nothing for item in items]
+    if operator_ in ("=", "@"):
+        # A number that is 0 also equals NULL, but not in a list of ``@``.
+        wanted = {*operands, *([None] if operator_ == "=" and 0 in operands else [])}
+        return wanted.__contains__
+    if None in operands:
+        return lambda found: found is None
+    if operator_ == "><":
+        low, high = operands[0], operands[-1]
+        return lambda found: found is not None and low <= found <= high
+    compare = _COMPARISONS[operator_]
+    return lambda found: found is not None and any(compare(found, it) for it in operands)
 
 
-def _select(record: Record, names: Collection[str]) -> Record:
+def find(
+    table: Table,
+    conditions: Sequence[Condition],
+    order: Sequence[tuple[str, bool]],
+    params: Mapping[str, Any],
+    times: Callable[[int], int] = lambda _: 1,
+) -> Page:
+    """Return one page of the rows that meet all conditions.
+
+    Parameters
+    ----------
+    table : Table
+        All rows.
+    conditions : sequence of Condition
+        All of them must hold.
+    order : sequence of (str, bool)
+        The fields to sort by, and whether each is descending.
+    params : mapping of str to object
+        Those of the method: ``start`` is the first row; below zero, nothing is counted.
+    times : callable
+        Returns how often the row with an id comes; 0 where the user may not see it.
+    """
+    start = as_int(params.get("start"))
+    key = next(iter(table.fields))
+    others = [(c.field, c.holds) for c in conditions if c.field != key]
+    ids = _candidates(table, [c for c in conditions if c.field == key])
+
+    def matches(ids: Iterable[int]) -> Iterator[int]:
+        for number in ids:
+            if all(holds(table.value(number, field)) for field, holds in others):
+                yield from repeat(number, times(number))
+
+    if order and order[0][0] == key:
+        return _cut(matches(reversed(ids) if order[0][1] else ids), start)
+    # Ties are not broken: rows that are equal come in another order on each page.
+    found = sorted(matches(ids), key=lambda number: hash((start, number)))
+    for field, descending in reversed(order):
+        # Sorting is stable, so the last key comes first; NULL is less than anything.
+        values = {number: table.value(number, field) for number in found}
+        found.sort(key=lambda n: (values[n] is not None, values[n]), reverse=descending)
+    return _cut(found, start)
+
+
+def _candidates(table: Table, conditions: Sequence[Condition]) -> Sequence[int]:
+    """Return the sorted ids that meet conditions on ids, without looking at a row."""
+    # A portal may have a million rows: bounds and equality must not scan them.
+    ids: Sequence[int] = table.ids()
+    for condition in conditions:
+        if condition.operator in ("=", "@"):
+            wanted = sorted({as_int(item) for item in as_list(condition.value)})
+            ids = [n for n in wanted if bisect_left(ids, n) < bisect_right(ids, n)]
+    bounds = [(c.operator, as_int(c.value)) for c in conditions if c.operator in _COMPARISONS]
+    low = max((bound + (op == ">") for op, bound in bounds if op.startswith(">")), default=0)
+    highs = [bound - (op == "<") for op, bound in bounds if op.startswith("<")]
+    ids = ids[bisect_left(ids, low) : bisect_right(ids, min(highs)) if highs else None]
+    scans = [c.holds for c in conditions if c.operator not in ("=", "@", *_COMPARISONS)]
+    return [n for n in ids if all(holds(n) for holds in scans)] if scans else ids
+
+
+def _cut(found: Iterable[int], start: int) -> Page:
+    """Return the page that holds the row `start`, or the first where there is none."""
+    if start < 0:
+        # Without a count, no row after the page has to be looked at.
+        return list(islice(found, PAGE)), {}
+    numbers = list(found)
+    first = start // PAGE * PAGE
+    first = first if first < len(numbers) else 0
+    following = {"next": first + PAGE} if first + PAGE < len(numbers) else {}
+    return numbers[first : first + PAGE], {**following, "total": len(numbers)}
+
+
+def list_activities(
+    store: Store, params: Mapping[str, Any], may_see: Callable[[int], bool]
+) -> dict[str, Any]:
+    """Return one page of ``crm.activity.list`` [1]_: records, and ``next`` and ``total``."""
+    for name in ("filter", "order", "select"):
+        if not isinstance(params.get(name) or [], (list, dict)):
+            raise Refused("", f"Parameter '{name}' must be array.")
+    filters = as_map(params.get("filter"))
+    conditions = parse_filter(store.table, filters, ACTIVITY_PREFIXES)
+    wanted = [
+        (as_int(entry["OWNER_TYPE_ID"]), entry.get("OWNER_ID"))
+        for entry in as_map(filters.get("BINDINGS")).values()
+        if isinstance(entry, dict) and "OWNER_TYPE_ID" in entry
+    ]
+    asked = as_map(params.get("order")) or {"START_TIME": "ASC"}
+    order = [
+        (name.upper(), str(way).upper() != "ASC")
+        for name, way in asked.items()
+        if name.upper() in store.table.fields
+    ]
+
+    def times(number: int) -> int:
+        if not may_see(number):
+            return 0
+        # A row comes once for each of its links that is asked for.
+        return not wanted or sum(
+            any(kind == link[0] and (i is None or as_int(i) == link[1]) for kind, i in wanted)
+            for link in links(store.table.row(number))
+        )
+
+    numbers, paging = find(store.table, conditions, order, params, times)
+    names = {str(name).upper() for name in as_list(params.get("select") or "*")}
+    return {"result": [_select(store.table.row(n), names) for n in numbers], **paging}
+
+
+def _select(record: Record, names: Set[str]) -> Record:
     """Return the fields that were asked for, and ID."""
-    if "COMMUNICATIONS" in names:
+    named = {"ID", *names}
+    if named & _FILES:
+        named.add("FILES")
+    if "DESCRIPTION" in named:
+        named |= {"PROVIDER_ID", "PROVIDER_TYPE_ID"}
+    if "COMMUNICATIONS" in named:
         record = record | {"COMMUNICATIONS": communications(record)}
+    if "IS_INCOMING_CHANNEL" in named:
+        record = record | {"IS_INCOMING_CHANNEL": "NY"[str(record["DIRECTION"]) == "1"]}
     return {
         name: value
         for name, value in record.items()
-        if name == "ID"
-        or name in names
-        or ("*" in names and name not in _ON_REQUEST)
-        or ("UF_*" in names and name.startswith("UF_"))
+        if name in named or ("*" in named and name not in _ON_REQUEST)
     }

@@ -6,13 +6,16 @@ References
 .. [2] https://apidocs.bitrix24.com/api-reference/crm/timeline/activities/activity-base/crm-activity-fields.html
 .. [3] https://apidocs.bitrix24.com/api-reference/crm/auxiliary/enum/index.html
 .. [4] https://apidocs.bitrix24.com/api-reference/user/user-get.html
+.. [5] https://apidocs.bitrix24.com/api-reference/crm/universal/crm-item-list.html
+.. [6] https://apidocs.bitrix24.com/api-reference/crm/timeline/activities/binding/crm-activity-binding-list.html
+.. [7] https://apidocs.bitrix24.com/api-reference/telephony/voximplant/statistic/voximplant-statistic-get.html
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -29,15 +32,43 @@ from b24frames.practice.formats import (
     write_date,
     write_map,
 )
-from b24frames.practice.listing import PAGE, list_activities
+from b24frames.practice.listing import (
+    CALL_PREFIXES,
+    CRM_PREFIXES,
+    find,
+    list_activities,
+    parse_filter,
+)
 from b24frames.practice.metering import OperatingTime
-from b24frames.practice.store import REFUSED_PROVIDER, USERS, Store
+from b24frames.practice.related import BRIEF, ITEM_TYPES, calls, is_readable, items, users
+from b24frames.practice.store import REFUSED_PROVIDER, Record, Store, Table, links
 
 _MAX_COMMANDS = 50
 _MAPS = ("result", "result_error", "result_total", "result_next", "result_time")
 
+_REFERENCE = re.compile(r"\$(result|error|total|next|time)((?:\[[^\]]*\])+)")
+
 Answer = dict[str, Any]
 """What a call answers: ``result``; of a page, ``next`` and ``total`` too."""
+
+
+@dataclass
+class Webhook:
+    """As whom calls are made, and what they may do.
+
+    Attributes
+    ----------
+    user_id : int
+        The user.
+    admin : bool
+        Whether the user is an administrator, who sees everything.
+    scopes : set of str
+        The scopes.
+    """
+
+    user_id: int
+    admin: bool
+    scopes: set[str]
 
 
 @dataclass(frozen=True)
@@ -52,8 +83,8 @@ class Call:
         The parameters, by their names in lower case.
     store : Store
         The portal's activities.
-    user_id : int
-        The user who calls.
+    webhook : Webhook
+        As whom it is made.
     commands : tuple of str
         Always empty: only batches have commands.
     """
@@ -61,7 +92,7 @@ class Call:
     method: str
     params: Mapping[str, Any]
     store: Store
-    user_id: int
+    webhook: Webhook
     commands: tuple[str, ...] = ()
 
     @property
@@ -69,6 +100,18 @@ class Call:
         """The activity that the call is about, if it is about one."""
         number = activity_id(self.params)
         return () if number is None else (number,)
+
+    def may_read(self, kind: int, number: int) -> bool:
+        """Return whether the user may read a CRM object."""
+        return self.webhook.admin or is_readable(kind, number)
+
+    def may_see(self, number: int) -> bool:
+        """Return whether the user may see an activity: by its owner, or as responsible."""
+        if self.webhook.admin:
+            return True
+        record = self.store.table.row(number)
+        responsible = as_int(record.get("RESPONSIBLE_ID")) == self.webhook.user_id
+        return responsible or is_readable(*links(record)[0])
 
 
 def activity_id(params: Mapping[str, Any]) -> int | None:
@@ -88,39 +131,118 @@ def _get(call: Call) -> Answer:
     record = call.store.record(number)
     if record is None:
         raise Refused("", "Not found")
+    if not call.may_see(number):
+        raise Refused("", "Access denied.")
     if record["PROVIDER_ID"] == REFUSED_PROVIDER:
         raise Refused("", "Use crm.activity.configurable.get for this activity provider")
     return {"result": record}
 
 
+def _links(call: Call) -> Answer:
+    """Answer ``crm.activity.binding.list`` [6]_."""
+    if "activityid" not in call.params:
+        raise Refused("100", "Could not find value for parameter {activityId}")
+    record = call.store.record(as_int(call.params["activityid"]))
+    if record is None:
+        raise Refused("NOT_FOUND", "Activity not found")
+    if not call.may_see(as_int(record["ID"])):
+        raise Refused("ACCESS_DENIED", "Access denied")
+    readable = [link for link in links(record) if call.may_read(*link)]
+    return {"result": [{"entityTypeId": kind, "entityId": number} for kind, number in readable]}
+
+
 def _users(call: Call) -> Answer:
-    """Answer ``user.get``; it takes filters inside ``filter`` and beside it."""
-    beside = dict(call.params) | as_map(call.params.get("filter"))
-    filters = {key.upper(): value for key, value in beside.items()}
-    ids = filters.get("ID", filters.get("@ID", [user["ID"] for user in USERS]))
-    wanted = {as_int(item) for item in as_list(ids)}
-    found = [user for user in USERS if int(user["ID"]) in wanted]
-    return {"result": found[:PAGE], "total": len(found)}
+    """Answer ``user.get`` [4]_; it takes filters inside ``filter`` and beside it."""
+    table = users()
+    filters = dict(call.params) | as_map(call.params.get("filter"))
+    for key in [key for key in filters if key.upper() == "ACTIVE"]:
+        filters[key] = str(filters[key]).upper() in ("Y", "1", "TRUE")
+    conditions = parse_filter(table, filters, CRM_PREFIXES)
+    order = _parse_sort(table, call.params) or [("ID", False)]
+
+    def is_told(number: int) -> bool:
+        return call.webhook.admin or bool(table.row(number)["UF_DEPARTMENT"])
+
+    numbers, paging = find(table, conditions, order, call.params, is_told)
+    found = _pick(table, numbers, call.params)
+    if not call.webhook.scopes & {"user", "user_basic"}:
+        found = [{name: user[name] for name in user if name in BRIEF} for user in found]
+    # Where there is no one, portals do not even count.
+    return {"result": found, **paging} if found else {"result": []}
 
 
-def _current_user(call: Call) -> Answer:
-    """Answer ``user.current`` and ``profile``."""
-    user = USERS[(call.user_id - 1) % len(USERS)]
-    return {"result": user | {"ID": str(call.user_id), "ADMIN": True}}
+def _profile(call: Call) -> Answer:
+    """Answer ``profile`` and ``user.current``."""
+    user = users().row((call.webhook.user_id - 1) % 12 + 1)
+    brief = {name: user[name] for name in user if name in BRIEF}
+    return {"result": brief | {"ID": str(call.webhook.user_id), "ADMIN": call.webhook.admin}}
+
+
+def _items(call: Call) -> Answer:
+    """Answer ``crm.item.list`` [5]_, which refuses what it does not understand."""
+    kind = as_int(call.params.get("entitytypeid"))
+    if kind not in ITEM_TYPES:
+        raise Refused("NOT_FOUND", "Smart process not found")
+    table = items(call.store.seed, kind)
+    order = []
+    for name, way in as_map(call.params.get("order")).items():
+        if name.upper() not in table.names:
+            raise Refused("INVALID_ARG_VALUE", f"Invalid order: field '{name}' is not allowed")
+        order.append((table.names[name.upper()], str(way).upper() == "DESC"))
+    filters = as_map(call.params.get("filter"))
+    conditions = parse_filter(table, filters, CRM_PREFIXES | CALL_PREFIXES, strict=True)
+    may_read = partial(call.may_read, kind)
+    numbers, paging = find(table, conditions, order or [("id", False)], call.params, may_read)
+    return {"result": {"items": _pick(table, numbers, call.params)}, **paging}
+
+
+def _statistics(call: Call) -> Answer:
+    """Answer ``voximplant.statistic.get`` [7]_, for administrators only."""
+    if not call.webhook.admin:
+        raise Refused("ACCESS_DENIED", "Access denied!")
+    table = calls(call.store, len(call.store.changes))
+    conditions = parse_filter(table, as_map(call.params.get("filter")), CALL_PREFIXES)
+    # Without an order, rows are in another one on each page.
+    numbers, paging = find(table, conditions, _parse_sort(table, call.params), call.params)
+    return {"result": [table.row(number) for number in numbers], **paging}
+
+
+def _parse_sort(table: Table, params: Mapping[str, Any]) -> list[tuple[str, bool]]:
+    """Return the order of a method that takes it as two texts, and ignores anything else."""
+    name = str(params.get("sort")).upper()
+    return [(name, str(params.get("order")).upper() == "DESC")] if name in table.fields else []
+
+
+def _pick(table: Table, numbers: Iterable[int], params: Mapping[str, Any]) -> list[Record]:
+    """Return rows with their id and the fields that ``select`` names; by default all."""
+    names = {next(iter(table.fields)), *map(str, as_list(params.get("select") or "*"))}
+    rows = map(table.row, numbers)
+    return [{k: row[k] for k in row if k in names or "*" in names} for row in rows]
 
 
 METHODS: dict[str, Callable[[Call], Answer]] = {
     "crm.activity.get": _get,
-    "crm.activity.list": lambda call: list_activities(call.store, call.params),
+    "crm.activity.list": lambda call: list_activities(call.store, call.params, call.may_see),
+    "crm.activity.binding.list": _links,
+    "crm.item.list": _items,
     "user.get": _users,
-    "user.current": _current_user,
-    "profile": _current_user,
+    "user.current": _profile,
+    "profile": _profile,
+    "scope": lambda call: {"result": sorted(call.webhook.scopes)},
+    "voximplant.statistic.get": _statistics,
     "methods": lambda _: {"result": ["batch", *METHODS]},
     "server.time": lambda _: {"result": write_date(datetime.now(UTC))},
-    # What never changes: crm.activity.fields, crm.enum.* and scope.
+    # What never changes: crm.activity.fields and crm.enum.*.
     **{name: partial(lambda it, _: {"result": it}, it) for name, it in load("answers").items()},
 }
 """Every method but ``batch``, by its name in lower case."""
+
+_SCOPES = {
+    "crm.": {"crm"},
+    "user.": {"user", "user_basic", "user_brief"},
+    "voximplant.": {"telephony"},
+}
+"""The scopes one of which the methods with a prefix need."""
 
 
 class Dispatcher:
@@ -134,8 +256,8 @@ class Dispatcher:
         What happens to commands.
     operating : OperatingTime
         The operating time of each method.
-    user_id : int
-        The user who calls.
+    webhook : Webhook
+        As whom calls are made.
     take_time : callable
         Waits as long as a command takes, and returns the operating time to bill [portal s].
     """
@@ -146,13 +268,13 @@ class Dispatcher:
         faults: Faults,
         operating: OperatingTime,
         *,
-        user_id: int,
+        webhook: Webhook,
         take_time: Callable[[], float],
     ) -> None:
         self._store = store
         self._faults = faults
         self._operating = operating
-        self._user_id = user_id
+        self._webhook = webhook
         self._take_time = take_time
 
     def answer(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,10 +302,10 @@ class Dispatcher:
             if not isinstance(command, str):
                 continue
             started = time.time()
-            path, _, query = command.partition("?")
+            path, _, query = command.partition("#")[0].partition("?")
             method = path.strip().lower()
             try:
-                answer = self._call(method, _substitute(parse_query(query), maps["result"]))
+                answer = self._call(method, _substitute(parse_query(query), maps))
             except Refused as refused:
                 answer = {"error": refused.answer}
             # A command that the server did not get to is in none of the maps.
@@ -202,29 +324,38 @@ class Dispatcher:
             raise Refused("ERROR_BATCH_METHOD_NOT_ALLOWED")
         if method not in METHODS:
             raise Refused("ERROR_METHOD_NOT_FOUND")
+        for prefix, scopes in _SCOPES.items():
+            if method.startswith(prefix) and not scopes & self._webhook.scopes:
+                raise Refused("insufficient_scope")
         if not self._operating.admits(method):
             raise Refused("OPERATION_TIME_LIMIT")
-        call = Call(method, lower_keys(params), self._store, self._user_id)
+        call = Call(method, lower_keys(params), self._store, self._webhook)
 
         def answer() -> Answer:
             self._operating.bill(method, self._take_time())
-            return METHODS[method](call)
+            # A command sees one state of the data, like a query of a database.
+            with self._store.lock:
+                return METHODS[method](call)
 
         return self._faults.apply("command", call, answer)
 
 
-def _substitute(value: Any, results: Mapping[str, Any]) -> Any:
-    """Replace ``$result[name][…]`` by what an earlier command of the batch answered."""
+def _substitute(value: Any, maps: Mapping[str, Answer]) -> Any:
+    """Replace ``$result[name][…]`` and the like by what an earlier command answered."""
     if isinstance(value, dict):
-        return {key: _substitute(item, results) for key, item in value.items()}
+        return {str(_substitute(k, maps)): _substitute(item, maps) for k, item in value.items()}
 
-    def look_up(match: re.Match[str]) -> str:
-        found: Any = results
-        for key in re.findall(r"\[([^\]]*)\]", match[1]):
-            found = as_map(found).get(key)
-        return "" if found is None else str(found)
+    def look_up(match: re.Match[str]) -> Any:
+        found: Any = maps["result" if match[1] == "result" else f"result_{match[1]}"]
+        for key in re.findall(r"\[([^\]]*)\]", match[2]):
+            # What a short page does not hold leaves the array that it would be in.
+            if key not in as_map(found):
+                break
+            found = as_map(found)[key]
+        return "" if found is None else found
 
-    return re.sub(r"\$result((?:\[[^\]]*\])+)", look_up, value)
+    whole = _REFERENCE.fullmatch(value)
+    return look_up(whole) if whole else _REFERENCE.sub(lambda m: str(look_up(m)), value)
 
 
 def _write_time(started: float) -> dict[str, Any]:

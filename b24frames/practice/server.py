@@ -15,8 +15,8 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -29,10 +29,12 @@ from urllib.parse import unquote, urlsplit
 from b24frames.practice.faults import Faults, Refused, Reply
 from b24frames.practice.formats import as_int, as_map, lower_keys, parse_query
 from b24frames.practice.metering import Now, OperatingTime, RequestRate
-from b24frames.practice.methods import Dispatcher, activity_id
-from b24frames.practice.store import Record, Store
+from b24frames.practice.methods import Dispatcher, Webhook, activity_id
+from b24frames.practice.store import Change, Colleagues, Record, Store
 
 _PATH = re.compile(r"/rest/(?:([0-9]+)/([^/]+)/)?([^/]*?)(?:\.json)?/?", re.ASCII)
+SCOPES = ("crm", "telephony", "user_brief")
+"""What a webhook may do by default: enough for activities, calls and names."""
 _JOIN_TIMEOUT = 5.0  # [s]
 _TICK = 0.02  # how often a client that is kept waiting is looked at [s]
 
@@ -101,6 +103,10 @@ class PracticeServer:
         The secret of the webhook.
     user_id : int, default 1
         The user as whom the webhook acts.
+    admin : bool, default True
+        Whether that user is an administrator, who sees everything.
+    scopes : collection of str, default ("crm", "telephony", "user_brief")
+        What the webhook may do.
     ssl_context : ssl.SSLContext, optional
         For https.
     clock : callable, optional
@@ -116,6 +122,8 @@ class PracticeServer:
         What goes wrong: append a `Fault`, or clear them.
     refusals : int
         How many requests the request rate refused.
+    scopes : set of str
+        What the webhook may do; remove some to have their methods refused.
 
     Examples
     --------
@@ -139,12 +147,15 @@ class PracticeServer:
         operating_cost: float = 0.0,
         secret: str = "practice",  # noqa: S107 - it guards nothing but generated data
         user_id: int = 1,
+        admin: bool = True,
+        scopes: Collection[str] = SCOPES,
         ssl_context: ssl.SSLContext | None = None,
         clock: Now = time.monotonic,
     ) -> None:
         self.access_token = "practice-token"  # noqa: S105 - like the secret above
         self.faults = Faults(seed)
         self.refusals = 0
+        self.scopes = set(scopes)
         self.address = self.url = ""
         self._secret = secret
         self._user_id = user_id
@@ -157,8 +168,13 @@ class PracticeServer:
         self._rate = limits and RequestRate(*limits, speed=speed, clock=clock)
         operating = OperatingTime(operating_limit, speed=speed, clock=clock)
         self._dispatcher = Dispatcher(
-            self._store, self.faults, operating, user_id=user_id, take_time=self._take_time
+            self._store,
+            self.faults,
+            operating,
+            webhook=Webhook(user_id, admin, self.scopes),
+            take_time=self._take_time,
         )
+        self._colleagues: Colleagues | None = None
         self._requests: list[Request] = []
         self._lock = threading.Lock()
         self._http: LoopbackServer | None = None
@@ -199,6 +215,50 @@ class PracticeServer:
         """Return the record of an activity as it goes over the wire, or None."""
         return deepcopy(self._store.record(number))
 
+    def records(self) -> list[Record]:
+        """Return the records of all activities by ascending id, to be read only."""
+        with self._store.lock:
+            return [self._store.record(number) or {} for number in self._store.ids()]
+
+    @property
+    def changes(self) -> Sequence[Change]:
+        """What has happened to activities so far, in order."""
+        with self._store.lock:
+            return list(self._store.changes)
+
+    @contextmanager
+    def work(self, seed: int = 0, every: int = 1) -> Iterator[None]:
+        """Have colleagues make, change and delete activities as long as the context lasts.
+
+        Among the changes are those that leave no trace in LAST_UPDATED: calls that were made
+        earlier than they are entered, and new owners. `changes` tells them.
+
+        Parameters
+        ----------
+        seed : int, default 0
+            The same seed makes the same changes.
+        every : int, default 1
+            After how many commands they make one.
+
+        Examples
+        --------
+        >>> from b24frames import practice_portal
+        >>> with practice_portal(activities=9, deleted=()) as portal:
+        ...     with portal.server.work(seed=1):
+        ...         _ = [portal.call("server.time") for _ in range(3)]
+        ...     [(change.kind, change.id) for change in portal.server.changes]
+        [('deleted', 7), ('created', 10), ('changed', 9)]
+        """
+        self._colleagues = Colleagues(self._store, seed, every)
+        try:
+            yield
+        finally:
+            self._colleagues = None
+
+    def create(self, **fields: object) -> int:
+        """Add an activity that is made now, but for these fields, and return its id."""
+        return self._store.create(**fields)
+
     def touch(self, number: int, **fields: object) -> None:
         """Change fields of an activity, and LAST_UPDATED unless it is among them.
 
@@ -211,11 +271,11 @@ class PracticeServer:
 
     def delete(self, number: int) -> None:
         """Delete an activity."""
-        self._store.set_deleted(number, True)
+        self._store.delete(number)
 
     def restore(self, number: int) -> None:
         """Bring a deleted activity back."""
-        self._store.set_deleted(number, False)
+        self._store.restore(number)
 
     def _answer(self, handler: Handler, body: bytes) -> None:
         """Answer one HTTP request."""
@@ -265,7 +325,10 @@ class PracticeServer:
             raise Refused("NO_AUTH_FOUND")
 
     def _take_time(self) -> float:
-        """Wait as long as a command takes, and return the operating time to bill [portal s]."""
+        """Let a command's time pass, and return the operating time to bill [portal s]."""
+        colleagues = self._colleagues
+        if colleagues is not None:
+            colleagues.let_work()
         if self._command_seconds and self._http is not None:
             self._http.stopping.wait(self._command_seconds)
         return self._command_seconds * self._speed + self._operating_cost

@@ -9,20 +9,24 @@ from __future__ import annotations
 import math
 import re
 import threading
-from collections.abc import Callable, Collection, Sequence
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import accumulate
 from random import Random
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
-from b24frames.practice.formats import load, read_date, write_date
+from b24frames.practice.formats import as_int, comparable, load, read_date, write_date
+from b24frames.schema import ACTIVITY, Wire
 
 Record = dict[str, Any]
+Kind = Literal["created", "changed", "deleted", "restored"]
 
 USERS: list[Record] = load("users")
-"""The portal's users, with the ids 1, 2, …; its customers have the same names."""
+"""The users who work with activities, with the ids 1 to 12; customers have the same names."""
 
 _TEMPLATES = load("templates")
 _WORDS = _TEMPLATES["words"] | {
@@ -37,6 +41,15 @@ REFUSED_PROVIDER: str = _TEMPLATES["refused_kind"]["PROVIDER_ID"]
 # made to half a per cent of the ids.
 _WHEEL = 200
 _EDIT_AT = {place * 8 + 5: edit for place, edit in enumerate(_TEMPLATES["edits"])}
+
+_WORK: dict[str, Any] = _TEMPLATES["work"]
+_NEVER = "9999-12-31T00:00:00"
+FILTERABLE = {
+    name: field.wire
+    for name, field in ACTIVITY.items()
+    if field.always and field.wire is not Wire.OBJECT
+}
+"""The fields that filters and orders of activities may name."""
 
 _FIRST_DAY = datetime(2022, 1, 3, 6)
 _DAYS = 1_460
@@ -89,11 +102,16 @@ class RecordBuilder:
         """Attach one or two files."""
         first = self._rng.randrange(1, 10_000)
         numbers = range(first, first + self._rng.randrange(1, 3))
-        url = "https://portal.example/disk/{}/Счёт.pdf?auth=&a=1"
-        self.record["FILES"] = [{"id": number, "url": url.format(number)} for number in numbers]
+        address = "https://portal.example/bitrix/tools/crm_show_file.php?fileId={}&ownerTypeId=6"
+        query = f"&ownerId={self.record['ID']}&auth={self._rng.getrandbits(128):032x}"
+        self.record["FILES"] = [{"id": i, "url": address.format(i) + query} for i in numbers]
 
     def _draw(self, template: Any) -> Any:
         match template:
+            case str():
+                if "$" not in template:
+                    return template
+                return re.sub(r"\$(\w+)", lambda found: str(self._word(found[1])), template)
             case {"choice": options}:
                 return self._draw(self._rng.choice(options))
             case {"random": [method, *arguments]}:
@@ -115,8 +133,6 @@ class RecordBuilder:
                 for name, value in template.items():
                     drawn[name] = self._words[name] = self._draw(value)
                 return drawn
-            case str() if "$" in template:
-                return re.sub(r"\$(\w+)", lambda found: str(self._word(found[1])), template)
         return template
 
     def _word(self, name: str) -> Any:
@@ -181,6 +197,75 @@ def communications(record: Record) -> list[Record]:
     ]
 
 
+def links(record: Record) -> list[tuple[int, int]]:
+    """Return the type and id of each CRM object that an activity is linked to, its owner first."""
+    number = as_int(record["ID"])
+    owner = as_int(record["OWNER_TYPE_ID"]), as_int(record["OWNER_ID"])
+    # Few objects have many activities: a filter by one of them finds something.
+    contacts = [(3, number % 400 + 1), (3, number % 90 + 1)][: number % 3]
+    return list(dict.fromkeys([owner, *contacts, *[(4, number % 60 + 1)][: number % 2]]))
+
+
+class Table:
+    """Rows by their ids, and their values as the portal compares them.
+
+    Parameters
+    ----------
+    ids : callable
+        Returns the ids of all rows, sorted.
+    row : callable
+        Returns the row with an id.
+    fields : mapping of str to Wire
+        The fields that conditions and orders may name.
+    """
+
+    def __init__(
+        self,
+        ids: Callable[[], Sequence[int]],
+        row: Callable[[int], Record],
+        fields: Mapping[str, Wire],
+    ) -> None:
+        self.ids = ids
+        self.row = row
+        self.fields = fields
+        self.names = {name.upper(): name for name in fields}
+        self._columns: defaultdict[str, dict[int, Any]] = defaultdict(dict)
+
+    def value(self, number: int, field: str) -> Any:
+        """Return the value of a field of a row, comparable; read from the row only once."""
+        column = self._columns[field]
+        if number not in column:
+            value = self.row(number).get(field)
+            # No deadline is stored as the greatest date, whatever the offset it is written with.
+            if str(value).startswith(_NEVER[:10]):
+                value = _NEVER
+            column[number] = comparable(self.fields[field], value)
+        return column[number]
+
+    def forget(self, number: int) -> None:
+        """Read a row anew, as it has changed."""
+        for column in self._columns.values():
+            column.pop(number, None)
+
+
+class Change(NamedTuple):
+    """One change of an activity.
+
+    Attributes
+    ----------
+    kind : {"created", "changed", "deleted", "restored"}
+        What happened.
+    id : int
+        The activity.
+    record : dict or None
+        Its record from then on, to be read only; None where it was deleted.
+    """
+
+    kind: Kind
+    id: int
+    record: Record | None
+
+
 class Store:
     """Activities with the ids 1 to `activities`, made when they are first asked for.
 
@@ -193,6 +278,15 @@ class Store:
     deleted, refused : float or collection of int
         The ids that do not exist, and those that ``crm.activity.get`` refuses: a share of all,
         or the very ids.
+
+    Attributes
+    ----------
+    lock : threading.RLock
+        Whoever holds it sees one state of all activities.
+    table : Table
+        The activities as lists compare them.
+    changes : list of Change
+        What has happened to them so far, in order.
     """
 
     def __init__(
@@ -202,14 +296,16 @@ class Store:
         deleted: float | Collection[int],
         refused: float | Collection[int],
     ) -> None:
-        self._seed = seed
+        self.seed = seed
+        self.lock = threading.RLock()
+        self.changes: list[Change] = []
+        self.table = Table(self.ids, lambda number: self.record(number) or {}, FILTERABLE)
         self._activities = activities
         self._is_refused = _chooser(refused, f"{seed}:refused")
         self._deleted_at_start = _chooser(deleted, f"{seed}:deleted")
         self._deleted_since: dict[int, bool] = {}
         self._changed: dict[int, Record] = {}
         self._ids: list[int] | None = None
-        self._lock = threading.RLock()
 
     def exists(self, number: int) -> bool:
         """Return whether there is an activity with this id."""
@@ -220,18 +316,29 @@ class Store:
 
     def record(self, number: int) -> Record | None:
         """Return an activity's record, to be read only, or None where there is none."""
-        with self._lock:
+        with self.lock:
             if not self.exists(number):
                 return None
-            made = _shared_record(self._seed, number, self._is_refused(number))
-            return self._changed.get(number, made)
+            changed = self._changed.get(number)
+            return changed or _shared_record(self.seed, number, self._is_refused(number))
 
-    def ids(self) -> Sequence[int]:
-        """Return the ids of all activities, sorted."""
-        with self._lock:
+    def ids(self) -> list[int]:
+        """Return the ids of all activities, sorted, to be read only."""
+        with self.lock:
             if self._ids is None:
                 self._ids = [i for i in range(1, self._activities + 1) if self.exists(i)]
             return self._ids
+
+    def create(self, **fields: object) -> int:
+        """Add an activity that is made now, but for these fields, and return its id."""
+        with self.lock:
+            self._activities += 1
+            number = self._activities
+            made = make_record(self.seed, number, self._is_refused(number))
+            times = ("CREATED", "LAST_UPDATED", "START_TIME", "END_TIME", "DEADLINE")
+            self._changed[number] = made | dict.fromkeys(times, write_date(_now())) | fields
+            self._set_deleted(number, False, "created")
+            return number
 
     def touch(self, number: int, **fields: object) -> None:
         """Change fields of an activity, and LAST_UPDATED unless it is among them.
@@ -241,20 +348,83 @@ class Store:
         KeyError
             There is no such activity.
         """
-        with self._lock:
+        with self.lock:
             record = self.record(number)
             if record is None:
                 raise KeyError(number)
             # Twice in a second must be seen as two changes.
             before = read_date(record["LAST_UPDATED"]) or datetime.min.replace(tzinfo=UTC)
-            now = max(datetime.now(UTC), before + timedelta(seconds=1))
+            now = max(_now(), before + timedelta(seconds=1))
             self._changed[number] = record | {"LAST_UPDATED": write_date(now)} | fields
+            self._note("changed", number)
 
-    def set_deleted(self, number: int, deleted: bool) -> None:
-        """Delete an activity, or bring it back."""
-        with self._lock:
-            self._deleted_since[number] = deleted
-            self._ids = None
+    def delete(self, number: int) -> None:
+        """Delete an activity."""
+        with self.lock:
+            self._set_deleted(number, True, "deleted")
+
+    def restore(self, number: int) -> None:
+        """Bring a deleted activity back."""
+        with self.lock:
+            self._set_deleted(number, False, "restored")
+
+    def _set_deleted(self, number: int, deleted: bool, kind: Kind) -> None:
+        self._deleted_since[number] = deleted
+        # The list of a million ids is not made anew for each change.
+        if self._ids is not None:
+            place = bisect_left(self._ids, number)
+            self._ids[place : bisect_right(self._ids, number)] = (
+                [number] if self.exists(number) else []
+            )
+        self._note(kind, number)
+
+    def _note(self, kind: Kind, number: int) -> None:
+        self.table.forget(number)
+        self.changes.append(Change(kind, number, self.record(number)))
+
+
+class Colleagues:
+    """Those who make, change and delete activities while a client reads.
+
+    Parameters
+    ----------
+    store : Store
+        What they work on.
+    seed : int
+        The same seed gives the same changes.
+    every : int
+        After how many commands they make one.
+    """
+
+    def __init__(self, store: Store, seed: int, every: int) -> None:
+        self._store = store
+        self._rng = Random(f"{seed}:work")
+        self._every = every
+        self._commands = 0
+
+    def let_work(self) -> None:
+        """Count a command, and make a change if it is time for one."""
+        with self._store.lock:
+            self._commands += 1
+            ids = self._store.ids()
+            if ids and self._commands % self._every == 0:
+                self._change(self._rng.choice(ids))
+
+    def _change(self, number: int) -> None:
+        updated = self._store.table.row(number)["LAST_UPDATED"]
+        builder = RecordBuilder(self._rng, now=write_date(_now()), updated=updated)
+        kind = self._rng.choice(list(_WORK))
+        builder.fill(_WORK[kind])
+        if kind == "delete":
+            self._store.delete(number)
+        elif kind in ("edit", "rebind"):
+            self._store.touch(number, **builder.record)
+        else:
+            self._store.create(**builder.record)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _chooser(choice: float | Collection[int], salt: str) -> Callable[[int], bool]:

@@ -1,0 +1,132 @@
+"""What activities refer to: users, owners, and the statistics of calls.
+
+References
+----------
+.. [1] https://apidocs.bitrix24.com/api-reference/crm/universal/object-fields.html
+.. [2] https://apidocs.bitrix24.com/api-reference/telephony/voximplant/statistic/voximplant-statistic-get.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache, lru_cache
+from random import Random
+
+from b24frames.practice.formats import load, read_date
+from b24frames.practice.store import USERS, Record, RecordBuilder, Store, Table
+from b24frames.schema import Wire
+
+_TEMPLATES = load("related")
+ITEM_TYPES = frozenset(map(int, _TEMPLATES["item"]))
+"""The types of CRM objects that ``crm.item.list`` knows."""
+BRIEF: frozenset[str] = frozenset(_TEMPLATES["brief"])
+"""The fields of a user that the scope ``user_brief`` is enough for."""
+_USERS = 300
+_ITEMS = 4_999  # as many as the templates of activities draw owners from
+# Each activity has four ids of calls: up to three of its own, and one of a caller not known.
+_ROWS = 4
+_STRAY = 3
+
+_WIRES = {name: Wire[kind] for name, kind in _TEMPLATES["wires"].items()}
+"""The wire forms of the fields that may be filtered, but for text."""
+
+
+@cache
+def users() -> Table:
+    """Return the users, without bots and those who are gone; the first twelve never change."""
+    rows: dict[int, Record] = {}
+    for number in range(1, _USERS + 1):
+        builder = RecordBuilder(Random(f"user:{number}"), id=str(number))
+        builder.fill(_TEMPLATES["user"])
+        rows[number] = builder.record
+    for user in USERS:
+        rows[int(user["ID"])] |= user | {"SECOND_NAME": "", "UF_DEPARTMENT": [1]}
+    ids = [number for number in rows if number % 50 and number % 61]
+    return _table(ids, rows.__getitem__)
+
+
+@lru_cache(maxsize=64)
+def items(seed: int, kind: int) -> Table:
+    """Return the CRM objects of a type [1]_, with fields as the universal methods name them."""
+    template = _TEMPLATES["item"][str(kind)]
+    # Some objects that activities still belong to have been deleted.
+    ids = [number for number in range(1, _ITEMS + 1) if (number + seed) % 37]
+
+    @lru_cache(maxsize=_ITEMS)
+    def row(number: int) -> Record:
+        rng = Random(f"{seed}:item:{kind}:{number}")
+        builder = RecordBuilder(rng, id=str(number))
+        builder.fill(template)
+        drawn = {"ID": number, **builder.record, "ASSIGNED_BY_ID": rng.randrange(1, _USERS)}
+        drawn["CREATED_TIME"] = f"{2020 + number % 5}-03-01T10:00:00+01:00"
+        camel_case = {name: re.sub("_(.)", lambda m: m[1].upper(), name.lower()) for name in drawn}
+        return {camel_case[name]: value for name, value in drawn.items()}
+
+    return _table(ids, row)
+
+
+def _table(ids: list[int], row: Callable[[int], Record]) -> Table:
+    """Return a table of rows that all have the same fields."""
+    fields = row(ids[0]) if ids else {}
+    return Table(lambda: ids, row, {name: _WIRES.get(name, Wire.TEXT) for name in fields})
+
+
+def is_readable(kind: int, number: int) -> bool:
+    """Return whether someone without an administrator's rights may read a CRM object."""
+    return (kind + number) % 3 != 0
+
+
+@lru_cache(maxsize=4)
+def calls(store: Store, changes: int) -> Table:  # noqa: ARG001 - a part of the cache's key
+    """Return the statistics of the calls that telephony made [2]_, derived from the activities.
+
+    Most activities have one row; those of transferred calls several, and some none. Rows of
+    callers whom no activity knows are among them.
+
+    Parameters
+    ----------
+    store : Store
+        The activities.
+    changes : int
+        How often they have been changed.
+    """
+
+    def parts(activity: int) -> int:
+        return 0 if activity % 10 == 7 else 1 + (activity % 8 == 3) + (activity % 24 == 3)
+
+    @cache
+    def row(number: int) -> Record:
+        activity, part = divmod(number, _ROWS)
+        return _draw_call(store.table.row(activity), number, part, parts(activity))
+
+    ids = [
+        activity * _ROWS + part
+        for activity in store.ids()
+        if str(store.table.value(activity, "ORIGIN_ID")).startswith("vi_")
+        for part in [*range(parts(activity)), *([_STRAY] if activity % 11 == 5 else [])]
+    ]
+    return _table(ids, row)
+
+
+def _draw_call(activity: Record, number: int, part: int, parts: int) -> Record:
+    """Return one row of an activity's statistics; the parts of a call share its seconds."""
+    rng = Random(f"{activity['ID']}:call:{part}")
+    begins, ends = (read_date(str(activity[name])) for name in ("START_TIME", "END_TIME"))
+    seconds = int((ends - begins).total_seconds()) if begins and ends else 0
+    if part != _STRAY:
+        seconds = seconds // parts + (seconds % parts if part == 0 else 0)
+    words = activity | {
+        "id": number,
+        "activity": activity["ID"],
+        "user": activity["RESPONSIBLE_ID"] if part == 0 else rng.randrange(1, 13),
+        "call": activity["ORIGIN_ID"][3:] + (f".{part}" if part else ""),
+        "token": f"{rng.getrandbits(128):032x}",
+        "seconds": seconds,
+    }
+    builder = RecordBuilder(rng, **{name: str(value) for name, value in words.items()})
+    builder.fill(_TEMPLATES["call"])
+    if part == _STRAY:
+        nobody = rng.choice(["0", None])
+        builder.record |= {"CRM_ACTIVITY_ID": nobody, "CRM_ENTITY_TYPE": None, "CRM_ENTITY_ID": "0"}
+    return builder.record
