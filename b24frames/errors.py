@@ -38,6 +38,9 @@ def __dir__() -> list[str]:
     return [kind.__name__ for kind in own if kind.__module__ == __name__]
 
 
+_SCOPES = {"user": "user_brief", "voximplant": "telephony"}  # of methods whose names begin so
+
+
 class B24Error(Exception):
     """Root of all errors of b24frames."""
 
@@ -106,7 +109,8 @@ class PortalError(B24Error):
         facts += [f"HTTP {self.http_status}"] if self.http_status else []
         text = f"{self.method}: {text}" if self.method else text
         text = f"{text} ({', '.join(facts)})" if facts else text
-        return f"{text}. {self.hint}" if self.hint else text
+        scope = _SCOPES.get(self.method.partition(".")[0], "crm")
+        return f"{text}. {self.hint.format(scope=scope)}" if self.hint else text
 
 
 class AuthenticationError(PortalError):
@@ -120,14 +124,7 @@ class PermissionDeniedError(PortalError):
     """The credential is accepted but not allowed to do this."""
 
     ends_all = True
-
-    def __init__(self, *args: Any, **facts: Any) -> None:
-        super().__init__(*args, **facts)
-        scope = _SCOPES.get(self.method.partition(".")[0], "crm")
-        self.hint = f"Check that the webhook has the scope '{scope}' and that its user may do this."
-
-
-_SCOPES = {"user": "user_brief", "voximplant": "telephony"}  # of methods whose names begin so
+    hint = "Check that the webhook has the scope '{scope}' and that its user may do this."
 
 
 class RateLimitError(PortalError):

@@ -13,7 +13,7 @@ References
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,6 +25,8 @@ from b24frames.records import PAGE, id_of
 from b24frames.walk import rows_of
 
 Row = dict[str, Any]
+List = Callable[[Mapping[str, Any], str, int], Command]
+"""Returns the command that lists a page, of a filter, an order (ASC or DESC) and a start."""
 
 _END = 2**63 - 1
 _ROWS_A_PAGE = 40  # what is expected to be fewer fits a page in all likelihood
@@ -82,10 +84,8 @@ class Keyset:
     ----------
     portal : Portal
         The portal.
-    method : str
-        The method.
-    sort, order : str
-        How it spells the names of these parameters.
+    list : callable
+        As of `List`.
     in_batches : bool
         Whether its commands may go in a batch.
     rows : dict of int to dict
@@ -95,9 +95,7 @@ class Keyset:
     """
 
     portal: Portal
-    method: str
-    sort: str
-    order: str
+    list: List
     in_batches: bool = True
     rows: dict[int, Row] = field(default_factory=dict)
     requests: int = 0
@@ -125,7 +123,7 @@ class Keyset:
                 if problem := _problem(part, answer):
                     if run.reject(name, command):
                         continue
-                    raise InvalidAnswerError(f"the portal lists {problem}", method=self.method)
+                    raise InvalidAnswerError(f"the portal lists {problem}", method=command[0])
                 page = {int(id_of(row) or 0): row for row in rows_of(answer) or ()}
                 self.rows |= page
                 left += part.rest(list(page))
@@ -148,16 +146,12 @@ class Keyset:
 
     def _ask(self, part: Range) -> tuple[str, Command]:
         """Return the command for the first page of a range."""
-        bounds = ({">ID": part.after} if part.after > 0 else {}) | (
-            {"<=ID": part.last} if part.last < _END else {}
-        )
-        command = self.method, {
-            "FILTER": {**part.filter, **bounds},
-            self.sort: "ID",
-            self.order: part.order,
-            "start": part.start,
-        }
-        name = str(len(self._asked))
+        filters = dict(part.filter)
+        if part.after > 0:
+            filters[">ID"] = part.after
+        if part.last < _END:
+            filters["<=ID"] = part.last
+        name, command = str(len(self._asked)), self.list(filters, part.order, part.start)
         self._asked[name] = part, command
         return name, command
 

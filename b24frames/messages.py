@@ -66,8 +66,8 @@ def name_in(record: Mapping[str, Any]) -> str:
 
     Examples
     --------
-    >>> name_in({"title": "", "name": "Ada", "lastName": "King"}), name_in({"COMPANY_TITLE": "Acme"})
-    ('Ada King', 'Acme')
+    >>> name_in({"title": "", "name": "Ada", "lastName": "King"})
+    'Ada King'
     """
     texts = {
         key.replace("_", "").lower(): str(value)

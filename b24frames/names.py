@@ -11,23 +11,28 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import pandas as pd
 
 from b24frames import arguments
-from b24frames.cache import ActivityCache
 from b24frames.credentials import hiding_arguments
-from b24frames.errors import MissingActivitiesWarning, NamesMissingWarning, PortalError
-from b24frames.frame import Layout, build_frame_of_columns
+from b24frames.errors import (
+    MissingActivitiesWarning,
+    NamesMissingWarning,
+    PermissionDeniedError,
+    PortalError,
+)
+from b24frames.frame import Layout
 from b24frames.ids import chunks, parse_ids
 from b24frames.keyset import Keyset, Range
-from b24frames.messages import count, name_in, name_some, one_line, warn_at_caller
-from b24frames.output import attrs_of
+from b24frames.messages import count, name_in, name_some, one_line, short_repr, warn_at_caller
+from b24frames.output import CachePlace, attrs_of, build_table, check_cache, open_cache
 from b24frames.portal import Portal, as_portal
 from b24frames.portal.commands import Command, CommandQueue
 from b24frames.records import PAGE, Entries, ReadReport, id_of
-from b24frames.schema import USER, USER_TYPE, Backend, is_smart_process, label
+from b24frames.schema import ACTIVITY, USER, USER_TYPE, Backend, is_smart_process, label
 from b24frames.walk import rows_of
 
 Key = tuple[int, int]
@@ -44,16 +49,19 @@ _SELECT: Mapping[int, tuple[str, ...]] = {
 }
 """The fields that make the name of an owner, by its type; of smart processes ``title``."""
 
+_LINKS = "crm.activity.binding.list"
+_LINK = {name: ACTIVITY[name] for name in ("ID", "OWNER_TYPE_ID", "OWNER_ID")}
+_OF_ONE_ACTIVITY = ("NOT_FOUND", "ACCESS_DENIED", "100")
 _NOT_TOLD = "deleted, or not visible to this user"
 _USER_NOT_TOLD = "deleted, a bot, or not visible to this user"
 _NO_METHOD = "the portal has no method that tells names of this type"
-_HOW = "docs/how-to/webhook.md shows how to give a webhook its scopes"
+_HOW = "How to do so: docs/how-to/webhook.md"
 
 
 def read_names(
-    keys: Iterable[Key], portal: Portal, cache: ActivityCache | None, max_age: float | None
+    keys: Iterable[Key], portal: Portal, cache: CachePlace = True, max_age: Any = "1d"
 ) -> dict[Key, str]:
-    """Return the name of each user and owner, or its type and id; warn of those.
+    """Return the name of each user and owner; where there is none, its type and id.
 
     Parameters
     ----------
@@ -61,19 +69,94 @@ def read_names(
         Types, or `USER_TYPE`, and ids.
     portal : Portal
         Asked for what is not in the cache: 2 500 names in a request.
-    cache : ActivityCache or None
+    cache : bool, path-like or ActivityCache
         Where names are kept.
-    max_age : float or None
-        The age to which they are believed [s].
+    max_age : str, timedelta or the like, optional
+        The age to which they are believed.
 
     Warns
     -----
     NamesMissingWarning
         Some have no name; the message says which, and why.
     """
-    names = _Names(portal, Entries(cache, portal), max_age)
-    names.read(set(keys))
+    age, place = arguments.parse_age(max_age, "max_age"), check_cache(cache)
+    with ExitStack() as stack:
+        names = _Names(portal, Entries(open_cache(place, portal, stack), portal), age)
+        names.read(set(keys))
     return names.with_fallbacks()
+
+
+@hiding_arguments
+def read_users(
+    ids: object = None,
+    portal: Portal | str | None = None,
+    *,
+    dtype_backend: Backend = "numpy_nullable",
+) -> pd.DataFrame:
+    """Read users of a portal into a typed DataFrame.
+
+    Parameters
+    ----------
+    ids : int, str of digits, or iterable of them, optional
+        The users; by default all that the user of the webhook may see.
+    portal : Portal or str, optional
+        As of `read_activities`.
+    dtype_backend : {"numpy_nullable", "pyarrow"}, default "numpy_nullable"
+        As of `read_activities`.
+
+    Returns
+    -------
+    pandas.DataFrame, shape (m, 7)
+        One row for each user: those asked for in the order of first appearance, or all ascending.
+        Columns are those of `schema.USER`; its index is ID. A user who has been dismissed is there,
+        with ACTIVE false.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument that is not accepted; before any request.
+    PortalError
+        The portal refused, or was out of reach. The scope ``user_brief`` is enough.
+
+    Warns
+    -----
+    NamesMissingWarning
+        Some ids are not told: users who were deleted, bots, and whom this user may not see.
+
+    Notes
+    -----
+    The portal is asked each time [1]_, and nothing is kept.
+
+    References
+    ----------
+    .. [1] https://apidocs.bitrix24.com/api-reference/user/user-get.html
+
+    Examples
+    --------
+    >>> read_users([2, 1], portal)["FULL_NAME"]
+    ID
+    2    ...
+    1    ...
+    Name: FULL_NAME, dtype: string
+    """
+    wanted = None if ids is None else parse_ids(ids)
+    layout = Layout(tuple(USER), dtype_backend=arguments.check_backend(dtype_backend))
+    portal = as_portal(portal)
+    users = Keyset(portal, _list_users)
+    missing: list[int] = []
+    if wanted is None:
+        users.read_all(Range({}))
+    else:
+        # One less than a page: so none is full, and no other has to be asked for.
+        users.read(Range({"ID": some}) for some in chunks(wanted, PAGE - 1))
+        missing = [i for i in wanted if i not in users.rows]
+        _warn({_USER_NOT_TOLD: [f"user {i}" for i in missing]})
+    found = [i for i in wanted or sorted(users.rows) if i in users.rows]
+    rows = [{**users.rows[i], "FULL_NAME": name_in(users.rows[i]) or f"user {i}"} for i in found]
+    requested = len(rows) + len(missing)
+    report = ReadReport(requested, fetched=len(rows), http_requests=users.requests)
+    report.missing = dict.fromkeys(missing, _USER_NOT_TOLD)
+    return build_table(rows, USER, layout, attrs_of(portal, report))
 
 
 class _Names:
@@ -125,8 +208,10 @@ class _Names:
     ) -> None:
         """Take the names of a page, and the reasons for those that are not in it."""
         if rows is None:
-            odd = f"{_command(kind, ids)[0]} gives something else than was asked for"
-            reason = one_line(answer) if isinstance(answer, PortalError) else odd
+            reason = f"{_command(kind, ids)[0]} gives something else than was asked for"
+            if isinstance(answer, PortalError):
+                how = f" {_HOW}" if isinstance(answer, PermissionDeniedError) else ""
+                reason = f"{answer}{how}"
             self._reasons |= {(kind, i): reason for i in ids}
             return
         names = {i: name for i, row in rows.items() if i in ids and (name := name_in(row))}
@@ -148,16 +233,48 @@ class _Names:
                 self._names[key] = f"{'user' if kind == USER_TYPE else own} {i}"
                 missing.setdefault(self._reasons[key], []).append(self._names[key])
             names[key] = self._names.get(key, "")
-        warn_of_missing_names(missing)
+        _warn(missing)
         return names
 
 
-def warn_of_missing_names(missing: Mapping[str, Sequence[str]]) -> None:
-    """Warn of users and owners without a name, by reason."""
+def read_links(ids: Iterable[object], portal: Portal, backend: Backend) -> pd.DataFrame:
+    """Return the CRM objects that activities are linked to, one row each, by activity."""
+    wanted = {str(i): i for i in parse_ids(ids)}
+    commands = {name: (_LINKS, {"activityId": i}) for name, i in wanted.items()}
+    found: dict[int, list[Any]] = {}
+    missing: list[str] = []
+    run = portal.run(CommandQueue(commands.items()))
+    for answers in run:
+        for name, answer in answers.items():
+            rows = rows_of(answer)
+            if isinstance(answer, PortalError):
+                if answer.code.upper() not in _OF_ONE_ACTIVITY:
+                    raise answer
+                missing.append(f"{name} ({one_line(answer.description)})")
+            elif rows is not None and all(isinstance(row, dict) for row in rows):
+                found[wanted[name]] = rows
+            elif not run.reject(name, commands[name]):
+                missing.append(f"{name} ({short_repr(answer)} in place of a list)")
     if missing:
+        links = "the links of " + count(len(missing), "activity")
+        message = f"{links} could not be read: {name_some(missing)}"
+        warn_at_caller(message, MissingActivitiesWarning)
+    rows = [
+        {"ID": i, "OWNER_TYPE_ID": row.get("entityTypeId"), "OWNER_ID": row.get("entityId")}
+        for i in wanted.values()
+        for row in found.get(i, ())
+    ]
+    report = ReadReport(len(wanted), fetched=len(found), http_requests=run.requests)
+    layout = Layout(tuple(_LINK), dtype_backend=backend)
+    return build_table(rows, _LINK, layout, attrs_of(portal, report))
+
+
+def _warn(missing: Mapping[str, Sequence[str]]) -> None:
+    """Warn of users and owners without a name, by reason."""
+    if any(missing.values()):
         named = [f"{name_some(names)} ({reason})" for reason, names in missing.items()]
         number = count(sum(map(len, missing.values())), "name")
-        message = one_line(f"{number} could not be read: {'; '.join(named)}; {_HOW}")
+        message = one_line(f"{number} could not be read: {'; '.join(named)}")
         warn_at_caller(message, NamesMissingWarning)
 
 
@@ -172,7 +289,7 @@ def _command(kind: int, ids: Sequence[int]) -> Command:
     if kind == _TYPE:
         return "crm.enum.ownertype", {}
     if kind == USER_TYPE:
-        return "user.get", {"FILTER": {"ID": ids}, "sort": "ID", "order": "ASC", "start": -1}
+        return _list_users({"ID": ids})
     return "crm.item.list", {
         "entityTypeId": kind,
         "filter": {"@id": ids},
@@ -182,12 +299,25 @@ def _command(kind: int, ids: Sequence[int]) -> Command:
     }
 
 
+def _list_users(filters: Mapping[str, Any], order: str = "ASC", start: int = -1) -> Command:
+    select = [name for name in USER if name != "FULL_NAME"]
+    return "user.get", {
+        "FILTER": filters,
+        "select": select,
+        "sort": "ID",
+        "order": order,
+        "start": start,
+    }
+
+
 def _rows(kind: int, ids: Sequence[int], answer: Any) -> dict[int, Any] | None:
     """Return the rows of a page by their ids; None: it is refused, or not what was asked for."""
     if kind > USER_TYPE and isinstance(answer, dict):
         answer = answer.get("items")
     if isinstance(answer, PortalError) or (rows := rows_of(answer)) is None:
         return None
-    found = {id_of({"ID": row.get("id", row.get("ID"))}): row for row in rows if row}
+    if not all(isinstance(row, dict) for row in rows):
+        return None
+    found = {id_of({"ID": row.get("id", row.get("ID"))}) or 0: row for row in rows}
     # A portal that ignores the filter gives the first users that there are.
     return found if kind == _TYPE or found.keys() <= set(ids) else None
