@@ -109,6 +109,17 @@ def facts_html(facts: Sequence[tuple[str, str]]) -> str:
     return f"<table>{''.join(rows)}</table>"
 
 
+def visible(text: str) -> str:
+    r"""Return text with what no UTF-8 can hold, such as lone surrogates, as visible escapes.
+
+    Examples
+    --------
+    >>> visible("half: \ud83d")
+    'half: \\ud83d'
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def one_line(text: object) -> str:
     """Return text on one line, control characters visible: it may come from the portal."""
     line = " ".join(str(text).split())

@@ -628,8 +628,8 @@ class FrameAccessor:
     def storable(self) -> pd.DataFrame:
         """Return this frame as any file and any other program can take it; `typed` undoes it.
 
-        Nested values become JSON text, and characters that UTF-8 cannot write visible escapes,
-        with a warning.
+        Nested values become JSON text. Characters that UTF-8 cannot write, in columns that are not
+        the portal's, become visible escapes, with a warning.
 
         Returns
         -------

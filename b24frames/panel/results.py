@@ -12,10 +12,10 @@ import ipywidgets as widgets
 import pandas as pd
 
 from b24frames.accessor.interchange import spreadsheet_safe, storable
-from b24frames.messages import count, redirect_warnings
+from b24frames.messages import count, redirect_warnings, visible
 from b24frames.panel.html import SORTS, card_html, note_html, sort_rows, table_html, table_rows
 from b24frames.panel.lookup import explain
-from b24frames.panel.texts import code_text, source_text, visible
+from b24frames.panel.texts import code_text, source_text
 
 _PAGE = 20
 _FORMATS = {
