@@ -24,7 +24,7 @@ from b24frames.portal import Portal, as_portal
 from b24frames.portal.commands import Command
 from b24frames.records import PAGE, ReadReport
 from b24frames.schema import CALL, Backend, Wire
-from b24frames.walk import holds
+from b24frames.walk import belongs, holds
 
 _ACTIVITIES_A_PAGE = 40  # few have more than one row, so that a page holds them
 _ADDRESSES = ("CALL_RECORD_URL", "CALL_LOG")
@@ -146,6 +146,7 @@ def _matches(alternative: Alternative, i: int, row: Row) -> bool:
         selection.first <= i <= selection.last
         and (selection.ids is None or i in selection.ids)
         and all(_holds(condition, row) for condition in selection.conditions)
+        and belongs(selection.conditions, row)
         for selection in alternative
     )
 

@@ -33,19 +33,9 @@ Filters = Sequence[Any]
 """As in `pandas.read_parquet`: conditions (field, operator, value) that must all hold, or a list of
 such lists. Type checkers take what they infer for a mixture of these for a list of objects."""
 
-_PREFIXES = {
-    "==": "=",
-    "=": "=",
-    "!=": "!=",
-    ">": ">",
-    ">=": ">=",
-    "<": "<",
-    "<=": "<=",
-    "in": "@",
-    "not in": "!@",
-    "contains": "%",
-}
 _ORDERS = (">", ">=", "<", "<=")
+_PREFIXES = {"==": "=", "=": "=", "!=": "!="} | {order: order for order in _ORDERS}
+_PREFIXES |= {"in": "@", "not in": "!@", "contains": "%"}
 _OPERATORS: Mapping[Wire, tuple[str, ...]] = {
     Wire.INTEGER: ("=", "!=", "@", "!@", *_ORDERS),
     Wire.DOUBLE: ("=", "!=", "@", "!@", *_ORDERS),
@@ -96,6 +86,12 @@ class Condition:
         written = [_WRITERS[ALL_FIELDS[self.field].wire](value) for value in self.values]
         return written if self.field == BINDINGS or "@" in self.prefix else written[0]
 
+    @property
+    def takes_none(self) -> bool:
+        """Whether the portal may take an empty number for the 0 that it is compared with."""
+        is_number = ALL_FIELDS[self.field].wire in (Wire.INTEGER, Wire.DOUBLE)
+        return is_number and 0 in self.values and self.prefix in ("=", "@", ">=", "<=")
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -142,10 +138,8 @@ class Selection:
     @property
     def can_be_counted(self) -> bool:
         """Whether the portal's count is ours: no row comes twice, and none counts as 0."""
-        return self.ids is None and not any(
-            c.field == BINDINGS or (0 in c.values and c.prefix in ("=", "@"))
-            for c in self.conditions
-        )
+        repeats = any(condition.field == BINDINGS for condition in self.conditions)
+        return self.ids is None and not repeats and not any(c.takes_none for c in self.conditions)
 
     @property
     def fits_batch(self) -> bool:
@@ -446,7 +440,9 @@ def _merge(name: str, prefix: str, some: Sequence[Condition]) -> list[Condition]
         return [best(some, key=lambda c: inf if c.values[0] is None else c.values[0])]
     if prefix == "!@":
         values = tuple(dict.fromkeys(value for c in some for value in c.values))
-        return [Condition(name, "!@" if len(values) > 1 else "!=", values)] if values else []
+        # To the portal none is equal to 0, but not to the 0 of a list.
+        is_list = len(values) > 1 or Condition(name, "=", values).takes_none
+        return [Condition(name, "!@" if is_list else "!=", values)] if values else []
     is_exact = name != BINDINGS and ALL_FIELDS[name].wire is not Wire.TEXT
     if prefix == "@" and is_exact:
         values = tuple(v for v in some[0].values if all(v in c.values for c in some))

@@ -196,5 +196,7 @@ def is_given_by_get(record: Mapping[str, Any]) -> bool:
 
 def encode_listed(record: Mapping[str, Any], i: int) -> bytes:
     """Return a record of a list as a line, as get gives it: FILES only where there are any."""
-    as_got = {name: value for name, value in record.items() if value or name != "FILES"}
-    return encode_record({**as_got, "ID": str(i)})
+    as_got = {**record, "ID": str(i)}
+    if not as_got.get("FILES", True):
+        del as_got["FILES"]
+    return encode_record(as_got)

@@ -14,7 +14,7 @@ References
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -144,6 +144,10 @@ class Walk:
         yield self._ask("sweep", last, self.selection.last)  # what was created meanwhile
         self._planned = math.inf
 
+    def lists_records(self, name: str) -> bool:
+        """Return whether a command asks for records, and not only for a bound or a total."""
+        return not name.removeprefix(self.name).startswith(("last", "total", "none"))
+
     def problem(self, name: str, answer: Any) -> str:
         """Return what is wrong with the answer to a command; nothing where it is a right page."""
         rows = rows_of(answer)
@@ -184,7 +188,11 @@ class Walk:
         elif kind == "total":
             self.total = total if isinstance(total, int) else 0
         else:
-            self.found.update(i for i, row in zip(ids, rows, strict=True) if self.belongs(row))
+            self.found.update(
+                i
+                for i, row in zip(ids, rows, strict=True)
+                if belongs(self.selection.conditions, row)
+            )
         is_full = len(rows) >= PAGE
         if kind.startswith("first") and is_full:
             self._first_page_end = self._planned = ids[-1]
@@ -215,14 +223,6 @@ class Walk:
         rows = max(self.total - len(self.found), 1)
         return self._plan(after, max(after, self.last), rows)
 
-    def belongs(self, row: dict[str, Any]) -> bool:
-        """Return whether a row matches by our rules, too: to the portal, none is equal to 0."""
-        return all(
-            0 not in c.values or "!" in c.prefix or _value(c, row) is not None
-            for c in self.selection.conditions
-            if c.prefix in ("=", "@") and ACTIVITY[c.field].wire is Wire.INTEGER
-        )
-
 
 def rows_of(answer: Any) -> list[Any] | None:
     """Return the rows of a page; None: it is none."""
@@ -239,6 +239,11 @@ def _value(condition: Condition, row: dict[str, Any]) -> Any:
     return (value - _EPOCH) // _MICROSECOND if isinstance(value, datetime) else value
 
 
+def belongs(conditions: Iterable[Condition], row: dict[str, Any]) -> bool:
+    """Return whether a row that the portal finds matches by our rules: an empty number is not 0."""
+    return all(not c.takes_none or _value(c, row) is not None for c in conditions)
+
+
 def holds(condition: Condition, row: dict[str, Any], *, exact: bool) -> bool:
     """Return whether a condition holds for a row, as far as rows can be compared with it."""
     wire, prefix = ALL_FIELDS[condition.field].wire, condition.prefix
@@ -251,7 +256,7 @@ def holds(condition: Condition, row: dict[str, Any], *, exact: bool) -> bool:
         return "!" not in prefix or value is None or value.casefold() not in texts
     if value is None:
         is_none = wanted == (None,) and prefix in ("=", ">=")
-        return is_none or "!" in prefix or (0 in wanted and prefix in ("=", "@"))
+        return is_none or "!" in prefix or condition.takes_none
     if wanted == (None,):
         return prefix == "<"
     if "=" not in prefix[:1] and "@" not in prefix and prefix != "!=":

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import b24frames as b24
 from b24frames.__main__ import main
 from b24frames.practice import PracticePortal
 from tests.conftest import asked, posts
@@ -99,6 +100,17 @@ def test_read__to_file(
         (["read", "1", "--practice", "--only-if-cached", "--no-cache"], "cache=False"),
         (["read"], "ids"),
         (["read", "1", "--practice", "--max-age", "3600"], "30d and the like, 0 and any (see"),
+        (["find", "--practice", "--where", "https://a.bitrix24.com/rest/1/s3cret/"], "--where"),
+        (["find", "--practice", "--where", "DATE_CREATE>=2026-10-01"], "'DATE_CREATE' is not"),
+        (["find", "--practice", "--where", "TYPE_ID=visit"], "'meeting', 'call'"),
+        (["find", "--practice", "--where", "CREATED>yesterday"], "'yesterday'"),
+        (["find", "--practice", "--limit", "0"], "--limit: '0'"),
+        (["find", "--practice", "--columns", "SUBJET"], "did you mean 'SUBJECT'"),
+        (["find", "TYPE_ID=call", "--practice"], "unrecognized arguments"),
+        (["find", "--practice", "--to", "file.doc"], ".parquet"),
+        (["find"], "B24_WEBHOOK_URL"),
+        (["count", "--practice", "--where", "SUBJECT>a"], "'>' is not an operator of SUBJECT"),
+        (["count", "--practice", "--to", "a.csv"], "unrecognized arguments"),
         (["demo", "--activities", "-5"], "-5"),
         (["cache", "info", "https://acme.bitrix24.com/rest/1/s3cret/"], "unrecognized arguments"),
         (["read", "1", "https://acme.bitrix24.com/rest/1/s3cret/"], "neither an id"),
@@ -109,7 +121,7 @@ def test_read__to_file(
 def test_main__refused(
     arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A bad argument of `read` and `demo` is named."""
+    """A bad argument is named."""
     assert_refused(arguments, named, capsys)
 
 
@@ -166,6 +178,61 @@ def test_read__practice(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert "SUBJECT" in out
     assert err == ""
+
+
+def test_find__table(portal: PracticePortal, capsys: pytest.CaptureFixture[str]) -> None:
+    """What matches all conditions is printed, with names in place of codes on request."""
+    place = ["--where", "ID in 1,2,3,5", "--where", "TYPE_ID=call", "--portal", portal.url]
+    calls = [i for i in (1, 2, 3, 5) if (portal.server.record(i) or {})["TYPE_ID"] == "2"]
+    assert main(["find", *place, "--labels", "--columns", "TYPE_ID"]) == 0
+    out, err = capsys.readouterr()
+    assert [line.split() for line in out.splitlines()[2:]] == [[str(i), "call"] for i in calls]
+    assert err == ""
+    assert main(["count", *place]) == 0
+    assert capsys.readouterr().out == f"{len(calls)}\n"
+
+
+def test_find__limit(portal: PracticePortal, capsys: pytest.CaptureFixture[str]) -> None:
+    """A limit leaves the highest ids; nothing found is no error."""
+    common = ["find", "--portal", portal.url, "--columns", "SUBJECT"]
+    assert main([*common, "--limit", "3"]) == 0
+    found = capsys.readouterr().out.splitlines()[2:]
+    assert [line.split()[0] for line in found] == ["300", "299", "298"]
+    assert main([*common, "--where", "CREATED<1990-01-01"]) == 0
+    assert "Empty" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".parquet"])
+def test_find__to_file(portal: PracticePortal, tmp_path: Path, suffix: str) -> None:
+    """Names in place of codes are written to files of any form."""
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    file = tmp_path / f"out{suffix}"
+    where = ["--where", "TYPE_ID in call,meeting", "--where", "ID<=40"]
+    assert main(["find", *where, "--portal", portal.url, "--labels", "--to", str(file)]) == 0
+    reader = {".csv": pd.read_csv, ".json": pd.read_json, ".parquet": pd.read_parquet}[suffix]
+    frame = reader(file)  # type: ignore[operator]
+    assert set(frame["TYPE_ID"]) == {"call", "meeting"}
+
+
+def test_find__cache(portal: PracticePortal, tmp_path: Path) -> None:
+    """What was found is read again without a request, but for the columns of a few."""
+    place = ["--portal", portal.url, "--cache", str(tmp_path / "c")]
+    assert main(["find", "--where", "ID<=5", *place]) == 0
+    before = posts(portal)
+    assert main(["read", "1-5", *place]) == 0
+    assert posts(portal) == before
+    assert main(["find", "--where", "ID in 8", "--columns", "SUBJECT", *place]) == 0
+    assert main(["read", "8", "--only-if-cached", *place]) == 1
+
+
+def test_find__zone(portal: PracticePortal, capsys: pytest.CaptureFixture[str]) -> None:
+    """Dates without a zone are meant in that of the frame."""
+    created = b24.read_activities(5, portal, tz="Asia/Almaty")["CREATED"].iloc[0]
+    where = ["--where", f"CREATED={created:%Y-%m-%dT%H:%M:%S}", "--where", "ID=5"]
+    for zone, found in (("Asia/Almaty", "1"), ("UTC", "0")):
+        assert main(["count", *where, "--portal", portal.url, "--tz", zone]) == 0
+        assert capsys.readouterr().out.strip() == found
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
