@@ -23,16 +23,19 @@ from b24frames.activities import Missing, count_activities, find_activities, rea
 from b24frames.arguments import parse_age
 from b24frames.by_id import Via
 from b24frames.cache import ActivityCache
+from b24frames.calls import read_calls
 from b24frames.credentials import hide_addresses
 from b24frames.errors import B24Error, B24Warning, MissingActivitiesError
 from b24frames.filters import parse_where
 from b24frames.ids import parse_id_text
 from b24frames.messages import name_some, one_line, short_repr
+from b24frames.names import read_users
 from b24frames.portal import WEBHOOK_VARIABLE
 from b24frames.practice import practice_portal
-from b24frames.schema import OnBadValue
+from b24frames.schema import USER, OnBadValue
 
 _SHOWN_COLUMNS = ["TYPE_ID", "PROVIDER_ID", "SUBJECT", "START_TIME", "COMPLETED", "RESPONSIBLE_ID"]
+_SHOWN_OF_CALLS = ["CALL_START_DATE", "CALL_TYPE", "CALL_DURATION", "CALL_FAILED_CODE"]
 # Control characters but line breaks, and what breaks a line or turns its direction elsewhere.
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _SUFFIXES = (".parquet", ".csv", ".json")
@@ -54,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
-    except (B24Error, ValueError, TypeError, ImportError, OSError) as error:
+    except (B24Error, ValueError, TypeError, AttributeError, ImportError, OSError) as error:
         return _fail(str(error), 1)
     return status
 
@@ -73,7 +76,7 @@ def _read(options: argparse.Namespace) -> int:
                 status = _fail(f"rows without a record: {name_some(missing)}", 1)
         except MissingActivitiesError as error:
             frame, status = error.frame, _fail(str(error), 1)
-    _deliver(frame, options)
+        _deliver(frame, options, portal)
     return status
 
 
@@ -81,7 +84,27 @@ def _find(options: argparse.Namespace) -> int:
     """Find activities, and print them or write them to a file."""
     keywords = _keywords(options)
     with _portal(options) as portal:
-        _deliver(find_activities(options.where, portal, limit=options.limit, **keywords), options)
+        frame = find_activities(options.where, portal, limit=options.limit, **keywords)
+        _deliver(frame, options, portal)
+    return 0
+
+
+def _users(options: argparse.Namespace) -> int:
+    """Read users, and print them or write them to a file."""
+    _check_file(options.to)
+    with _portal(options) as portal:
+        ids = [*chain(*options.ids)] or None
+        _deliver(read_users(ids, portal), options, portal, list(USER)[1:])
+    return 0
+
+
+def _calls(options: argparse.Namespace) -> int:
+    """Read the statistics of calls, and print them or write them to a file."""
+    _check_file(options.to)
+    with _portal(options) as portal:
+        ids = [*chain(*options.ids)] or None
+        frame = read_calls(ids, portal, filters=options.where, tz=options.tz)
+        _deliver(frame, options, portal, _SHOWN_OF_CALLS)
     return 0
 
 
@@ -145,8 +168,7 @@ def _portal(options: argparse.Namespace) -> AbstractContextManager[Any]:
 
 def _keywords(options: argparse.Namespace) -> dict[str, Any]:
     """Return the keywords that reading and finding share; refuse a file that cannot be written."""
-    if options.to is not None:
-        _check_file(options.to)
+    _check_file(options.to)
     cache = options.cache if options.cache is not None else not options.no_cache
     return {
         "columns": [c.strip() for c in options.columns.split(",")] if options.columns else None,
@@ -157,14 +179,22 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _deliver(frame: pd.DataFrame, options: argparse.Namespace) -> None:
+def _deliver(
+    frame: pd.DataFrame,
+    options: argparse.Namespace,
+    portal: Any,
+    shown: Sequence[str] = _SHOWN_COLUMNS,
+) -> None:
     """Print a frame, or write it to a file."""
+    cache = options.cache or not options.no_cache
+    names = frame.b24.names(portal, cache=cache) if options.names else frame[[]]
     if options.labels:
         frame = frame.assign(**frame.b24.labels())
+    frame = frame.join(names)
     if options.to is not None:
         _write(frame, options.to)
     else:
-        _print(frame if options.columns else frame[_SHOWN_COLUMNS])
+        _print(frame if options.columns else frame[[*shown, *names.columns]])
 
 
 def _print(frame: pd.DataFrame) -> None:
@@ -180,8 +210,10 @@ def _visible(text: str) -> str:
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: Path | None) -> None:
     """Refuse a file that could not be written, before anything is read."""
+    if path is None:
+        return
     suffix = path.suffix.lower()
     if suffix not in _SUFFIXES:
         raise ValueError(f"--to {path}: accepted are files of {', '.join(_SUFFIXES)}")
@@ -201,7 +233,7 @@ def _write(frame: pd.DataFrame, path: Path) -> None:
         path.write_text(text, encoding="utf-8", errors="backslashreplace")
     else:
         storable(frame).to_parquet(path)
-    print(f"{len(frame):,} activities written to {path}")
+    print(f"{len(frame):,} rows written to {path}")
 
 
 @contextmanager
@@ -240,16 +272,27 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"b24frames {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    portal, conditions, frame = _portal_options(), _condition_options(), _frame_options()
+    portal, conditions, output = _portal_options(), _condition_options(), _output_options()
+    frame = _frame_options()
     text = "read activities by their ids, and print or write them"
-    _add_read(commands.add_parser("read", parents=[portal, frame], help=text))
+    _add_read(commands.add_parser("read", parents=[portal, frame, output], help=text))
     text = "find activities by conditions, and print or write them"
-    find = commands.add_parser("find", parents=[conditions, portal, frame], help=text)
+    find = commands.add_parser("find", parents=[conditions, portal, frame, output], help=text)
     find.set_defaults(run=_find)
     find.add_argument("--limit", type=_count, metavar="N", help="at most so many, the highest ids")
     text = "count activities by conditions"
     count = commands.add_parser("count", parents=[conditions, portal], help=text)
     count.set_defaults(run=_count_matches)
+    text = "read users, all or some, and print or write them"
+    users = commands.add_parser("users", parents=[portal], help=text)
+    users.set_defaults(run=_users, labels=False, names=False, cache=None, no_cache=True)
+    text = "read the statistics of calls, all or those of some activities, and print or write them"
+    calls = commands.add_parser("calls", parents=[conditions, portal, output], help=text)
+    calls.set_defaults(run=_calls)
+    for command in (users, calls):
+        command.add_argument("ids", type=_argument(parse_id_text), nargs="*", help="such as 1-200")
+        command.set_defaults(columns=None)
+    _add_to(users)
     _add_demo(commands)
     _add_cache(commands)
     return parser
@@ -285,20 +328,31 @@ def _condition_options() -> _Parser:
 def _frame_options() -> _Parser:
     """Return the options of all commands that make a frame."""
     options = _Parser(add_help=False)
-    options.add_argument("--to", type=Path, metavar="FILE", help=f"a file: {', '.join(_SUFFIXES)}")
     options.add_argument("--columns", metavar="A,B", help="fields to keep, in that order")
-    options.add_argument("--labels", action="store_true", help="names in place of codes")
     options.add_argument(
         "--on-bad-value",
         choices=get_args(OnBadValue),
         default="warn",
         help="what to do about values that are not understood (default: warn)",
     )
+    options.add_argument("--quiet", action="store_true", help="no progress bar")
+    return options
+
+
+def _output_options() -> _Parser:
+    """Return the options that say what becomes of a frame."""
+    options = _Parser(add_help=False)
+    _add_to(options)
+    options.add_argument("--labels", action="store_true", help="words in place of codes")
+    options.add_argument("--names", action="store_true", help="names of users and owners, too")
     store = options.add_mutually_exclusive_group()
     store.add_argument("--cache", metavar="PATH", help="folder or file of the cache")
     store.add_argument("--no-cache", action="store_true", help="keep nothing")
-    options.add_argument("--quiet", action="store_true", help="no progress bar")
     return options
+
+
+def _add_to(options: argparse.ArgumentParser) -> None:
+    options.add_argument("--to", type=Path, metavar="FILE", help=f"a file: {', '.join(_SUFFIXES)}")
 
 
 def _add_read(read: argparse.ArgumentParser) -> None:

@@ -308,7 +308,7 @@ USER: Mapping[str, Field] = MappingProxyType(
 )
 """Every field of a user by its name, in the order of the columns; FULL_NAME is ours."""
 
-ALL_FIELDS: Mapping[str, Field] = MappingProxyType({**USER, **CALL, **ACTIVITY})
+ALL_FIELDS: Mapping[str, Field] = MappingProxyType({**ACTIVITY, **CALL, **USER})
 """All fields: whatever has one name in two tables is of one wire form."""
 
 CUSTOM_FIELD_PREFIX = "UF_"
