@@ -22,7 +22,7 @@ _HIDDEN = "***"
 _UNQUOTED = "!#$%&'()*+,/:;=?@[]~"  # what requests leaves as it is
 # The secret of a webhook in the path of a call, and tokens in the query of a refresh.
 _LOGGED_SECRET = re.compile(
-    r"(/rest/[0-9]+/)[^/\s\"]+|((?:client_secret|refresh_token|auth|access_token)=)[^&\s\"']+"
+    r"(/rest/(?:api/)?[0-9]+/)[^/\s\"]+|((?:client_secret|refresh_token|auth|access_token)=)[^&\s\"']+"
 )
 # With a scheme, or cut off before the host.
 _ADDRESS_LIKE = re.compile(r"://|/rest/(?:api/)?[0-9]+/|[?&]auth=")
@@ -123,7 +123,10 @@ class Webhook(Credential):
         address, path = split_address(url, "webhook", _WEBHOOK)
         match = _REST_PATH.fullmatch(path)
         if match is None:
-            raise ValueError(f"the webhook for {address} has no valid path; {_WEBHOOK}")
+            fault = "has no valid path"
+            if path.startswith("/rest/api/"):
+                fault = "has 'api/' in its path, which has to be left out"
+            raise ValueError(f"the webhook for {address} {fault}; {_WEBHOOK}")
         super().__init__(address, int(match[1]))
         self._secret = match[2]
 

@@ -10,7 +10,7 @@
     │   ├── OperatingTimeError       too much operating time used (transient)
     │   ├── PortalBlockedError       REST is switched off for this portal
     │   ├── PortalUnavailableError   internal error, gateway, connection, timeout (transient)
-    │   ├── InvalidAnswerError       an answer that is not of the REST API's form (transient)
+    │   ├── InvalidAnswerError       not of the REST API's form (transient, but for web pages)
     │   ├── ActivityNotFoundError    no such activity, or not visible to this user
     │   └── ActivityRefusedError     the activity is there, but this method does not give it
     ├── MissingActivitiesError       (also a KeyError) some ids have no record
@@ -31,14 +31,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+WEB_PAGE = "WEB_PAGE"
+"""Our code of a web page in place of an answer, such as that of a login; not of a gateway's."""
+
 
 def __dir__() -> list[str]:
     """Offer what users catch; the rest is for the modules of the package."""
     own = (value for value in globals().values() if isinstance(value, type))
     return [kind.__name__ for kind in own if kind.__module__ == __name__]
-
-
-_SCOPES = {"user": "user_brief", "voximplant": "telephony"}  # of methods whose names begin so
 
 
 class B24Error(Exception):
@@ -57,7 +57,8 @@ class PortalError(B24Error):
     description : str
         What happened, in the portal's words or in ours.
     code : str
-        The portal's error code; often empty.
+        The portal's error code; often empty. Ours are ``TIMEOUT``, ``WEB_PAGE``, ``PROXY`` and
+        ``TLS``.
     http_status : int or None
         Status of the HTTP answer; None where there was none (no connection), and for one
         command of a batch.
@@ -74,6 +75,8 @@ class PortalError(B24Error):
         Whether every other call would be refused alike.
     reached : bool
         Whether there was a connection to the portal.
+    hint : str
+        What can be done about it; often empty.
 
     Examples
     --------
@@ -85,7 +88,7 @@ class PortalError(B24Error):
     retryable: bool = False
     ends_all: bool = False
     reached: bool = True
-    hint: str = ""
+    usual_hint: str = ""
 
     def __init__(
         self,
@@ -109,22 +112,28 @@ class PortalError(B24Error):
         facts += [f"HTTP {self.http_status}"] if self.http_status else []
         text = f"{self.method}: {text}" if self.method else text
         text = f"{text} ({', '.join(facts)})" if facts else text
-        scope = _SCOPES.get(self.method.partition(".")[0], "crm")
-        return f"{text}. {self.hint.format(scope=scope)}" if self.hint else text
+        return f"{text}. {self.hint}" if self.hint else text
+
+    @property
+    def hint(self) -> str:
+        """What can be done about it; often empty."""
+        hint = _HINTS.get(self.code.upper(), self.usual_hint)
+        prefix = self.method.lower().partition(".")[0]
+        return hint.replace("SCOPE", _SCOPES.get(prefix, "crm"))
 
 
 class AuthenticationError(PortalError):
     """The portal does not accept the webhook's secret or the access token."""
 
     ends_all = True
-    hint = "Check the webhook (it may have been deleted or changed) or the access token."
+    usual_hint = "Check the webhook (it may have been deleted or changed) or the access token."
 
 
 class PermissionDeniedError(PortalError):
     """The credential is accepted but not allowed to do this."""
 
     ends_all = True
-    hint = "Check that the webhook has the scope '{scope}' and that its user may do this."
+    usual_hint = "Check that the webhook has the scope 'SCOPE' and that its user may do this."
 
 
 class RateLimitError(PortalError):
@@ -143,7 +152,7 @@ class PortalBlockedError(PortalError):
     """REST is switched off for the whole portal (OVERLOAD_LIMIT, PORTAL_DELETED)."""
 
     ends_all = True
-    hint = "Waiting does not help: ask the portal's administrator or Bitrix24 support."
+    usual_hint = "Waiting does not help: ask the portal's administrator or Bitrix24 support."
 
 
 class PortalUnavailableError(PortalError):
@@ -242,6 +251,34 @@ _KINDS: Mapping[str, type[PortalError]] = {
     "INVALID_REQUEST": PortalError,
     "ERROR_MANIFEST_IS_NOT_AVAILABLE": PortalError,
     "ERROR_METHOD_NOT_FOUND": PortalError,
+}
+
+
+_SCOPES = {"user": "user_brief", "voximplant": "telephony"}
+_WEBHOOK_PAGE = "docs/how-to/webhook.md"
+_NETWORK_PAGE = "docs/how-to/corporate-network.md"
+# https://helpdesk.bitrix24.com/open/21269128 tells what INVALID_CREDENTIALS means.
+_HINTS: Mapping[str, str] = {
+    "NO_AUTH_FOUND": f"Check the webhook: copy its URL again ({_WEBHOOK_PAGE}).",
+    "INVALID_CREDENTIALS": "The webhook was deleted or blocked, its secret or owner was changed, "
+    f"or its URL is mistyped: copy it again ({_WEBHOOK_PAGE}).",
+    "INSUFFICIENT_SCOPE": "Tick the scope 'SCOPE' among the webhook's permissions "
+    f"({_WEBHOOK_PAGE}).",
+    "ACCESS_DENIED": "The REST API needs a commercial plan of the portal, or this user may not do "
+    "this: its administrator knows.",
+    "USER_ACCESS_ERROR": "The portal's administrator gives this user access to the application.",
+    "EXPIRED_TOKEN": "Give Portal.from_oauth a new access token, or what renews it "
+    "(docs/how-to/oauth.md).",
+    "INVALID_GRANT": "The application must be granted access anew (docs/how-to/oauth.md).",
+    "INVALID_REQUEST": "Give the portal's address with https://.",
+    "QUERY_LIMIT_EXCEEDED": "Other programs at this address ask the portal, too: let them finish, "
+    "or give Portal a longer max_wait.",
+    "OPERATION_TIME_LIMIT": "It is granted again within ten minutes: wait, or give Portal a longer "
+    "max_wait.",
+    WEB_PAGE: "Usually the address is not that of a webhook, REST or the portal is closed, or a "
+    f"network's login page stands before it ({_WEBHOOK_PAGE}).",
+    "PROXY": f"How to give a proxy: {_NETWORK_PAGE}.",
+    "TLS": f"How to give a certificate authority or a client certificate: {_NETWORK_PAGE}.",
 }
 
 

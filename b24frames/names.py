@@ -21,7 +21,6 @@ from b24frames.credentials import hiding_arguments
 from b24frames.errors import (
     MissingActivitiesWarning,
     NamesMissingWarning,
-    PermissionDeniedError,
     PortalError,
 )
 from b24frames.frame import Layout
@@ -55,7 +54,6 @@ _OF_ONE_ACTIVITY = ("NOT_FOUND", "ACCESS_DENIED", "100")
 _NOT_TOLD = "deleted, or not visible to this user"
 _USER_NOT_TOLD = "deleted, a bot, or not visible to this user"
 _NO_METHOD = "the portal has no method that tells names of this type"
-_HOW = "How to do so: docs/how-to/webhook.md"
 
 
 def read_names(
@@ -210,8 +208,7 @@ class _Names:
         if rows is None:
             reason = f"{_command(kind, ids)[0]} gives something else than was asked for"
             if isinstance(answer, PortalError):
-                how = f" {_HOW}" if isinstance(answer, PermissionDeniedError) else ""
-                reason = f"{answer}{how}"
+                reason = str(answer)
             self._reasons |= {(kind, i): reason for i in ids}
             return
         names = {i: name for i, row in rows.items() if i in ids and (name := name_in(row))}

@@ -57,11 +57,13 @@ class Walk:
     _planned: float = math.inf  # the ranges after this id are not asked for yet
     _floor: int = 0  # with a limit: down to which id all rows are there
     _asked: int = 0
+    _has_started: bool = False  # whether all that is asked first has been taken
 
     @property
     def frontier(self) -> float:
         """Up to which id all rows are there."""
-        return min([self._planned, *(after for after, _ in self._open.values())])
+        planned = self._planned if self._has_started else self.selection.first - 1
+        return min([planned, *(after for after, _ in self._open.values())])
 
     def start(self) -> Iterator[tuple[str, Command]]:
         """Yield what is asked first: pages of known ids, or a page with the bounds of the rest."""
@@ -76,6 +78,7 @@ class Walk:
             yield f"{self.name}last", self.command({}, order="DESC", select=("ID",))
             yield f"{self.name}total", self.command({}, start=0, select=("ID",))
         yield from self.probes()
+        self._has_started = True
 
     def probes(self) -> Iterator[tuple[str, Command]]:
         """Yield questions for what nobody has: a portal that ignores a condition finds it.

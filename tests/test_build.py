@@ -20,7 +20,7 @@ from b24frames.frame import Layout, build_frame_of_lines
 from b24frames.messages import visible
 from b24frames.schema import ACTIVITY, COLUMNS, DTYPES, Wire
 from b24frames.serialization import encode_record
-from tests.frames import build_frame
+from tests.helpers.frames import build_frame
 
 # The example of the method's page.
 PAGE_RECORD: dict[str, Any] = {

@@ -53,6 +53,15 @@ def test_webhook__address(url: str, address: str) -> None:
     assert Webhook(url).address == address
 
 
+@pytest.mark.parametrize("url", [f"/rest/api/12/{SECRET}/", f"/rest/api/12/{SECRET}/profile"])
+def test_webhook__of_another_version(url: str) -> None:
+    """The address of another version of REST is told how it is meant, and hidden everywhere."""
+    with pytest.raises(ValueError, match="'api/'.*left out; expected .*/rest/USER_ID/SE") as caught:
+        Webhook(f"https://acme.bitrix24.com{url}")
+    assert SECRET not in str(caught.value)
+    assert SECRET not in hide_addresses(f"POST {url} HTTP/1.1")
+
+
 REFUSED_URLS: list[Any] = [
     f"http://acme.bitrix24.com/rest/12/{SECRET}/",
     f"https://acme.bitrix24.com/{SECRET}/",

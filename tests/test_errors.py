@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,36 +19,14 @@ from b24frames.errors import (
     B24Error,
     BadValueWarning,
     MissingActivitiesError,
-    OperatingTimeError,
     PermissionDeniedError,
-    PortalBlockedError,
     PortalError,
     PortalUnavailableError,
     RateLimitError,
     error_from_answer,
 )
 from b24frames.messages import name_some, warn_at_caller
-
-# HTTP status, code, kind, retryable: the table of system errors of the REST documentation.
-SYSTEM_ERRORS: list[tuple[int, str, type[PortalError], bool]] = [
-    (500, "INTERNAL_SERVER_ERROR", PortalUnavailableError, True),
-    (500, "ERROR_UNEXPECTED_ANSWER", PortalUnavailableError, True),
-    (503, "QUERY_LIMIT_EXCEEDED", RateLimitError, True),
-    (429, "OPERATION_TIME_LIMIT", OperatingTimeError, True),
-    (405, "ERROR_BATCH_METHOD_NOT_ALLOWED", PortalError, False),
-    (400, "ERROR_BATCH_LENGTH_EXCEEDED", PortalError, False),
-    (401, "NO_AUTH_FOUND", AuthenticationError, False),
-    (400, "INVALID_REQUEST", PortalError, False),
-    (503, "OVERLOAD_LIMIT", PortalBlockedError, False),
-    (403, "ACCESS_DENIED", PermissionDeniedError, False),
-    (403, "INVALID_CREDENTIALS", PermissionDeniedError, False),
-    (404, "ERROR_MANIFEST_IS_NOT_AVAILABLE", PortalError, False),
-    (404, "ERROR_METHOD_NOT_FOUND", PortalError, False),
-    (403, "insufficient_scope", PermissionDeniedError, False),
-    (401, "expired_token", AuthenticationError, False),
-    (403, "user_access_error", PermissionDeniedError, False),
-    (500, "PORTAL_DELETED", PortalBlockedError, False),
-]
+from tests.helpers.cases import SYSTEM_ERRORS
 
 
 @pytest.mark.parametrize(("status", "code", "kind", "retryable"), SYSTEM_ERRORS)
@@ -107,6 +86,35 @@ def test_error_from_answer__status_last(status: int, kind: type[PortalError]) ->
     """Where neither code nor description is known, the status decides."""
     error = error_from_answer({"error": "NEW"}, method="crm.activity.list", http_status=status)
     assert type(error) is kind
+
+
+@pytest.mark.parametrize(
+    ("code", "method", "words"),
+    [
+        ("NO_AUTH_FOUND", "profile", "Check the webhook: copy its URL again"),
+        ("INVALID_CREDENTIALS", "profile", "was deleted or blocked, its secret or owner was chan"),
+        ("insufficient_scope", "crm.activity.get", "Tick the scope 'crm'"),
+        ("insufficient_scope", "batch", "Tick the scope 'crm'"),
+        ("insufficient_scope", "user.get", "Tick the scope 'user'"),
+        ("insufficient_scope", "voximplant.statistic.get", "Tick the scope 'telephony'"),
+        ("ACCESS_DENIED", "profile", "commercial plan"),
+        ("user_access_error", "profile", "access to the application"),
+        ("expired_token", "profile", "from_oauth a new access token"),
+        ("INVALID_REQUEST", "profile", "https://"),
+        ("QUERY_LIMIT_EXCEEDED", "profile", "Other programs at this address"),
+        ("OPERATION_TIME_LIMIT", "profile", "within ten minutes"),
+        ("OVERLOAD_LIMIT", "profile", "ask the portal's administrator or Bitrix24 support"),
+        ("PORTAL_DELETED", "profile", "ask the portal's administrator or Bitrix24 support"),
+    ],
+)
+def test_portal_error__hint(code: str, method: str, words: str) -> None:
+    """Each code says what can be done about it, and only a missing scope speaks of one."""
+    error = error_from_answer({"error": code}, method=method, http_status=401)
+    assert words in error.hint
+    assert str(error).endswith(error.hint)
+    assert ("permission" in error.hint) == (code == "insufficient_scope")
+    for page in re.findall(r"docs/\S+\.md", error.hint):
+        assert (Path(__file__).parents[1] / page).is_file()
 
 
 def _all_errors() -> list[type[B24Error]]:

@@ -1,4 +1,4 @@
-"""Transport: redirects of a renamed portal, renewal of access tokens, and what is logged."""
+"""HTTP: answers, redirects of a renamed portal, renewal of access tokens, and what is logged."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import json
 import logging
 import pickle
 import ssl
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import requests
@@ -22,19 +21,80 @@ import trustme
 import b24frames as b24
 from b24frames.credentials import AccessToken, TokenPair
 from b24frames.errors import (
+    ActivityNotFoundError,
+    ActivityRefusedError,
     AuthenticationError,
+    InvalidAnswerError,
+    OperatingTimeError,
+    PortalBlockedError,
     PortalError,
     PortalUnavailableError,
     RateLimitError,
 )
 from b24frames.portal.http import Http
 from b24frames.practice import PracticePortal
-from b24frames.practice.faults import Fault
 from b24frames.practice.server import PracticeServer
-from tests.clocks import WaitlessClock
-from tests.conftest import posts
+from tests.helpers.answers import sample
+from tests.helpers.clocks import WaitlessClock
+from tests.helpers.exotic_faults import Fault
+from tests.helpers.practice import posts
+from tests.helpers.servers import serving
 
-MakePortal = Callable[..., PracticePortal]
+GET = "crm.activity.get"
+
+
+# --- answers -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def answering(name: str) -> Iterator[b24.Portal]:
+    """Make a portal that answers every request with a sample."""
+    with serving(sample(name).reply) as address:
+        url = f"{address}/rest/1/x/"
+        with closing(b24.Portal(url, limits="self-hosted", clock=WaitlessClock())) as portal:
+            yield portal
+
+
+def test_post__activity() -> None:
+    """The example of the method's page is read as it stands."""
+    with answering("activity") as portal:
+        assert portal.call(GET, {"id": 999}) == sample("activity").answer["result"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "retryable"),
+    [
+        ("access-denied", ActivityNotFoundError, False),
+        ("not-found", ActivityNotFoundError, False),
+        ("rate-limit", RateLimitError, True),
+        ("rest-blocked", PortalBlockedError, False),
+    ],
+)
+def test_post__refused(name: str, kind: type[PortalError], retryable: bool) -> None:
+    """What an error means is in its code and words, not in the HTTP status."""
+    with answering(name) as portal, pytest.raises(PortalError) as caught:
+        portal.call(GET, {"id": 999})
+    assert type(caught.value) is kind
+    assert caught.value.retryable is retryable
+    assert caught.value.http_status == sample(name).status
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("batch-mixed", {"a1": dict, "a7": ActivityNotFoundError}),
+        ("batch-all-failed", {"a7": ActivityNotFoundError, "a9": ActivityRefusedError}),
+        ("batch-lists", {"0": dict, "1": dict}),
+        ("batch-cut-short", {"a1": dict, "a2": InvalidAnswerError}),
+        ("batch-limit", {"a1": dict, "a2": OperatingTimeError}),
+    ],
+)
+def test_post__batch(name: str, kinds: dict[str, type]) -> None:
+    """Each command of a batch has its record or the right error, however PHP writes the maps."""
+    commands = {command: (GET, {"id": 1}) for command in kinds}
+    with answering(name) as portal:
+        answers = portal.call_batch(commands)
+    assert {command: type(answer) for command, answer in answers.items()} == kinds
 
 
 # --- redirects ---------------------------------------------------------------------------------
@@ -98,18 +158,27 @@ def test_redirect__trust(webhook: str, location: str, trusted: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "location", ["https://evil.example.org", "//evil.example.org", "/elsewhere", ""]
+    ("location", "words"),
+    [
+        ("https://evil.example.org", "has moved to evil.example.org, .* not followed: make the"),
+        ("//evil.example.org", "has moved to evil.example.org, .* not followed: make the Portal"),
+        ("https://evil.example.org/sso", "redirects to a page of evil.example.org .*login page"),
+        ("/elsewhere", "redirects to another page .*address is not that of a webhook, REST or"),
+        ("/auth", "redirects to its login page .*address is not that of a webhook, REST or"),
+    ],
 )
-def test_redirect__refused(portal: PracticePortal, location: str) -> None:
-    """Anywhere else nothing is sent; the error says what to do, and repeats no path."""
+def test_redirect__refused(portal: PracticePortal, location: str, words: str) -> None:
+    """Anywhere else nothing is sent; the error says what it is, and repeats no path."""
     portal.server.faults.append(Fault("redirect", location=location))
-    with pytest.raises(
-        PortalError, match="has moved to .* not followed: make the Portal"
-    ) as caught:
-        portal.call("crm.activity.get", {"id": 5})
-    assert "/rest/" not in str(caught.value)
-    assert not caught.value.retryable
-    assert posts(portal) == 1
+    for call in (
+        lambda: portal.call("crm.activity.get", {"id": 5}),
+        lambda: b24.read_activities([5, 6], portal),
+    ):
+        with pytest.raises(PortalError, match=words) as caught:
+            call()
+        assert "/rest/" not in str(caught.value)
+        assert not caught.value.retryable
+    assert posts(portal) == 2
 
 
 def test_redirect__no_url(portal: PracticePortal) -> None:
@@ -122,51 +191,100 @@ def test_redirect__no_url(portal: PracticePortal) -> None:
 
 def test_redirect__commands_no_terminal() -> None:
     """Control characters in the name of a host are made visible."""
-    transport = b24.Portal("https://acme.bitrix24.com/rest/1/s/")._http
+    url = "https://acme.bitrix24.com/rest/1/s/"
+    transport = b24.Portal(url)._http
     response = requests.Response()
     response.status_code, response.headers["Location"] = 302, "http://a\x1bc.evil/x"
-    assert "a\\x1bc.evil" in str(transport._follow(response, "profile"))
+    assert "a\\x1bc.evil" in str(transport._follow(response, f"{url}profile", "profile"))
 
 
 def test_redirect__another_path(portal: PracticePortal) -> None:
     """A redirect to another path is not a renamed portal: a login page, perhaps."""
     new = portal.address.replace("127.0.0.1", "localhost")
     portal.server.faults.append(Fault("redirect", location=f"{new}/login"))
-    with pytest.raises(PortalError, match="not followed"):
+    with pytest.raises(PortalError, match="redirects to a page of localhost"):
         portal.call("profile")
+    assert posts(portal) == 1
+
+
+@pytest.mark.parametrize("is_absolute", [True, False])
+def test_redirect__slash(portal: PracticePortal, is_absolute: bool) -> None:
+    """Where a server wants a slash at the end, the POST is repeated there, and later ones begin."""
+    begin = portal.address if is_absolute else ""
+    location = f"{begin}/rest/1/practice/crm.activity.get/"
+    portal.server.faults.append(Fault("to-path", location=location, times=1))
+    assert portal.call("crm.activity.get", {"id": 5}) == portal.server.record(5)
+    assert portal.call("profile")
+    assert [r.path.rpartition("practice")[2] for r in portal.server.requests] == [
+        "/crm.activity.get",
+        "/crm.activity.get/",
+        "/profile/",
+    ]
+    assert [r.params for r in portal.server.requests] == [{"id": 5}, {"id": 5}, {}]
+
+
+def test_redirect__slash_in_threads(portal: PracticePortal) -> None:
+    """Requests that are redirected together are all repeated, whichever is told first."""
+    http = portal._http
+    response = requests.Response()
+    asked = f"{portal.url}profile"
+    response.status_code, response.headers["Location"] = 301, f"{asked}/"
+    assert [http._follow(response, asked, "profile") for _ in range(2)] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("location", "words"),
+    [
+        ("https://crm.acme.org:443/rest/1/s/profile/", None),
+        ("https://CRM.acme.org/rest/1/s/profile/", None),
+        ("https://x:y@crm.acme.org/rest/1/s/profile/", None),
+        ("http://crm.acme.org/rest/1/s/profile", "another scheme or port of crm.acme.org"),
+        ("https://crm.acme.org:8443/rest/1/s/profile", "another scheme or port of crm.acme.org"),
+        ("https://crm.acme.org:x/rest/1/s/profile", "no address"),
+        ("/rest/1/s/profile", None),
+    ],
+)
+def test_redirect__same_host(location: str, words: str | None) -> None:
+    """A host is the same however it is written, and stays written as before."""
+    url = "https://crm.acme.org/rest/1/s/"
+    http = b24.Portal(url)._http
+    response = requests.Response()
+    response.status_code, response.headers["Location"] = 301, location
+    refused = http._follow(response, f"{url}profile", "profile")
+    assert (words in str(refused)) if words else refused is None
+    assert http.address == "https://crm.acme.org"
+
+
+@pytest.mark.parametrize("locations", [["{slash}", "{plain}"], ["{plain}"], [""]])
+def test_redirect__circle(portal: PracticePortal, locations: list[str]) -> None:
+    """Addresses that point to each other, or to themselves, are not followed for ever."""
+    plain = "/rest/1/practice/profile"
+    for location in 2 * locations:
+        target = location.format(plain=plain, slash=f"{plain}/")
+        times = 1 if len(locations) > 1 else None
+        portal.server.faults.append(Fault("to-path", location=target, times=times))
+    with pytest.raises(PortalError, match="redirects again and again") as caught:
+        portal.call("profile")
+    assert not caught.value.retryable
+    assert posts(portal) == 4
 
 
 # --- OAuth -------------------------------------------------------------------------------------
 
 
 class AuthorizationServer:
-    """A loopback server that renews tokens, each refresh token once."""
+    """What renews tokens on this machine, each refresh token once."""
 
-    def __init__(self, portal: PracticePortal) -> None:
-        self.portal = portal
+    def __init__(self) -> None:
+        self.url = ""
         self.queries: list[dict[str, str]] = []
         self.answer: tuple[int, dict[str, Any]] | None = None
         self.before_answer: Callable[[], None] = lambda: None
-        owner = self
 
-        class Handler(BaseHTTPRequestHandler):
-            disable_nagle_algorithm = True
-
-            def do_GET(self) -> None:
-                query = {k: v[0] for k, v in parse_qs(urlsplit(self.path).query).items()}
-                status, answer = owner.renew(query)
-                body = json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, args=(0.005,), daemon=True).start()
+    def reply(self, path: str, _: bytes) -> tuple[int, list[str], str]:
+        """Answer a request."""
+        status, answer = self.renew(dict(parse_qsl(urlsplit(path).query)))
+        return status, [], json.dumps(answer)
 
     def renew(self, query: dict[str, str]) -> tuple[int, dict[str, Any]]:
         """Answer a refresh: with a new pair, unless told otherwise."""
@@ -175,19 +293,19 @@ class AuthorizationServer:
         if self.answer is not None:
             return self.answer
         if query["refresh_token"] in spent:
-            return 400, {"error": "invalid_grant"}
+            return 400, sample("tokens-refused").answer
         self.before_answer()
         number = len(self.queries)
-        return 200, {"access_token": f"access-{number}", "refresh_token": f"refresh-{number}"}
+        pair = {"access_token": f"access-{number}", "refresh_token": f"refresh-{number}"}
+        return 200, sample("tokens").answer | pair
 
 
 @pytest.fixture
-def authorization(portal: PracticePortal) -> Iterator[AuthorizationServer]:
-    """Start an authorization server for the practice portal."""
-    server = AuthorizationServer(portal)
-    yield server
-    server.http.shutdown()
-    server.http.server_close()
+def authorization() -> Iterator[AuthorizationServer]:
+    """Start an authorization server."""
+    server = AuthorizationServer()
+    with serving(server.reply) as server.url:
+        yield server
 
 
 class AnyAccessToken(str):

@@ -21,7 +21,7 @@ from b24frames.errors import BadValueWarning
 from b24frames.frame import Layout
 from b24frames.practice import PracticePortal
 from b24frames.practice.store import make_record
-from tests.frames import assert_frame_equal, build_frame
+from tests.helpers.frames import assert_frame_equal, build_frame
 
 AWKWARD = {
     "SUBJECT": "=1+1\nsecond line",

@@ -17,7 +17,7 @@ from traitlets.config import Config
 
 import b24frames as b24
 from b24frames.practice import PracticePortal
-from tests.conftest import asked
+from tests.helpers.practice import asked
 
 SECRET = "plantedS3cret"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pandas as pd
@@ -11,8 +12,10 @@ import pytest
 
 import b24frames as b24
 from b24frames.__main__ import main
+from b24frames.cache import ActivityCache
 from b24frames.practice import PracticePortal
-from tests.conftest import asked, posts
+from tests.helpers.caches import ACME
+from tests.helpers.practice import asked, posts
 
 
 def assert_refused(arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,6 +118,17 @@ def test_read__to_file(
         (["cache", "info", "https://acme.bitrix24.com/rest/1/s3cret/"], "unrecognized arguments"),
         (["read", "1", "https://acme.bitrix24.com/rest/1/s3cret/"], "neither an id"),
         ([], "COMMAND"),
+        (["cache"], "ACTION"),
+        (["cache", "shrink"], "shrink"),
+        (["cache", "prune"], "--older-than"),
+        (
+            ["cache", "prune", "--older-than", "soon"],
+            "--older-than: 'soon' is not a time span; accepted",
+        ),
+        (["cache", "prune", "--older-than", "30"], "'30'"),
+        (["cache", "prune", "--max-size", "1GB"], "'1GB'"),
+        (["cache", "clear", "--ids", "1-x"], "'1-x'"),
+        (["cache", "info", "--cache", "/dev/null/cache"], "/dev/null/cache"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -235,6 +249,98 @@ def test_find__zone(portal: PracticePortal, capsys: pytest.CaptureFixture[str]) 
         assert capsys.readouterr().out.strip() == found
 
 
+@pytest.mark.parametrize(
+    ("file", "words"), [("nofolder/a.csv", "no folder nofolder"), ("a.txt", "accepted are files")]
+)
+def test_read__file_that_cannot_be(
+    portal: PracticePortal, capsys: pytest.CaptureFixture[str], file: str, words: str
+) -> None:
+    """A file that could not be written is refused before anything is read."""
+    assert main(["read", "5", "--portal", portal.url, "--to", file]) == 1
+    assert words in capsys.readouterr().err
+    assert posts(portal) == 0
+
+
+def test_read__parquet_without_pyarrow(
+    portal: PracticePortal, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So is one of a form that nothing installed can write."""
+    monkeypatch.setattr("b24frames.__main__.find_spec", lambda _: None)
+    assert main(["read", "5", "--portal", portal.url, "--to", "a.parquet"]) == 1
+    assert "needs pyarrow: python -m pip install" in capsys.readouterr().err
+    assert posts(portal) == 0
+
+
+# --- cache -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cache_file(tmp_path: Path) -> Path:
+    """Make a cache of 1 500 entries, of which five are old."""
+    path = tmp_path / "cache.sqlite"
+    with closing(ActivityCache(path)) as cache:
+        cache.write(ACME, dict.fromkeys(range(6, 1501), b"r" * 500), {})
+        cache.write(ACME, dict.fromkeys(range(1, 6), b"r"), {}, now=1_763_900_000.0)
+    return path
+
+
+def test_cache_info__prints(cache_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """How many, how large, from when, of whom."""
+    assert main(["cache", "info", "--cache", str(cache_file)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.splitlines()[:2] == [f"path: {cache_file}", "entries: 1,500"]
+    assert "oldest: 2025-11-23T12:13:20+00:00" in out
+    assert "entries of acme.bitrix24.com 1: 1,500" in out
+
+
+def test_cache_info__default_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a path it is the default cache, which looking at does not make."""
+    assert main(["cache", "info"]) == 0
+    out, _ = capsys.readouterr()
+    assert out.splitlines()[1:] == ["entries: 0", "size: 0", "oldest: -", "newest: -"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cache_info__damaged(cache_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A damaged file is a warning in one line; it is listed from then on."""
+    cache_file.write_bytes(b"no database" * 1000)
+    for first in (True, False):
+        assert main(["cache", "info", "--cache", str(cache_file)]) == 0
+        out, err = capsys.readouterr()
+        assert err.count("\n") == first
+        assert err.startswith("warning: the cache ") == first
+        assert f"set aside: {cache_file}.aside-" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "forgotten", "left"),
+    [
+        (["clear", "--ids", "1-10,999,5000"], "11", 1489),
+        (["clear"], "1,500", 0),
+        (["prune", "--older-than", "30d"], "5", 1495),
+        (["prune", "--max-size", "1"], "1,500", 0),
+        (["prune", "--older-than", "30d", "--max-size", "100000000"], "5", 1495),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_cache_forget__tells_how_many(
+    cache_file: Path,
+    arguments: list[str],
+    forgotten: str,
+    left: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What is forgotten is what was named."""
+    assert main(["cache", *arguments, "--cache", str(cache_file)]) == 0
+    assert capsys.readouterr() == (f"{forgotten} entries forgotten\n", "")
+    with closing(ActivityCache(cache_file)) as cache:
+        assert cache.info()["entries"] == left
+
+
+# --- in a process of its own -------------------------------------------------------------------
+
+
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own, where every warning is an error."""
     command = [sys.executable, "-W", "error", "-m", "b24frames", *arguments]
@@ -263,25 +369,3 @@ def test_process__pipe_closed() -> None:
     process.wait()
     assert b"Traceback" not in error
     assert b"Exception" not in error
-
-
-@pytest.mark.parametrize(
-    ("file", "words"), [("nofolder/a.csv", "no folder nofolder"), ("a.txt", "accepted are files")]
-)
-def test_read__file_that_cannot_be(
-    portal: PracticePortal, capsys: pytest.CaptureFixture[str], file: str, words: str
-) -> None:
-    """A file that could not be written is refused before anything is read."""
-    assert main(["read", "5", "--portal", portal.url, "--to", file]) == 1
-    assert words in capsys.readouterr().err
-    assert posts(portal) == 0
-
-
-def test_read__parquet_without_pyarrow(
-    portal: PracticePortal, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """So is one of a form that nothing installed can write."""
-    monkeypatch.setattr("b24frames.__main__.find_spec", lambda _: None)
-    assert main(["read", "5", "--portal", portal.url, "--to", "a.parquet"]) == 1
-    assert "needs pyarrow: python -m pip install" in capsys.readouterr().err
-    assert posts(portal) == 0

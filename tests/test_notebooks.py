@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import skip_or_fail
-from tests.notebooks import FOLDER, run
+from tests.helpers.notebooks import FOLDER, run
+from tests.helpers.optional import skip_or_fail
 
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 # Folders of machines, Windows' too, the names that kernels give to cells, and webhooks.

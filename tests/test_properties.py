@@ -36,7 +36,7 @@ from b24frames.frame.convert import BAD_VALUE, PARSERS, convert
 from b24frames.messages import visible
 from b24frames.schema import ACTIVITY, COLUMNS, DTYPES, Wire
 from b24frames.serialization import OTHER, decode_record, encode_record, extra_names
-from tests.frames import assert_frame_equal, build_frame
+from tests.helpers.frames import assert_frame_equal, build_frame
 
 Record = dict[str, Any]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

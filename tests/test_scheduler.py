@@ -20,7 +20,7 @@ from b24frames.errors import (
 from b24frames.portal.commands import Answer, Command, CommandQueue
 from b24frames.portal.limits import BucketState, LeakyBucket, OperatingTime
 from b24frames.portal.scheduler import Run, Scheduler
-from tests.clocks import WaitlessClock
+from tests.helpers.clocks import WaitlessClock
 
 GET = "crm.activity.get"
 
@@ -289,6 +289,24 @@ def test_drain__nothing_is_lost() -> None:
     rest = run.drain()
     assert settled.items() <= rest.items()
     assert len(rest) == 50 * (len(portal.sent) - 2)
+
+
+class InterruptedClock(WaitlessClock):
+    """A clock with which Ctrl-C comes just after something was taken from a queue."""
+
+    def take(self, inbox: Any, seconds: float) -> Any:
+        """Take the next item, and lose it."""
+        super().take(inbox, seconds)
+        raise KeyboardInterrupt
+
+
+def test_drain__interrupted_while_taking() -> None:
+    """An answer that had come when Ctrl-C did is handed over, wherever that was."""
+    portal = Portal(fine, clock=InterruptedClock(), concurrency=1)
+    run = portal.run(50)
+    with pytest.raises(KeyboardInterrupt):
+        collect(run)
+    assert run.drain() == {f"a{i}": f"a{i}" for i in range(50)}
 
 
 def test_post__mistake_is_raised() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from b24frames.errors import BadValueError, BadValueWarning
-from b24frames.frame.convert import Factorized, TypedColumn, all_na, convert, is_unwritable
+from b24frames.frame.convert import Factorized, TypedColumn, convert_all, is_unwritable
 from b24frames.frame.decode import Column, Fields, block_of_lines, without_gc
 from b24frames.ids import chunks
 from b24frames.messages import name_some, short_repr, visible, warn_at_caller
@@ -146,20 +146,39 @@ class _Columns:
             keep_text=layout.dtype_backend == "pyarrow" or pd.StringDtype().storage == "pyarrow",
         )
         self._rows = 0
-        self._parts = {name: [self._array(name, None, {}, 0)] for name in self.fields.names}
+        self._parts: dict[str, list[Any]] = {name: [] for name in self.fields.names}
         self._bad: dict[str, list[tuple[Any, Any]]] = {}
 
     def add(self, block: Mapping[str, Column], rows: int) -> None:
         """Append rows; a field that is not in the block has no values."""
+        arrow = self._layout.dtype_backend == "pyarrow"
         if self.fields.extras:
             for name in block.keys() - self._parts.keys():
-                self._parts[name] = [self._array(name, None, {}, self._rows)]
+                none = convert_all({}, {name: self._wire(name)}, self._rows, arrow)
+                self._parts[name] = [_typed_array(none[name], self._wire(name), self._layout)]
+        is_raw = {n: isinstance(block.get(n, []), (list, Factorized)) for n in self._parts}
+        wires = {name: self._wire(name) for name in self._parts if is_raw[name]}
+        typed = convert_all(block, wires, rows, arrow)
         for name, parts in self._parts.items():
-            parts.append(self._array(name, block.get(name), block, rows))
+            if is_raw[name]:
+                parts.append(_typed_array(typed[name], wires[name], self._layout))
+            else:  # text that Arrow has decoded
+                kind = pd.arrays.ArrowExtensionArray if arrow else pd.arrays.ArrowStringArray
+                parts.append(kind(block[name]))
+        ids = block.get("ID")
+        for name in [name for name, column in typed.items() if column.bad]:
+            values = ids.objects() if isinstance(ids, Factorized) else ids or [None] * rows
+            bad = ((values[position], value) for position, value in typed[name].bad.items())
+            self._bad.setdefault(name, []).extend(bad)
         self._rows += rows
+
+    def _wire(self, name: str) -> Wire:
+        return self._wires.get(name, Wire.ANY)
 
     def to_frame(self) -> pd.DataFrame:
         """Return the frame of all rows."""
+        if not self._rows:
+            self.add({}, 0)
         names = self._names + sort_extras(self._parts.keys() - set(self.fields.names))
         for name in names:
             if name in self._bad:
@@ -179,26 +198,9 @@ class _Columns:
         }
         return pd.DataFrame(columns, index=index, columns=labels, copy=False)
 
-    def _array(
-        self, name: str, column: Column | None, block: Mapping[str, Column], rows: int
-    ) -> Any:
-        """Return a column of a block as an array of its dtype."""
-        wire, arrow = self._wires.get(name, Wire.ANY), self._layout.dtype_backend == "pyarrow"
-        if column is None:
-            return _typed_array(all_na(rows, wire), wire, self._layout)
-        if not isinstance(column, (list, Factorized)):
-            return (pd.arrays.ArrowExtensionArray if arrow else pd.arrays.ArrowStringArray)(column)
-        typed = convert(column, wire, arrow)
-        if typed.bad:
-            ids = block.get("ID")
-            ids = ids.objects() if isinstance(ids, Factorized) else ids or [None] * rows
-            bad = ((ids[position], value) for position, value in typed.bad.items())
-            self._bad.setdefault(name, []).extend(bad)
-        return _typed_array(typed, wire, self._layout)
-
     def _report(self, name: str) -> None:
         """Warn of, or raise for, the bad values of one field."""
-        wire = self._wires.get(name, Wire.ANY)
+        wire = self._wire(name)
         for unwritable, problem, instead in (
             (False, f"not understood as {wire}", "NA in place of each"),
             (True, "with characters that no UTF-8 can hold", "escapes such as \\ud83d instead"),

@@ -261,6 +261,16 @@ class TypedColumn:
         self.bad.update({int(positions[p]): value for p, value in some.bad.items()})
 
 
+def convert_all(
+    columns: Mapping[str, Any], wires: Mapping[str, Wire], rows: int, arrow: bool
+) -> dict[str, TypedColumn]:
+    """Return the typed values of some columns; NA where there is no such column."""
+    return {
+        name: convert(columns[name], wire, arrow) if name in columns else _all_na(rows, wire)
+        for name, wire in wires.items()
+    }
+
+
 def convert(column: Sequence[Any] | Factorized, wire: Wire, arrow: bool) -> TypedColumn:
     """Return the typed values of a column.
 
@@ -296,7 +306,7 @@ def is_unwritable(value: object, wire: Wire) -> bool:
     return isinstance(value, str) and wire in (Wire.TEXT, Wire.ANY)
 
 
-def all_na(rows: int, wire: Wire) -> TypedColumn:
+def _all_na(rows: int, wire: Wire) -> TypedColumn:
     """Return a column without values."""
     if wire not in _KINDS:
         return TypedColumn(np.full(rows, None, np.object_), np.zeros(rows, np.bool_))
@@ -320,7 +330,7 @@ def _convert_each(column: Sequence[Any], wire: Wire, arrow: bool = False) -> Typ
                 values[position], bad[position] = None, value
                 if is_unwritable(value, wire):
                     values[position] = visible(value)
-    typed = all_na(len(values), wire)
+    typed = _all_na(len(values), wire)
     if wire in _KINDS:
         typed.na[:] = [value is None for value in values]
         given = [value for value in values if value is not None]
@@ -351,7 +361,7 @@ def _factorize(column: Sequence[Any], wire: Wire) -> Factorized | None:
 def _convert_factorized(texts: Factorized, wire: Wire) -> TypedColumn:
     """Parse each distinct text once."""
     given = np.fromiter(map(bool, texts.distinct), np.bool_, len(texts.distinct))
-    distinct = all_na(len(given) + 1, wire)  # the last one is that of the code -1
+    distinct = _all_na(len(given) + 1, wire)  # the last one is that of the code -1
     numbers = _convert_numbers([text for text in texts.distinct if text], wire)
     distinct.put(np.flatnonzero(given), numbers)
     positions = np.flatnonzero(np.isin(texts.codes, list(distinct.bad))) if distinct.bad else ()
@@ -389,7 +399,7 @@ def _convert_datetimes(values: Sequence[Any]) -> TypedColumn:
         return _convert_each(values, Wire.DATETIME)
     offset = (letters[:, [20, 21, 23, 24]] - ord("0")) @ np.array([600, 60, 10, 1])
     offset *= np.where(letters[:, 19] == ord("-"), -1, 1)
-    typed = all_na(len(values), Wire.DATETIME)
+    typed = _all_na(len(values), Wire.DATETIME)
     typed.values[usual], typed.na[usual] = local - offset[usual].astype("m8[m]"), False
     rest = np.flatnonzero(~usual & (texts.astype("S10") != NO_DEADLINE.encode()))
     typed.put(rest, _convert_each([values[p] for p in rest.tolist()], Wire.DATETIME))

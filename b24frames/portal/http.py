@@ -8,21 +8,16 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import re
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
-from requests.exceptions import ChunkedEncodingError, ContentDecodingError
-from urllib3.exceptions import HTTPError, NewConnectionError
 
-from b24frames._version import __version__
 from b24frames.credentials import AccessToken, Credential, TokenPair, hide_in_logs, is_loopback
 from b24frames.errors import (
+    WEB_PAGE,
     AuthenticationError,
     InvalidAnswerError,
     PortalError,
@@ -31,19 +26,17 @@ from b24frames.errors import (
 )
 from b24frames.messages import one_line, short_repr
 from b24frames.portal.commands import Answer, Command, batch_params, has_expired, named_answers
+from b24frames.portal.connections import STATUSES_THAT_PASS, Connections
 
-_HEADERS = {
-    "Accept": "application/json",
-    "Content-Type": "application/json",
-    "User-Agent": f"b24frames/{__version__}",
-}
 _ERROR_KEYS = ("error", "error_description")
 # Where Bitrix24 hosts portals: NAME.bitrix24.ZONE.
 _CLOUD_ZONES = frozenset(
     "com ru eu de fr es it pl in id ua by kz cn jp vn mx co uk ca us com.br com.tr com.tw".split()
 )
 _CLOUD_NAME = re.compile(r"[a-z0-9-]+")
-_of_parents: list[object] = []
+_MOST_REDIRECTS = 3
+_PORTS = {"http": 80, "https": 443}
+_LOGIN = re.compile("/(?:auth|login)", re.IGNORECASE)
 _log = logging.getLogger("b24frames")
 
 
@@ -60,6 +53,11 @@ class Http:
         What sends; shared by all threads.
     trusted_hosts : iterable of str
         Hosts to which a renamed portal may point, besides those of the cloud.
+
+    Attributes
+    ----------
+    connections : Connections
+        What sends.
     """
 
     def __init__(
@@ -70,30 +68,16 @@ class Http:
         trusted_hosts: Iterable[str] = (),
     ) -> None:
         self._credential = credential
-        self._timeout = timeout
-        self._session = session
+        self.connections = Connections(session, timeout)
         self._trusted_hosts = _check_hosts(trusted_hosts)
         self._address = credential.address
+        self._slash = ""  # what the portal wants at the end of a path
         hide_in_logs()
 
     @property
     def address(self) -> str:
         """Where the portal is now: another address than the one given, once it has moved."""
         return self._address
-
-    @property
-    def connections(self) -> float:
-        """How many connections the session keeps; more at once would be closed after each use."""
-        adapter = self._session.get_adapter(self._address)
-        return getattr(adapter, "_pool_maxsize", math.inf)
-
-    def forget_connections(self) -> None:
-        """Leave the connections that are open to the parent of a forked process."""
-        adapters = [a for a in self._session.adapters.values() if isinstance(a, HTTPAdapter)]
-        adapter: Any  # its types lack how it is pickled
-        for adapter in adapters:
-            _of_parents.append(vars(adapter).copy())  # not closed by the garbage collector
-            adapter.__setstate__(adapter.__getstate__())  # as if it had been pickled
 
     def post(
         self, commands: Mapping[str, Command], in_batch: bool, expired: int | None = None
@@ -155,86 +139,46 @@ class Http:
         return Answer(answers, [("batch", time), *told], totals)
 
     def _post_once(self, method: str, body: dict[str, Any]) -> dict[str, Any] | PortalError:
-        """POST, and once more where a renamed portal points to an address that is trusted."""
-        response = self._send("POST", self._address + self._credential.path(method), method, body)
-        if isinstance(response, requests.Response) and 300 <= response.status_code < 400:
-            refused = self._follow(response, method)
-            if refused is not None:
+        """POST, and again where the portal points to an address that is trusted."""
+        data, status = json.dumps(body, allow_nan=False), 0
+        for _ in range(_MOST_REDIRECTS + 1):
+            url = f"{self._address}{self._credential.path(method)}{self._slash}"
+            response = self.connections.send("POST", url, method, data=data)
+            if isinstance(response, PortalError):
+                return response
+            status = response.status_code
+            if not 300 <= status < 400:
+                return self._parse_answer(response, method)
+            if (refused := self._follow(response, url, method)) is not None:
                 return refused
-            url = self._address + self._credential.path(method)
-            response = self._send("POST", url, method, body)
-        if isinstance(response, PortalError):
-            return response
-        return self._parse_answer(response, method)
+        return _misdirected("redirects again and again", status, method)
 
-    def _send(
-        self,
-        verb: str,
-        url: str,
-        method: str,
-        body: dict[str, Any] | None = None,
-        query: dict[str, str] | None = None,
-    ) -> requests.Response | PortalError:
-        """Send one HTTP request; return the response, read to its end, or what prevented it."""
-        host = urlsplit(url).hostname or ""
-        data = None if body is None else json.dumps(body, allow_nan=False)
+    def _follow(self, response: requests.Response, url: str, method: str) -> PortalError | None:
+        """Go on at the address to which the one that was asked redirects, or return why not."""
+        status, location = response.status_code, response.headers.get("Location", "")
         try:
-            return self._session.request(
-                verb,
-                url,
-                params=query,
-                data=data,
-                headers=_HEADERS,
-                timeout=self._timeout,
-                allow_redirects=False,
-                # A proxy of the environment must not come between this machine and itself.
-                proxies={"no_proxy": host} if is_loopback(host) else None,
-            )
-        except (OSError, ValueError, HTTPError) as error:  # those of requests are OSErrors
-            return self._connection_error(error, host, method)
-
-    def _connection_error(self, error: Exception, host: str, method: str) -> PortalError:
-        """Describe a failed connection without the words of requests, which hold the URL."""
-        if isinstance(error, requests.Timeout):
-            connect, read = self._timeout
-            words = f"no answer from {host} within {connect:g} s + {read:g} s"
-            if isinstance(error, requests.ReadTimeout):
-                return PortalUnavailableError(words, code="TIMEOUT", method=method)
-            return _unreached(words, method)
-        if "CERTIFICATE_VERIFY_FAILED" in str(error):
-            return _final(f"the TLS certificate of {host} cannot be verified", method)
-        if isinstance(error, requests.exceptions.RetryError):  # of a session that repeats by itself
-            words = f"{host} keeps refusing the request"
-            return PortalUnavailableError(words, method=method)
-        if isinstance(error, requests.ConnectionError):
-            words = f"no connection to {host}"
-            reason = getattr(error.args[0], "reason", None) if error.args else None
-            if isinstance(reason, NewConnectionError):
-                return _unreached(words, method)
-            return PortalUnavailableError(words, method=method)
-        if isinstance(error, (ChunkedEncodingError, ContentDecodingError, HTTPError)):
-            return PortalUnavailableError(f"the answer of {host} was damaged", method=method)
-        # A proxy or a certificate file that cannot be used, a redirect to what is no URL.
-        return _final(f"{host} cannot be asked ({type(error).__name__})", method)
-
-    def _follow(self, response: requests.Response, method: str) -> PortalError | None:
-        """Go on at the address that a renamed portal names, or return why not."""
-        host, status = "", response.status_code
-        with suppress(ValueError):  # the Location is no URL
-            target = urlsplit(response.headers.get("Location", ""))
-            host, address = target.hostname or "", f"{target.scheme}://{target.netloc}"
-            same_path = target.path.rstrip("/") == self._credential.path(method).rstrip("/")
-            if same_path and self._is_trusted(address):
-                _log.info("%s has moved to %s", self._address, address)
-                self._address = address
-                return None
-        host = one_line(host) or "an address that it does not name"
-        return PortalError(
-            f"the portal has moved to {host}, which is not followed: make the Portal with a "
-            "webhook of the new address, or name the host in trusted_hosts",
-            http_status=status,
-            method=method,
-        )
+            asked, target = urlsplit(url), urlsplit(urljoin(url, location))
+            is_elsewhere = _place(asked) != _place(target)
+        except ValueError:
+            return _misdirected("redirects to what is no address", status, method)
+        host = one_line(target.hostname or "another address")
+        if unquote(target.path).rstrip("/") != unquote(asked.path).rstrip("/"):
+            page = "its login page" if _LOGIN.search(target.path) else "another page"
+            words = f"a page of {host}" if is_elsewhere else page
+            return _misdirected(f"redirects to {words}", status, method, WEB_PAGE)
+        if is_elsewhere:
+            address = f"{target.scheme}://{target.netloc}"
+            if not self._is_trusted(address):
+                other = "another scheme or port of " if target.hostname == asked.hostname else ""
+                words = (
+                    f"has moved to {other}{host}, which is not followed: make the Portal with a "
+                    "webhook of the new address, or name the host in trusted_hosts"
+                )
+                return _misdirected(words, status, method)
+            _log.info("%s has moved to %s", self._address, address)
+            self._address = address
+        self._slash = "/" if target.path.endswith("/") else ""
+        return None
 
     def _is_trusted(self, address: str) -> bool:
         """Tell whether secret and data may go to another address than the one given."""
@@ -260,7 +204,8 @@ class Http:
             if not current:
                 return None
             url = f"{credential.authorization_server}/oauth/token/"
-            response = self._send("GET", url, "oauth/token", query=credential.refresh_query())
+            query = credential.refresh_query()
+            response = self.connections.send("GET", url, "oauth/token", query=query)
             if isinstance(response, PortalError):
                 return response
             answer = _read_json(response.content)
@@ -277,7 +222,7 @@ class Http:
                 "the authorization server is out of order", http_status=status, method="oauth/token"
             )
         words = answer if isinstance(answer, dict) else {}
-        code = one_line(self._credential.redact(str(words.get("error") or "")))
+        code = self._words(words.get("error"))
         reason = _REFRESH_ERRORS.get(code.lower(), "the authorization server gave no new token")
         return AuthenticationError(
             f"the access token has expired and was not renewed: {reason}",
@@ -293,31 +238,36 @@ class Http:
         status = response.status_code
         answer = _read_json(response.content)
         if isinstance(answer, dict) and "error" in answer:
-            return self._error(
-                answer,
-                method=method,
-                http_status=status,
-                retry_after=_retry_after(response),
-            )
+            wait = _retry_after(response)
+            error = self._error(answer, method=method, http_status=status, retry_after=wait)
+            return _of_whole_batch(error) if method == "batch" else error
         if isinstance(answer, dict) and "result" in answer and status < 400:
             return answer
-        words = "the answer is not of the REST API's form"
-        if status == 429 or status >= 500:  # a gateway's page
-            return error_from_answer(
-                {"error_description": words},
-                method=method,
-                http_status=status,
-                retry_after=_retry_after(response),
-            )
-        return InvalidAnswerError(words, http_status=status, method=method)
+        facts: dict[str, Any] = {"http_status": status, "method": method}
+        begin = response.content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+        is_text = response.headers.get("Content-Type", "").startswith("text/")
+        is_page = begin == b"<" or (is_text and status >= 400 and begin != b"{")
+        words = "a web page" if is_page else "what is not of the REST API's form"
+        words = f"the portal answered with {words}"
+        if status == 429 or status >= 500:  # a gateway's
+            facts["retry_after"] = _retry_after(response)
+            return error_from_answer({"error_description": words}, **facts)
+        odd = InvalidAnswerError(words, code=WEB_PAGE if is_page else "", **facts)
+        if is_page and status >= 400 and status not in STATUSES_THAT_PASS:
+            odd.retryable, odd.ends_all = False, True
+        return odd
 
     def _error(self, answer: object, **facts: Any) -> PortalError:
         """Make the error that an answer is; its words may repeat the address, or hold anything."""
-        if not isinstance(answer, dict):
-            return InvalidAnswerError("an error without a description", **facts)
-        texts = {key: self._credential.redact(str(answer.get(key) or "")) for key in _ERROR_KEYS}
-        words = {key: one_line(text) for key, text in texts.items()}
-        return error_from_answer(words, **facts)
+        if isinstance(answer, dict):
+            texts = {key: self._words(answer.get(key)) for key in _ERROR_KEYS}
+            return error_from_answer(texts, **facts)
+        words = self._words(answer) or "an error without a description"
+        return InvalidAnswerError(words, **facts)
+
+    def _words(self, told: object) -> str:
+        """Return what the portal told, on one line and without the secret."""
+        return one_line(self._credential.redact(str(told or "")))
 
 
 _REFRESH_ERRORS = {
@@ -348,17 +298,24 @@ def _check_hosts(hosts: Iterable[str]) -> set[str]:
     raise TypeError(f"trusted_hosts={short_repr(hosts)} is not a list of host names")
 
 
-def _unreached(description: str, method: str) -> PortalError:
-    """Return the error of a request that was not sent, for want of a connection."""
-    error = PortalUnavailableError(description, method=method)
-    error.reached = False
-    return error
+def _of_whole_batch(error: PortalError) -> PortalError:
+    """Return the error of a batch; one that is of a single command says nothing of the others."""
+    is_of_batch = error.code.upper().startswith("ERROR_BATCH")
+    if type(error) is not PortalError or is_of_batch or (error.code and error.http_status != 200):
+        return error
+    words = f"the batch was answered by the error of one command: {error.description}"
+    status, code = error.http_status, error.code
+    return InvalidAnswerError(words, code=code, http_status=status, method=error.method)
 
 
-def _final(description: str, method: str) -> PortalError:
-    """Return the error of a way to the portal that is closed for good."""
-    error = PortalUnavailableError(description, method=method)
-    error.retryable = False
+def _place(parts: SplitResult) -> tuple[str, str | None, int | None]:
+    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
+
+
+def _misdirected(words: str, status: int, method: str, code: str = "") -> PortalError:
+    """Return the error of a redirect that is not followed."""
+    error = PortalError(f"the portal {words}", code=code, http_status=status, method=method)
+    error.ends_all = True
     return error
 
 

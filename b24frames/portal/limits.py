@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from b24frames.errors import (
+    WEB_PAGE,
     InvalidAnswerError,
     PortalError,
     PortalUnavailableError,
@@ -51,6 +52,7 @@ _SMALLEST_BATCH = 5
 _FEWEST_BEFORE_GROWTH, _MOST_BEFORE_GROWTH = 8, 128  # [batches]
 
 MAX_ATTEMPTS = 6
+_ATTEMPTS_AT_A_PAGE = 3  # where nothing has been answered yet
 _BEFORE_HALVES = 2  # attempts at a whole batch
 _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
@@ -321,11 +323,11 @@ class Patience:
         if not error.retryable:
             return None
         # A network that was there comes back; a rate is granted again.
-        passes = isinstance(error, RateLimitError) or (
-            not error.reached and self.last_success > self._began
-        )
+        has_succeeded = self.last_success > self._began
+        passes = isinstance(error, RateLimitError) or (not error.reached and has_succeeded)
+        most = _ATTEMPTS_AT_A_PAGE if error.code == WEB_PAGE and not has_succeeded else MAX_ATTEMPTS
         delay = retry_delay(attempt, error.retry_after)
-        is_last = attempt + 1 >= MAX_ATTEMPTS and not passes
+        is_last = attempt + 1 >= most and not passes
         return None if is_last or self.is_over(now + delay) else delay
 
     def is_too_much(self, error: PortalError, attempt: int, now: float) -> bool:
@@ -343,3 +345,9 @@ def is_odd(error: PortalError) -> bool:
 def took_too_long(error: PortalError) -> bool:
     """Return whether a request was given up by the client or a gateway."""
     return error.http_status == 504 or error.code == "TIMEOUT"
+
+
+def delay_of_halves(error: PortalError) -> float:
+    """Return how long to wait before the halves of a batch are sent [s]."""
+    at_once = took_too_long(error) or error.code == WEB_PAGE
+    return 0.0 if at_once else retry_delay(1, error.retry_after)

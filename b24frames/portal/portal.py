@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import requests
-from requests.adapters import HTTPAdapter
 
 from b24frames.credentials import (
     AUTHORIZATION_SERVER,
@@ -30,6 +29,7 @@ from b24frames.credentials import (
 from b24frames.errors import PortalError
 from b24frames.messages import facts_html, short_repr
 from b24frames.portal.commands import Command, CommandQueue
+from b24frames.portal.connections import make_session
 from b24frames.portal.http import Http
 from b24frames.portal.limits import Limits, OperatingTime, parse_limits
 from b24frames.portal.pacing import Clock, RequestRate, SystemClock
@@ -56,7 +56,8 @@ class Portal:
     timeout : (float, float)
         Longest wait for a connection, and for an answer [s].
     session : requests.Session, optional
-        For proxies, own certificates and the like; it stays the caller's to close.
+        For proxies, certificates and the like, where it wins over the environment; it stays the
+        caller's to close. One of requests_cache is refused: it would keep the secret in a file.
     concurrency : int, optional
         How many requests are under way at once, at most; by default the burst of the plan, up to
         50, or 16 where it grants any number.
@@ -123,7 +124,7 @@ class Portal:
         if operating_limit is not None:
             check_positive("operating_limit", operating_limit)
         self._own_session = session is None
-        self._session = session or _make_session(self._concurrency)
+        self._session = session or make_session(self._concurrency)
         self._process = os.getpid()
         self._http = Http(self._credential, check_timeout(timeout), self._session, trusted_hosts)
         self._scheduler = Scheduler(
@@ -134,7 +135,7 @@ class Portal:
             OperatingTime(operating_limit),
             clock or SystemClock(),
             check_positive("max_wait", max_wait),
-            int(min(self._concurrency, self._http.connections)),
+            int(min(self._concurrency, self._http.connections.most(self.address))),
         )
 
     @classmethod
@@ -317,7 +318,7 @@ class Portal:
         if self._process != os.getpid():
             # Connections that two processes share would mix up their answers.
             self._process = os.getpid()
-            self._http.forget_connections()
+            self._http.connections.forget()
             self._scheduler = self._scheduler.after_fork()
         return Run(self._scheduler, commands, in_batches=in_batches, most=concurrency)
 
@@ -404,11 +405,3 @@ def check_timeout(timeout: tuple[float, float]) -> tuple[float, float]:
         given = short_repr(timeout)
         raise ValueError(f"timeout={given} is not a pair (connect, read) of positive seconds")
     return connect, read
-
-
-def _make_session(connections: int) -> requests.Session:
-    """Make a session that keeps so many connections open."""
-    session = requests.Session()
-    session.mount("https://", HTTPAdapter(pool_maxsize=connections))
-    session.mount("http://", HTTPAdapter(pool_maxsize=connections))
-    return session

@@ -41,9 +41,9 @@ from b24frames.portal.limits import (
     BatchSize,
     OperatingTime,
     Patience,
+    delay_of_halves,
     is_odd,
     retry_delay,
-    took_too_long,
 )
 from b24frames.portal.pacing import Clock, RequestRate
 
@@ -316,7 +316,7 @@ class Run:
         if len(commands) > 1 and self._patience.is_too_much(error, task.attempt, self._clock.now()):
             self._shared.batches.shrink(len(commands))
             first, rest = cut(commands, (len(commands) + 1) // 2)
-            delay = 0.0 if took_too_long(error) else retry_delay(1, error.retry_after)
+            delay = delay_of_halves(error)
             self._put(task, delay, reason, commands=rest)
             again = self._put(task, delay, reason, commands=first)
         elif (pause := self._delay(error, task.attempt)) is not None:

@@ -4,7 +4,9 @@
 
 - commands: ``empty-error``, ``other-record``, ``surrogate`` (half a character in SUBJECT);
 - answers to requests: ``bad-bytes`` (SUBJECT of `ids` is not UTF-8), ``wrong-type``, ``gzip``,
-  ``maps-as-list``, ``bom`` (a byte order mark comes first);
+  ``maps-as-list``, ``bom`` (a byte order mark comes first), ``one-error`` (a batch is answered as
+  one call that found nothing), ``bare-text`` (the errors of `ids` in a batch are texts),
+  ``to-path`` (a redirect to `location` as it is);
 - the way they are sent: ``truncated``, ``reset``, ``close``, ``drip`` (over `seconds`, 0.1 by
   default).
 """
@@ -82,6 +84,18 @@ def _bom(_: faults.Fault, __: object, answer: Callable[[], Reply]) -> Reply:
     return replace(reply, body=codecs.BOM_UTF8 + reply.body)
 
 
+def _bare_text(fault: faults.Fault, request: Any, answer: Callable[[], Reply]) -> Reply:
+    """Answer the commands for some activities in a batch by a text."""
+    reply = answer()
+    content = json.loads(reply.body)
+    result = content["result"]
+    result["result_error"] = as_map(result["result_error"])
+    for name in [f"a{i}" for i in fault.ids or () if f"a{i}" in as_map(request.params.get("cmd"))]:
+        as_map(result["result"]).pop(name, None)
+        result["result_error"][name] = "Internal error\nof the server"
+    return replace(reply, body=json.dumps(content).encode())
+
+
 @dataclass(frozen=True)
 class _TruncatedReply(Reply):
     """Half of the body that is announced."""
@@ -147,6 +161,9 @@ class Fault(faults.Fault):
         "gzip": _gzip,
         "maps-as-list": _maps_as_lists,
         "bom": _bom,
+        "one-error": lambda *_: Reply(200, b'{"error": "", "error_description": "Not found"}'),
+        "bare-text": _bare_text,
+        "to-path": lambda fault, *_: Reply(301, b"", HTML, {"Location": fault.location}),
         "truncated": _sent_as(_TruncatedReply),
         "close": _sent_as(_ClosedReply),
         "reset": _sent_as(_ResetReply),
