@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from importlib.util import find_spec
 from io import TextIOWrapper
 from itertools import chain
 from pathlib import Path
@@ -18,13 +16,13 @@ from typing import Any, NoReturn, get_args
 import pandas as pd
 
 from b24frames._version import __version__
-from b24frames.accessor.interchange import spreadsheet_safe, storable, to_json
 from b24frames.activities import Missing, count_activities, find_activities, read_activities
 from b24frames.arguments import parse_age
 from b24frames.by_id import Via
 from b24frames.cache import ActivityCache
 from b24frames.calls import read_calls
 from b24frames.credentials import hide_addresses
+from b24frames.delivery import SUFFIXES, check_file, print_table, visible, write_file
 from b24frames.errors import B24Error, B24Warning, MissingActivitiesError
 from b24frames.filters import parse_where
 from b24frames.ids import parse_id_text
@@ -36,9 +34,6 @@ from b24frames.schema import USER, OnBadValue
 
 _SHOWN_COLUMNS = ["TYPE_ID", "PROVIDER_ID", "SUBJECT", "START_TIME", "COMPLETED", "RESPONSIBLE_ID"]
 _SHOWN_OF_CALLS = ["CALL_START_DATE", "CALL_TYPE", "CALL_DURATION", "CALL_FAILED_CODE"]
-# Control characters but line breaks, and what breaks a line or turns its direction elsewhere.
-_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-_SUFFIXES = (".parquet", ".csv", ".json")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,20 +86,20 @@ def _find(options: argparse.Namespace) -> int:
 
 def _users(options: argparse.Namespace) -> int:
     """Read users, and print them or write them to a file."""
-    _check_file(options.to)
+    check_file(options.to)
     with _portal(options) as portal:
         ids = [*chain(*options.ids)] or None
-        _deliver(read_users(ids, portal), options, portal, list(USER)[1:])
+        _deliver(read_users(ids, portal), options, portal, list(USER)[1:], "users")
     return 0
 
 
 def _calls(options: argparse.Namespace) -> int:
     """Read the statistics of calls, and print them or write them to a file."""
-    _check_file(options.to)
+    check_file(options.to)
     with _portal(options) as portal:
         ids = [*chain(*options.ids)] or None
         frame = read_calls(ids, portal, filters=options.where, tz=options.tz)
-        _deliver(frame, options, portal, _SHOWN_OF_CALLS)
+        _deliver(frame, options, portal, _SHOWN_OF_CALLS, "calls")
     return 0
 
 
@@ -126,7 +121,7 @@ def _demo(options: argparse.Namespace) -> int:
             seconds = perf_counter() - start
             print(f"{title}: {len(frame):,} rows in {seconds:.2f} s")
         print(f"\nthe second read in detail:\n{frame.b24.report}\n")
-    _print(frame[_SHOWN_COLUMNS].head())
+    print_table(frame[_SHOWN_COLUMNS].head())
     print(f"\n{frame.dtypes.to_string()}")
     return 0
 
@@ -140,7 +135,7 @@ def _cache_info(options: argparse.Namespace) -> int:
     lines = [(name, f"{v:,}" if isinstance(v, int) else v or "-") for name, v in facts.items()]
     lines += [("set aside", path) for path in set_aside]
     for name, value in lines:
-        print(_visible(hide_addresses(f"{name}: {value}")))
+        print(visible(hide_addresses(f"{name}: {value}")))
     return 0
 
 
@@ -168,7 +163,7 @@ def _portal(options: argparse.Namespace) -> AbstractContextManager[Any]:
 
 def _keywords(options: argparse.Namespace) -> dict[str, Any]:
     """Return the keywords that reading and finding share; refuse a file that cannot be written."""
-    _check_file(options.to)
+    check_file(options.to)
     cache = options.cache if options.cache is not None else not options.no_cache
     return {
         "columns": [c.strip() for c in options.columns.split(",")] if options.columns else None,
@@ -184,6 +179,7 @@ def _deliver(
     options: argparse.Namespace,
     portal: Any,
     shown: Sequence[str] = _SHOWN_COLUMNS,
+    what: str = "activities",
 ) -> None:
     """Print a frame, or write it to a file."""
     cache = options.cache or not options.no_cache
@@ -192,48 +188,9 @@ def _deliver(
         frame = frame.assign(**frame.b24.labels())
     frame = frame.join(names)
     if options.to is not None:
-        _write(frame, options.to)
+        write_file(frame, options.to, what)
     else:
-        _print(frame if options.columns else frame[[*shown, *names.columns]])
-
-
-def _print(frame: pd.DataFrame) -> None:
-    """Print a frame as a table that fits a terminal."""
-    with pd.option_context(
-        "display.width", None, "display.max_columns", None, "display.max_colwidth", 40
-    ):
-        print(_visible(str(frame)))
-
-
-def _visible(text: str) -> str:
-    """Write control characters visibly: those in a subject must not command the terminal."""
-    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
-
-
-def _check_file(path: Path | None) -> None:
-    """Refuse a file that could not be written, before anything is read."""
-    if path is None:
-        return
-    suffix = path.suffix.lower()
-    if suffix not in _SUFFIXES:
-        raise ValueError(f"--to {path}: accepted are files of {', '.join(_SUFFIXES)}")
-    if not path.parent.is_dir():
-        raise ValueError(f"--to {path}: there is no folder {path.parent}")
-    if suffix == ".parquet" and find_spec("pyarrow") is None:
-        raise ImportError(f"--to {path} needs pyarrow: python -m pip install 'b24frames[arrow]'")
-
-
-def _write(frame: pd.DataFrame, path: Path) -> None:
-    """Write a frame to a file, of the form that its suffix names."""
-    if path.suffix.lower() == ".csv":
-        spreadsheet_safe(frame).to_csv(path)
-    elif path.suffix.lower() == ".json":
-        # What UTF-8 cannot write becomes an escape, which JSON reads as what it was.
-        text = to_json(frame.reset_index())
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")
-    else:
-        storable(frame).to_parquet(path)
-    print(f"{len(frame):,} rows written to {path}")
+        print_table(frame if options.columns else frame[[*shown, *names.columns]])
 
 
 @contextmanager
@@ -352,7 +309,7 @@ def _output_options() -> _Parser:
 
 
 def _add_to(options: argparse.ArgumentParser) -> None:
-    options.add_argument("--to", type=Path, metavar="FILE", help=f"a file: {', '.join(_SUFFIXES)}")
+    options.add_argument("--to", type=Path, metavar="FILE", help=f"a file: {', '.join(SUFFIXES)}")
 
 
 def _add_read(read: argparse.ArgumentParser) -> None:

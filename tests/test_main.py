@@ -265,7 +265,7 @@ def test_read__parquet_without_pyarrow(
     portal: PracticePortal, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So is one of a form that nothing installed can write."""
-    monkeypatch.setattr("b24frames.__main__.find_spec", lambda _: None)
+    monkeypatch.setattr("b24frames.delivery.find_spec", lambda _: None)
     assert main(["read", "5", "--portal", portal.url, "--to", "a.parquet"]) == 1
     assert "needs pyarrow: python -m pip install" in capsys.readouterr().err
     assert posts(portal) == 0
@@ -298,7 +298,7 @@ def test_cache_info__default_place(tmp_path: Path, capsys: pytest.CaptureFixture
     """Without a path it is the default cache, which looking at does not make."""
     assert main(["cache", "info"]) == 0
     out, _ = capsys.readouterr()
-    assert out.splitlines()[1:] == ["entries: 0", "size: 0", "oldest: -", "newest: -"]
+    assert out.splitlines()[1:] == ["entries: 0", "names: 0", "size: 0", "oldest: -", "newest: -"]
     assert list(tmp_path.iterdir()) == []
 
 

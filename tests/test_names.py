@@ -22,8 +22,9 @@ from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
 from b24frames.practice.related import is_readable, items, users
 from b24frames.practice.store import links
-from tests.conftest import make_older, posts
 from tests.helpers.answering import rewrite
+from tests.helpers.caches import make_older
+from tests.helpers.practice import posts
 
 MakePortal = Callable[..., PracticePortal]
 

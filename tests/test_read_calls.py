@@ -19,8 +19,8 @@ from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
 from b24frames.practice.related import calls as calls_of
 from b24frames.schema import CALL
-from tests.conftest import posts
 from tests.helpers.answering import Statistics, rewrite
+from tests.helpers.practice import posts
 
 MakePortal = Callable[..., PracticePortal]
 BACKENDS: list[Any] = ["numpy_nullable", "pyarrow"]
