@@ -38,12 +38,9 @@ Key = tuple[int, int]
 """The type of an owner, or `USER_TYPE`, and an id."""
 
 _TYPE = -1  # in the place of an owner's type: the types themselves
-_SELECT: Mapping[int, tuple[str, ...]] = {
+_SELECT: Mapping[int, tuple[str, ...]] = dict.fromkeys((2, 4, 7), ("title",)) | {
     1: ("title", "name", "lastName", "companyTitle"),
-    2: ("title",),
     3: ("name", "secondName", "lastName"),
-    4: ("title",),
-    7: ("title",),
     31: ("title", "accountNumber"),
 }
 """The fields that make the name of an owner, by its type; of smart processes ``title``."""
@@ -171,21 +168,19 @@ class _Names:
         """Find the names, first in the cache."""
         self._reasons = dict.fromkeys(sorted(keys), _NO_METHOD)
         smart = {(_TYPE, kind) for kind, _ in keys if is_smart_process(kind)}
-        pages = dict(enumerate(self._pages(sorted(keys | smart))))
-        commands = ((str(number), _command(*page)) for number, page in pages.items())
-        run = self._portal.run(CommandQueue(commands))
+        pages = {str(n): page for n, page in enumerate(self._pages(sorted(keys | smart)))}
+        commands = {name: _command(*page) for name, page in pages.items()}
+        run = self._portal.run(CommandQueue(commands.items()))
         try:
             for answers in run:
                 for name, answer in answers.items():
-                    kind, ids = pages[int(name)]
-                    rows = _rows(kind, ids, answer)
-                    if rows is None and run.reject(name, _command(kind, ids)):
+                    told = _parse(*pages[name], answer)
+                    if told is None and run.reject(name, commands[name]):
                         continue
-                    self._keep(kind, ids, answer, rows)
-                    del pages[int(name)]
+                    self._keep(*pages.pop(name), told)
         except PortalError as error:
-            for kind, ids in pages.values():
-                self._keep(kind, ids, error, None)
+            for page in pages.values():
+                self._keep(*page, error)
         self._entries.warn()
 
     def _pages(self, keys: Sequence[Key]) -> Iterator[tuple[int, list[int]]]:
@@ -197,23 +192,19 @@ class _Names:
             hits = self._entries.read(ids, self._max_age, method=_cached_as(kind))
             self._names |= {(kind, i): name.decode() for i, name in hits.records.items()}
             self._reasons |= {(kind, i): reason for i, reason in hits.missing.items()}
-            rest = [i for i in ids if i not in hits.records and i not in hits.missing]
+            rest = (i for i in ids if i not in hits.records and i not in hits.missing)
             for page in chunks(rest, PAGE):
                 yield kind, page
 
-    def _keep(
-        self, kind: int, ids: Sequence[int], answer: object, rows: dict[int, Any] | None
-    ) -> None:
+    def _keep(self, kind: int, ids: list[int], told: dict[int, str] | PortalError | None) -> None:
         """Take the names of a page, and the reasons for those that are not in it."""
-        if rows is None:
-            reason = f"{_command(kind, ids)[0]} gives something else than was asked for"
-            if isinstance(answer, PortalError):
-                reason = str(answer)
+        if not isinstance(told, dict):
+            reason = str(told or "the portal gives something else than was asked for")
             self._reasons |= {(kind, i): reason for i in ids}
             return
-        names = {i: name for i, row in rows.items() if i in ids and (name := name_in(row))}
+        names = {i: told[i] for i in ids if told.get(i)}
         not_told = _USER_NOT_TOLD if kind == USER_TYPE else _NOT_TOLD
-        missing = {i: "without a name" if i in rows else not_told for i in ids if i not in names}
+        missing = {i: "without a name" if i in told else not_told for i in ids if i not in names}
         self._names |= {(kind, i): name for i, name in names.items()}
         self._reasons |= {(kind, i): reason for i, reason in missing.items()}
         texts = {i: name.encode() for i, name in names.items()}
@@ -222,16 +213,13 @@ class _Names:
     def with_fallbacks(self) -> dict[Key, str]:
         """Return the names; where there is none, the type and the id, with a warning."""
         missing: dict[str, list[str]] = {}
-        names = {}
-        for key in self._reasons:
-            kind, i = key
-            if key not in self._names and kind != _TYPE:
+        for (kind, i), reason in self._reasons.items():
+            if (kind, i) not in self._names and kind != _TYPE:
                 own = self._names.get((_TYPE, kind)) or label("OWNER_TYPE_ID", kind)
-                self._names[key] = f"{'user' if kind == USER_TYPE else own} {i}"
-                missing.setdefault(self._reasons[key], []).append(self._names[key])
-            names[key] = self._names.get(key, "")
+                self._names[kind, i] = f"{'user' if kind == USER_TYPE else own} {i}"
+                missing.setdefault(reason, []).append(self._names[kind, i])
         _warn(missing)
-        return names
+        return self._names
 
 
 def read_links(ids: Iterable[object], portal: Portal, backend: Backend) -> pd.DataFrame:
@@ -287,34 +275,24 @@ def _command(kind: int, ids: Sequence[int]) -> Command:
         return "crm.enum.ownertype", {}
     if kind == USER_TYPE:
         return _list_users({"ID": ids})
-    return "crm.item.list", {
-        "entityTypeId": kind,
-        "filter": {"@id": ids},
-        "select": ["id", *_SELECT.get(kind, ("title",))],
-        "order": {"id": "ASC"},
-        "start": -1,
-    }
+    page = {"filter": {"@id": ids}, "order": {"id": "ASC"}, "start": -1}
+    select = ["id", *_SELECT.get(kind, ("title",))]
+    return "crm.item.list", {"entityTypeId": kind, "select": select, **page}
 
 
 def _list_users(filters: Mapping[str, Any], order: str = "ASC", start: int = -1) -> Command:
     select = [name for name in USER if name != "FULL_NAME"]
-    return "user.get", {
-        "FILTER": filters,
-        "select": select,
-        "sort": "ID",
-        "order": order,
-        "start": start,
-    }
+    params = {"FILTER": filters, "select": select, "sort": "ID", "order": order, "start": start}
+    return "user.get", params
 
 
-def _rows(kind: int, ids: Sequence[int], answer: Any) -> dict[int, Any] | None:
-    """Return the rows of a page by their ids; None: it is refused, or not what was asked for."""
-    if kind > USER_TYPE and isinstance(answer, dict):
-        answer = answer.get("items")
-    if isinstance(answer, PortalError) or (rows := rows_of(answer)) is None:
+def _parse(kind: int, ids: list[int], answer: Any) -> dict[int, str] | PortalError | None:
+    """Return the names in a page by their ids; None: it is not what was asked for."""
+    if isinstance(answer, PortalError):
+        return answer
+    rows = rows_of(answer.get("items") if kind > USER_TYPE and isinstance(answer, dict) else answer)
+    if rows is None or not all(isinstance(row, dict) for row in rows):
         return None
-    if not all(isinstance(row, dict) for row in rows):
-        return None
-    found = {id_of({"ID": row.get("id", row.get("ID"))}) or 0: row for row in rows}
+    told = {id_of({"ID": row.get("id", row.get("ID"))}) or 0: name_in(row) for row in rows}
     # A portal that ignores the filter gives the first users that there are.
-    return found if kind == _TYPE or found.keys() <= set(ids) else None
+    return told if kind == _TYPE or told.keys() <= set(ids) else None

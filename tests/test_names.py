@@ -114,6 +114,16 @@ def test_names__columns_of_the_ids_that_there_are(portal: PracticePortal) -> Non
     assert frame.iloc[:0].b24.names(portal).dtypes.equals(frame.b24.names(portal).dtypes)
 
 
+def test_names__joined(portal: PracticePortal) -> None:
+    """A frame with its names still knows its portal, and is none the worse for it."""
+    frame = b24.read_activities([1, 2, 3], portal)
+    before = frame.copy()
+    joined = frame.join(frame.b24.names(portal))
+    assert joined[frame.columns].equals(before)
+    assert joined.attrs == frame.attrs == before.attrs
+    assert joined.b24.names(portal).equals(joined[NAMES])
+
+
 def test_names__nobody_and_unknown(portal: PracticePortal) -> None:
     """The ids 0 and NA have no name; whatever else is not told keeps its number, in one warning."""
     rows = {
@@ -153,6 +163,7 @@ def test_names__without_the_scope(make_portal: MakePortal) -> None:
     frame = b24.read_activities(range(1, 61), portal, missing="ignore", columns=["RESPONSIBLE_ID"])
     with pytest.warns(NamesMissingWarning, match="scope 'user_brief'.*docs/how-to/webhook.md"):
         found = frame.b24.names(portal)
+    assert posts(portal) == 3  # two to read, one for the names: what is refused is refused
     assert found["RESPONSIBLE_NAME"].str.fullmatch(r"user \d+").all()
     assert frame.join(found).groupby("RESPONSIBLE_NAME").size().sum() == len(frame)
     portal.server.scopes.add("user_brief")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from datetime import datetime
 from typing import Any
 
@@ -154,13 +155,15 @@ def _owners(frame: pd.DataFrame) -> list[tuple[int, int]]:
 
 
 def name_columns(frame: pd.DataFrame, columns: Mapping[str, Sequence[str | None]]) -> pd.DataFrame:
-    """Return columns of text beside a frame, in its family of dtypes."""
+    """Return columns of text beside a frame: with its dtypes, and its attrs, which a join keeps."""
     from b24frames.frame import Layout, build_frame_of_columns
 
     layout = Layout(tuple(columns), None, backend_of(frame))
     texts = {name: list(column) for name, column in columns.items()}
     wires = dict.fromkeys(columns, Wire.TEXT)
-    return build_frame_of_columns(texts, len(frame), layout, wires).set_axis(frame.index)
+    beside = build_frame_of_columns(texts, len(frame), layout, wires).set_axis(frame.index)
+    beside.attrs.update(deepcopy(frame.attrs))
+    return beside
 
 
 def owner_url(frame: pd.DataFrame, address: str) -> pd.Series:
