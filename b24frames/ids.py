@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
+from collections import UserString
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from decimal import Decimal
+from enum import Enum
 from itertools import islice
+from math import floor
 from numbers import Integral, Real
 from operator import index
 from typing import Any, TypeVar
@@ -18,8 +21,9 @@ T = TypeVar("T")
 _MOST = 2**63 - 1
 _MOST_DIGITS = 30
 _ACCEPTED = "accepted are positive whole numbers, as int, str of digits or whole float"
-_GAPS = ("None", "nan", "<NA>", "NaT")
+_GAPS = ("None", "nan", "NaN", "<NA>", "NaT", "--")
 _KEEP = "; leave gaps out by dropna(), or keep them by the Series' .b24.read_activities()"
+_TEXTS = (bytes, bytearray, memoryview, UserString)  # and arrays of letters: not one id a letter
 _RANGE = re.compile(r"\s*([0-9]{1,19})\s*(?:-\s*([0-9]{1,19})\s*)?", re.ASCII)
 _MOST_IN_TEXT = 10_000_000
 
@@ -50,9 +54,10 @@ def parse_ids(ids: object) -> list[int]:
         ...
     ValueError: ids: 'abc' at position 1 is not an activity id; accepted are positive ...
     """
-    if isinstance(ids, (str, Real)):
+    if isinstance(ids, (str, Real, Decimal)):
         return [_parse_id(ids, "")]
-    if isinstance(ids, (bytes, bytearray, memoryview, Mapping)) or not isinstance(ids, Iterable):
+    is_text = isinstance(ids, _TEXTS) or getattr(ids, "typecode", "") in ("u", "w")
+    if is_text or isinstance(ids, Mapping) or not isinstance(ids, Iterable):
         kind = type(ids).__name__
         raise TypeError(f"ids: a {kind} was given; {_ACCEPTED}, or an iterable of them")
     dimensions = getattr(ids, "ndim", 1)
@@ -104,22 +109,28 @@ def _parse_range(part: str) -> range:
 
 def _parse_id(value: Any, where: str) -> int:
     """Read one id, or raise with its value and position."""
-    number: Any = 0
-    if isinstance(value, bool):
-        raise TypeError(f"ids: {value!r}{where} is not an activity id; {_ACCEPTED}")
-    if isinstance(value, str):
+    if hasattr(value, "as_py"):  # of Arrow, whose null is no None
+        value = value.as_py()
+    number: Any = None
+    if isinstance(value, (bool, Enum)):
+        pass  # no id is meant, though both may be integers
+    elif isinstance(value, str):
         digits = value.strip() if value.isascii() else ""
         number = int(digits) if digits.isdigit() and len(digits) < _MOST_DIGITS else 0
-    elif hasattr(value, "__index__"):  # NumPy's time spans are Integral, but no integers
-        number = index(value)
-    elif isinstance(value, Real) and not isinstance(value, Integral):
-        with suppress(ValueError, OverflowError):  # NaN, infinity
-            number = math.floor(value) if value == math.floor(value) else 0
-    else:
-        given = f"{short_repr(value)}{where} (a {type(value).__name__})"
+    elif hasattr(value, "__index__"):
+        # NumPy's arrays have it too, a masked one gives what is masked; its time spans have not.
+        with suppress(TypeError):
+            number = None if getattr(value, "mask", False) else index(value)
+    elif isinstance(value, (Real, Decimal)) and not isinstance(value, Integral):
+        number = 0
+        with suppress(ValueError, ArithmeticError):  # NaN, infinity
+            exact: Any = value
+            number = floor(exact) if 0 < exact <= _MOST and exact == floor(exact) else 0
+    given = f"{short_repr(value)}{where}"
+    if number is None:
+        given = f"{given} (a {type(value).__name__})"
         raise TypeError(f"ids: {given} is not an activity id; {_ACCEPTED}{_hint(value)}")
     if not 0 < number <= _MOST:
-        given = f"{short_repr(value)}{where}"
         raise ValueError(f"ids: {given} is not an activity id; {_ACCEPTED}{_hint(value)}")
     return int(number)
 

@@ -24,9 +24,9 @@ from b24frames.practice import PracticePortal, practice_portal
 from b24frames.practice.methods import METHODS, Answer, Call
 from b24frames.practice.store import Record, links
 from b24frames.schema import ACTIVITY, COLUMNS, Backend, Wire
-from tests.conftest import posts
-from tests.frames import assert_frame_equal, build_frame
-from tests.test_interrupt import Interrupting
+from tests.helpers.frames import assert_frame_equal, build_frame
+from tests.helpers.practice import posts
+from tests.helpers.sessions import Interrupting
 
 MakePortal = Callable[..., PracticePortal]
 LIST = "crm.activity.list"

@@ -343,28 +343,6 @@ def test_find__zone(portal: PracticePortal, capsys: pytest.CaptureFixture[str]) 
         assert capsys.readouterr().out.strip() == found
 
 
-@pytest.mark.parametrize(
-    ("file", "words"), [("nofolder/a.csv", "no folder nofolder"), ("a.txt", "accepted are files")]
-)
-def test_read__file_that_cannot_be(
-    portal: PracticePortal, capsys: pytest.CaptureFixture[str], file: str, words: str
-) -> None:
-    """A file that could not be written is refused before anything is read."""
-    assert main(["read", "5", "--portal", portal.url, "--to", file]) == 1
-    assert words in capsys.readouterr().err
-    assert posts(portal) == 0
-
-
-def test_read__parquet_without_pyarrow(
-    portal: PracticePortal, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """So is one of a form that nothing installed can write."""
-    monkeypatch.setattr("b24frames.delivery.find_spec", lambda _: None)
-    assert main(["read", "5", "--portal", portal.url, "--to", "a.parquet"]) == 1
-    assert "needs pyarrow: python -m pip install" in capsys.readouterr().err
-    assert posts(portal) == 0
-
-
 # --- cache -------------------------------------------------------------------------------------
 
 

@@ -337,8 +337,8 @@ def test_webhook__given_as_text(
         monkeypatch.setenv("B24_WEBHOOK_URL", practice.url)
         url = None
     ids: Any = pd.Series([1, 2])
-    with_ids = pd.DataFrame({"ID": [1]})
-    with_ids.attrs = b24.read_activities([], practice).attrs  # whose portal may be asked again
+    frame = pd.DataFrame({"ID": [1]})
+    frame.attrs["b24"] = {"portal": practice.address, "user_id": practice.user_id}
     with hunt() as found:
         for call in (
             lambda: b24.read_activities([1, 2], url),
@@ -346,10 +346,10 @@ def test_webhook__given_as_text(
             lambda: ids.b24.read_activities(url),
             lambda: b24.read_users([1], url),
             lambda: b24.read_calls([1], url),
-            lambda: with_ids.b24.calls(url),
-            lambda: with_ids.b24.bindings(url),
+            lambda: frame.b24.calls(url),
+            lambda: frame.b24.bindings(url),
             lambda: ids.to_frame("A").b24.read_activities("A", url),
-            lambda: with_ids.b24.refresh(url),
+            lambda: frame.b24.refresh(url),
         ):
             with pytest.raises(AuthenticationError) as caught:
                 call()
@@ -451,6 +451,9 @@ IN_THE_WRONG_PLACE: dict[str, Callable[[b24.Portal, str], object]] = {
     "a column of ids": lambda portal, url: pd.DataFrame({"A": [1]}).b24.read_activities(url, "A"),
     "a column that is not there": lambda _, url: pd.DataFrame().b24.read_activities("A", url),
     "a frame without ids": lambda _, url: pd.DataFrame().b24.refresh(url),
+    "a frame of another portal": lambda portal, url: b24.read_activities([1], portal).b24.refresh(
+        url.replace("acme", "other")
+    ),
     "labels": lambda _, url: pd.DataFrame().b24.labels([url]),
     "expand": lambda _, url: pd.DataFrame().b24.expand(url),
     "plot": lambda _, url: pd.DataFrame().b24.plot(url),

@@ -274,8 +274,9 @@ def transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iter
 
     The transactions of requests-cache roll back without an error when the disk is full.
     """
-    connection.execute(f"BEGIN {kind}")
     try:
+        # Within, since an interruption right after it would leave the transaction open.
+        connection.execute(f"BEGIN {kind}")
         yield
         connection.execute("COMMIT")
     except BaseException:
