@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from io import SEEK_END
 from typing import Any, BinaryIO, Protocol
 
-from b24frames.cache import MISSING_AGE, ActivityCache, Lookup
+from b24frames.cache import ACTIVITY_METHOD, MISSING_AGE, ActivityCache, Lookup
 from b24frames.credentials import hide_addresses, hiding_arguments
 from b24frames.errors import CacheError, CacheWarning
 from b24frames.messages import one_line, warn_at_caller
@@ -106,22 +106,31 @@ class Entries:
         self._error: CacheError | None = None
 
     def read(
-        self, ids: Iterable[int], max_age: float | None, missing_age: float | None = MISSING_AGE
+        self,
+        ids: Iterable[int],
+        max_age: float | None,
+        missing_age: float | None = MISSING_AGE,
+        method: str = ACTIVITY_METHOD,
     ) -> Lookup:
         """Return the entries of the ids; none without a cache."""
         if self._cache is not None:
             try:
-                return self._cache.read(self._portal, ids, max_age, missing_age)
+                return self._cache.read(self._portal, ids, max_age, missing_age, method=method)
             # Set to None, so that a broken cache is tried and reported once, not per request.
             except CacheError as error:
                 self._cache, self._error = None, error
         return Lookup()
 
-    def write(self, found: Mapping[int, bytes], missing: Mapping[int, str]) -> None:
+    def write(
+        self,
+        found: Mapping[int, bytes],
+        missing: Mapping[int, str],
+        method: str = ACTIVITY_METHOD,
+    ) -> None:
         """Store the records and the missing ids of one request."""
         if self._cache is not None and (found or missing):
             try:
-                self._cache.write(self._portal, found, missing)
+                self._cache.write(self._portal, found, missing, method=method)
             except CacheError as error:
                 self._cache, self._error = None, error
 

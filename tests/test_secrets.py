@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 import threading
@@ -306,6 +307,21 @@ def test_proxy__password(
     assert found.found() == []
 
 
+def test_names_and_calls__hold_no_secret(make_portal: MakePortal, hunt: MakeHunt) -> None:
+    """Neither the secret nor what opens a recording is in what is read, kept or said."""
+    practice = make_portal(activities=60, secret=PLAIN)
+    with hunt() as found, closing(client_of(practice, practice.url)) as portal:
+        frame = b24.read_activities(range(1, 61), portal, missing="ignore")
+        frame = frame.join(frame.b24.names(portal))
+        for one in (frame, b24.read_users(None, portal), frame.b24.calls(portal)):
+            found.add_frame(one)
+        found.add("addresses", frame.b24.owner_url.tolist())
+        practice.server.faults.append(Fault("NO_AUTH_FOUND"))
+        frame.b24.names(portal, max_age=0, cache=False)  # the refusal is in a warning
+        found.add_folder(Path(os.environ["B24FRAMES_CACHE"]))
+    assert found.found() == []
+
+
 @pytest.mark.parametrize("in_environment", [False, True])
 def test_webhook__given_as_text(
     make_portal: MakePortal,
@@ -328,6 +344,10 @@ def test_webhook__given_as_text(
             lambda: b24.read_activities([1, 2], url),
             lambda: next(iter(b24.read_activities([1, 2], url, chunksize=1))),
             lambda: ids.b24.read_activities(url),
+            lambda: b24.read_users([1], url),
+            lambda: b24.read_calls([1], url),
+            lambda: frame.b24.calls(url),
+            lambda: frame.b24.bindings(url),
             lambda: ids.to_frame("A").b24.read_activities("A", url),
             lambda: frame.b24.refresh(url),
         ):
