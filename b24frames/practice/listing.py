@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from itertools import islice, repeat
 from typing import Any, NamedTuple
 
+from b24frames.practice.dataset import Record, Store, Table, communications, links
 from b24frames.practice.faults import Refused
 from b24frames.practice.formats import as_int, as_list, as_map, comparable
-from b24frames.practice.store import Record, Store, Table, communications, links
 from b24frames.schema import Wire
 
 PAGE = 50

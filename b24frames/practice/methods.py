@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from b24frames.practice.dataset import REFUSED_PROVIDER, Record, Store, Table, links
 from b24frames.practice.faults import Faults, Refused
 from b24frames.practice.formats import (
     as_int,
@@ -41,7 +42,6 @@ from b24frames.practice.listing import (
 )
 from b24frames.practice.metering import OperatingTime
 from b24frames.practice.related import BRIEF, ITEM_TYPES, calls, is_readable, items, users
-from b24frames.practice.store import REFUSED_PROVIDER, Record, Store, Table, links
 
 # A documented limit of batches [1]_.
 _MAX_COMMANDS = 50

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from functools import cache, lru_cache
 from random import Random
 
+from b24frames.practice.dataset import USERS, Record, RecordBuilder, Store, Table
 from b24frames.practice.formats import load, read_date
-from b24frames.practice.store import USERS, Record, RecordBuilder, Store, Table
 from b24frames.schema import Wire
 
 _TEMPLATES = load("related")

@@ -26,11 +26,11 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
+from b24frames.practice.dataset import Change, Colleagues, Record, Store
 from b24frames.practice.faults import Faults, Refused, Reply
 from b24frames.practice.formats import as_int, as_map, lower_keys, parse_query
 from b24frames.practice.metering import Now, OperatingTime, RequestRate
 from b24frames.practice.methods import Dispatcher, Webhook, activity_id
-from b24frames.practice.store import Change, Colleagues, Record, Store
 
 _PATH = re.compile(r"/rest/(?:([0-9]+)/([^/]+)/)?([^/]*?)(?:\.json)?/?", re.ASCII)
 SCOPES = ("crm", "telephony", "user_brief")
