@@ -141,7 +141,7 @@ def find(
     start = as_int(params.get("start"))
     key = next(iter(table.fields))
     others = [(c.field, c.holds) for c in conditions if c.field != key]
-    ids: Iterable[int] = _candidates(table, [c for c in conditions if c.field == key])
+    ids = _candidates(table, [c for c in conditions if c.field == key])
 
     def matches(ids: Iterable[int]) -> Iterator[int]:
         for number in ids:
@@ -149,7 +149,7 @@ def find(
                 yield from repeat(number, times(number))
 
     if order and order[0][0] == key:
-        return _cut(matches(reversed(list(ids)) if order[0][1] else ids), start)
+        return _cut(matches(reversed(ids) if order[0][1] else ids), start)
     # Ties are not broken: rows that are equal come in another order on each page.
     found = sorted(matches(ids), key=lambda number: hash((start, number)))
     for field, descending in reversed(order):

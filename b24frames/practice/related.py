@@ -28,16 +28,7 @@ _ITEMS = 4_999  # as many as the templates of activities draw owners from
 _ROWS = 4
 _STRAY = 3
 
-_WIRES = {
-    name: wire
-    for wire, names in (
-        (Wire.INTEGER, "ID PORTAL_USER_ID CALL_DURATION CALL_TYPE CRM_ENTITY_ID CRM_ACTIVITY_ID"),
-        (Wire.INTEGER, "UF_PHONE_INNER id assignedById"),
-        (Wire.DATETIME, "CALL_START_DATE createdTime"),
-        (Wire.DOUBLE, "COST"),
-    )
-    for name in names.split()
-}
+_WIRES = {name: Wire[kind] for name, kind in _TEMPLATES["wires"].items()}
 """The wire forms of the fields that may be filtered, but for text."""
 
 
