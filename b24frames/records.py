@@ -12,12 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import SEEK_END
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from b24frames.cache import MISSING_AGE, ActivityCache, Lookup
+from b24frames.credentials import hide_addresses, hiding_arguments
 from b24frames.errors import CacheError, CacheWarning
-from b24frames.messages import warn_at_caller
-from b24frames.portal import Portal
+from b24frames.messages import one_line, warn_at_caller
+from b24frames.portal import Portal, as_portal
 from b24frames.serialization import encode_record
 
 GET, LIST = "crm.activity.get", "crm.activity.list"
@@ -125,6 +126,47 @@ class Entries:
             warnings.append(f"{self._error}; this read goes on without it")
         if warnings:
             warn_at_caller("; ".join(warnings), CacheWarning)
+
+
+class HasAttrs(Protocol):
+    """A frame, or a column of it."""
+
+    attrs: dict[Any, Any]
+
+
+@hiding_arguments
+def portal_of(frame: HasAttrs, portal: Portal | str | None) -> Portal:
+    """Return the portal that a frame was read from, to read more for it.
+
+    Parameters
+    ----------
+    frame : HasAttrs
+        Its ``attrs["b24"]`` name the portal and the user.
+    portal : Portal, str or None
+        That portal; None: the one of ``B24_WEBHOOK_URL``.
+
+    Raises
+    ------
+    ValueError
+        The frame is of another portal or user, or does not say which and none was given.
+    """
+    facts = frame.attrs.get("b24")
+    known = facts if isinstance(facts, Mapping) else {}
+    source = known.get("portal"), known.get("user_id")
+    if portal is None and None in source:
+        raise ValueError(
+            "this frame does not say which portal and user it was read from: an operation has "
+            "dropped df.attrs['b24']; name the portal, such as portal=b24frames.Portal(url)"
+        )
+    portal = as_portal(portal)  # no traceback must hold the address that was given
+    given = portal.address, portal.user_id
+    if any(is_of not in (None, asked) for is_of, asked in zip(source, given, strict=True)):
+        was = hide_addresses(one_line(f"{source[0]}, user {source[1]}"))
+        raise ValueError(
+            f"this frame was read from {was}, and the portal to ask is {given[0]}, user "
+            f"{given[1]}: an id is another activity there, or not visible"
+        )
+    return portal
 
 
 def id_of(record: object) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from b24frames.errors import MissingActivitiesWarning
 from b24frames.practice import PracticePortal
 from tests.conftest import asked, posts
 from tests.frames import assert_frame_equal
+
+MakePortal = Callable[..., PracticePortal]
+SECRET = "planted-secret-31"
 
 
 def test_series__aligned(portal: PracticePortal) -> None:
@@ -95,6 +99,76 @@ def test_frame__refresh(portal: PracticePortal) -> None:
     assert with_column.b24.refresh(portal).index.tolist() == [5, 3]
     with pytest.raises(AttributeError, match="ID"):
         pd.DataFrame({"A": [1]}).b24.refresh(portal)
+
+
+def of_another_user(portal: b24.Portal) -> b24.Portal:
+    """Return the same portal as another user sees it."""
+    return b24.Portal.from_oauth(portal.address, access_token=SECRET, user_id=57)
+
+
+@pytest.mark.parametrize("by_environment", [False, True])
+@pytest.mark.parametrize("index_col", ["ID", None])
+def test_refresh__another_portal(
+    make_portal: MakePortal,
+    monkeypatch: pytest.MonkeyPatch,
+    by_environment: bool,
+    index_col: str | None,
+) -> None:
+    """The rows of one portal are not replaced by those of another, which is not even asked."""
+    ours, other = (make_portal(activities=20, secret=SECRET) for _ in range(2))
+    frame = b24.read_activities([5, 3], ours, index_col=index_col)
+    monkeypatch.setenv("B24_WEBHOOK_URL", other.url)
+    with pytest.raises(ValueError, match="was read from") as caught:
+        frame.b24.refresh(None if by_environment else other)
+    for portal in (ours, other):
+        assert f"{portal.address}, user 1" in str(caught.value)
+    assert SECRET not in str(caught.value)
+    assert posts(other) == 0
+    monkeypatch.setenv("B24_WEBHOOK_URL", ours.url)
+    assert_frame_equal(frame.b24.refresh(index_col=index_col), frame)
+
+
+def test_refresh__another_user(portal: PracticePortal) -> None:
+    """What one user sees is not replaced by what another sees."""
+    frame = b24.read_activities([5, 3], portal)
+    with pytest.raises(ValueError, match="user 1, and the portal to ask is .*user 57") as caught:
+        frame.b24.refresh(of_another_user(portal))
+    assert SECRET not in str(caught.value)
+    assert posts(portal) == 1
+
+
+@pytest.mark.parametrize("attrs", [{}, {"b24": None}, {"b24": {"requested": 2}}])
+def test_refresh__of_unknown_origin(
+    portal: PracticePortal, monkeypatch: pytest.MonkeyPatch, attrs: dict[str, Any]
+) -> None:
+    """A frame that does not say where it is from needs a portal that is named."""
+    frame = b24.read_activities([5, 3], portal)
+    frame.attrs = attrs
+    monkeypatch.setenv("B24_WEBHOOK_URL", portal.url)
+    with pytest.raises(ValueError, match="does not say which portal .*name the portal"):
+        frame.b24.refresh()
+    assert posts(portal) == 1
+    assert frame.b24.refresh(portal).index.tolist() == [5, 3]
+
+
+def test_read_activities__default_of_another_portal(
+    make_portal: MakePortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ids in a frame of one portal are not taken for those of the default portal, if another."""
+    ours, other = make_portal(activities=20), make_portal(activities=20)
+    frame = b24.read_activities([5, 3], ours).assign(PARENT=[1, 2])
+    monkeypatch.setenv("B24_WEBHOOK_URL", other.url)
+    reads: list[Callable[..., pd.DataFrame]] = [
+        lambda **options: frame.b24.read_activities("PARENT", **options),
+        lambda **options: frame["PARENT"].b24.read_activities(**options),
+    ]
+    for before, read in enumerate(reads):
+        with pytest.raises(ValueError, match="was read from"):
+            read()
+        assert posts(other) == before
+        assert read(portal=other, cache=False)["ID"].tolist() == [1, 2]
+    deals = pd.DataFrame({"PARENT": [1, 2]})
+    assert deals.b24.read_activities("PARENT")["ID"].tolist() == [1, 2]
 
 
 def test_report__tells(portal: PracticePortal) -> None:

@@ -15,6 +15,7 @@ from b24frames.accessor import analysis
 from b24frames.accessor.analysis import ENUMERATIONS, expand
 from b24frames.accessor.interchange import storable
 from b24frames.frame import Layout
+from b24frames.practice.store import make_record
 from b24frames.schema import ACTIVITY, PROVIDERS, label
 from tests.frames import assert_frame_equal, build_frame
 
@@ -112,22 +113,84 @@ def test_duration__subtracts(backend: Any) -> None:
     assert spans.index.equals(frame.index)
 
 
-def test_talk_time__telephony_only(backend: Any) -> None:
-    """Only a call that telephony made has a time of talk."""
-    times = {"START_TIME": "2026-03-01T12:00:00+01:00", "END_TIME": "2026-03-01T12:02:05+01:00"}
-    call, ours = {"PROVIDER_ID": "VOXIMPLANT_CALL"}, {"ORIGIN_ID": "VI_1"}
-    records: list[dict[str, Any]] = [
-        {**times, **call, **ours},
-        {**times, **call},
-        {**times, **call, "ORIGIN_ID": "XVI_1"},
-        {**times, **call, "ORIGIN_ID": "VI1"},
-        {**times, **ours, "PROVIDER_ID": "CRM_CALL_TRACKER", "SETTINGS": {"DURATION": 5}},
-        {**times, **ours},
-        {**call, **ours},
-    ]
-    spans = analysis.talk_time(frame_of(records, backend))
-    assert values(spans) == [pd.Timedelta("2min5s"), *[None] * 6]
-    assert spans.dtype == analysis.duration(frame_of(records, backend)).dtype
+NINE, NINE_UTC = "2026-03-01T12:00:00+03:00", "2026-03-01T09:00:00+00:00"
+NOON_PLANNED = {"START_TIME": NOON, "END_TIME": "2026-03-01T13:00:00+00:00"}
+CALL = {
+    "PROVIDER_ID": "VOXIMPLANT_CALL",
+    "PROVIDER_TYPE_ID": "CALL",
+    "ORIGIN_ID": "VI_1",
+    "CREATED": NINE,
+    "START_TIME": NINE_UTC,
+    "END_TIME": "2026-03-01T12:02:05+03:00",
+    "DIRECTION": "1",
+    "RESULT_STREAM": "1",
+}
+TALK = pd.Timedelta("2min5s")
+CALLS: dict[str, tuple[dict[str, Any], pd.Timedelta | None, bool | None]] = {
+    "incoming": ({}, TALK, False),
+    "incoming, missed": ({"RESULT_STREAM": "4", "END_TIME": NINE}, pd.Timedelta(0), True),
+    "incoming, missed by its settings": ({"SETTINGS": {"MISSED_CALL": True}}, TALK, True),
+    "outgoing": ({"DIRECTION": "2", "RESULT_STREAM": "2"}, TALK, False),
+    "outgoing, not answered": ({"DIRECTION": "2", "RESULT_STREAM": "4"}, TALK, False),
+    "outgoing, by its settings": (
+        {"DIRECTION": "2", "SETTINGS": {"MISSED_CALL": True}},
+        TALK,
+        False,
+    ),
+    "callback": (
+        {"PROVIDER_TYPE_ID": "CALLBACK", "DIRECTION": "2", "RESULT_STREAM": "3"},
+        TALK,
+        False,
+    ),
+    "callback, not answered": (
+        {"PROVIDER_TYPE_ID": "CALLBACK", "DIRECTION": "2", "RESULT_STREAM": "4"},
+        TALK,
+        False,
+    ),
+    "planned": ({**NOON_PLANNED, "ORIGIN_ID": None, "RESULT_STREAM": "0"}, None, False),
+    "planned for the moment": ({"ORIGIN_ID": None}, None, False),
+    "planned, then attached": (NOON_PLANNED, None, False),
+    "planned, then attached and missed": ({**NOON_PLANNED, "RESULT_STREAM": "4"}, None, True),
+    "of another origin": ({"ORIGIN_ID": "XVI_1"}, None, False),
+    "of a similar origin": ({"ORIGIN_ID": "VI1"}, None, False),
+    "of a mobile phone": (
+        {"PROVIDER_ID": "CRM_CALL_TRACKER", "SETTINGS": {"DURATION": 5}},
+        None,
+        False,
+    ),
+    "of no provider": ({"PROVIDER_ID": None}, None, False),
+    "without times": ({"CREATED": "", "START_TIME": "", "END_TIME": ""}, None, False),
+    "without an end": ({"END_TIME": ""}, None, False),
+    "of no direction": ({"DIRECTION": None, "RESULT_STREAM": "4"}, TALK, None),
+    "of no direction, answered": ({"DIRECTION": None}, TALK, False),
+    "of an undefined direction": ({"DIRECTION": "0", "RESULT_STREAM": "4"}, TALK, False),
+}
+"""Calls: how each differs from an incoming one, its length, and whether it was missed."""
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_calls__talk_and_missed(name: str, backend: Any) -> None:
+    """Only what telephony made has a time of talk, and only incoming calls are missed."""
+    differences, talk, missed = CALLS[name]
+    frame = frame_of([{**CALL, "SETTINGS": [], **differences}], backend)
+    spans = analysis.talk_time(frame)
+    assert values(spans) == [talk]
+    assert spans.dtype == analysis.duration(frame).dtype
+    assert values(analysis.is_missed_call(frame)) == [missed]
+
+
+def test_calls__practice_records() -> None:
+    """The practice portal's calls follow the rules: those of telephony start when created."""
+    frame = build_frame([make_record(0, i) for i in range(1, 1001)], Layout())
+    calls = frame[frame["ORIGIN_ID"].str.startswith("VI_").fillna(False)].dropna(
+        subset=["START_TIME", "END_TIME"]
+    )
+    assert len(calls) > 50
+    assert (calls["CREATED"] == calls["START_TIME"]).all()
+    assert analysis.talk_time(frame).dropna().index.equals(calls.index)
+    unanswered = frame["RESULT_STREAM"] == 4
+    assert set(frame.loc[unanswered, "DIRECTION"]) == {1}
+    assert analysis.is_missed_call(frame).sum() == unanswered.sum() > 0
 
 
 def test_is_overdue__all_cases(backend: Any) -> None:
@@ -174,7 +237,7 @@ def test_is_overdue__refused(at: Any) -> None:
 
 @pytest.mark.parametrize("as_text", [False, True])
 def test_is_missed_call__all_cases(backend: Any, as_text: bool) -> None:
-    """Missed is RESULT_STREAM 4, or what SETTINGS say, as objects or as JSON text."""
+    """Of what comes in, RESULT_STREAM 4 is missed, or what SETTINGS say, objects or JSON text."""
     cases: list[tuple[Any, Any, bool | None]] = [
         ("4", [], True),
         ("4", {"MISSED_CALL": False}, True),
@@ -186,7 +249,8 @@ def test_is_missed_call__all_cases(backend: Any, as_text: bool) -> None:
         (None, {"MISSED_CALL": True}, True),
         (None, None, None),
     ]
-    frame = frame_of([{"RESULT_STREAM": r, "SETTINGS": s} for r, s, _ in cases], backend)
+    records = [{"RESULT_STREAM": r, "SETTINGS": s, "DIRECTION": "1"} for r, s, _ in cases]
+    frame = frame_of(records, backend)
     if as_text:
         frame = storable(frame)
     assert values(analysis.is_missed_call(frame)) == [expected for *_, expected in cases]
@@ -296,6 +360,7 @@ def test_methods__plain_numpy_columns() -> None:
     frame = pd.DataFrame(
         {
             "RESULT_STREAM": np.array([4, 1]),
+            "DIRECTION": np.array([1, 1]),
             "SETTINGS": [np.nan, {"MISSED_CALL": True}],
             "PROVIDER_ID": np.array(["CRM_SMS", None], dtype=object),
         }

@@ -330,6 +330,7 @@ def test_row__card(panel: b24.LookupPanel, portal: PracticePortal) -> None:
         OWNER_ID="77",
         DIRECTION="1",
         RESULT_STREAM="4",
+        CREATED="2024-03-01T10:00:00+03:00",
         START_TIME="2024-03-01T10:00:00+03:00",
         END_TIME="2024-03-01T10:01:40+03:00",
         DESCRIPTION="[b]bold[/b]",
@@ -406,6 +407,23 @@ def test_refresh__asks_again(panel: b24.LookupPanel, portal: PracticePortal) -> 
     find(panel, "Refresh").click()
     assert panel.frame.loc[2, "SUBJECT"] == "changed"
     assert "4 from the portal" in shown(panel)
+
+
+def test_refresh__another_portal(
+    make_portal: Callable[..., PracticePortal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the default portal has become another, Refresh does not ask it for the same ids."""
+    ours, other = make_portal(activities=20), make_portal(activities=20)
+    monkeypatch.setenv("B24_WEBHOOK_URL", ours.url)
+    panel = b24.LookupPanel()
+    panel.lookup("1-3")
+    monkeypatch.setenv("B24_WEBHOOK_URL", other.url)
+    find(panel, "Refresh").click()
+    assert panel.message.startswith(f"This frame was read from {ours.address}")
+    assert other.address in panel.message
+    assert posts(other) == 0
+    panel.lookup("1-3")
+    assert panel.frame.attrs["b24"]["portal"] == other.address
 
 
 def test_history__bounded(panel: b24.LookupPanel) -> None:

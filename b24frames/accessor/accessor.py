@@ -111,11 +111,10 @@ class IdsAccessor:
         Name: ID, dtype: Int64
         """
         from b24frames.activities import read_aligned
-        from b24frames.portal import as_portal
 
         ids = self._ids.to_series() if isinstance(self._ids, pd.Index) else self._ids
         # Here and below: no traceback must hold the address that was given, and so its secret.
-        portal = as_portal(portal)
+        portal = _portal_of_ids(ids, portal)
         return read_aligned(ids, portal, options)
 
 
@@ -181,9 +180,7 @@ class FrameAccessor:
         b    2
         Name: ID, dtype: Int64
         """
-        from b24frames.portal import as_portal
-
-        portal = as_portal(portal)
+        portal = _portal_of_ids(self._frame, portal)
         if list(self._frame.columns).count(column) != 1:
             found = "several columns" if column in self._frame.columns else "no column"
             raise AttributeError(f"this frame has {found} {short_repr(column)} of activity ids")
@@ -198,7 +195,7 @@ class FrameAccessor:
         Parameters
         ----------
         portal : Portal or str, optional
-            As of `b24frames.read_activities`.
+            The one that the frame was read from; by default that of ``B24_WEBHOOK_URL``.
         **options
             The keywords of `b24frames.read_activities`.
 
@@ -207,6 +204,12 @@ class FrameAccessor:
         pandas.DataFrame
             What `b24frames.read_activities` gives now.
 
+        Raises
+        ------
+        ValueError
+            Another portal or user than the frame's, or ``df.attrs["b24"]`` has been dropped and
+            no portal is given; before any request.
+
         Examples
         --------
         >>> df = read_activities([1, 2], portal)
@@ -214,9 +217,9 @@ class FrameAccessor:
         0
         """
         from b24frames.activities import read_activities
-        from b24frames.portal import as_portal
+        from b24frames.records import portal_of
 
-        portal = as_portal(portal)
+        portal = portal_of(self._frame, portal)
         if "ID" in self._frame.columns:
             ids = self._frame["ID"]
         elif self._frame.index.name == "ID":
@@ -321,7 +324,9 @@ class FrameAccessor:
     def talk_time(self) -> pd.Series:
         """How long the calls that telephony made lasted; NA for all other activities.
 
-        These have the PROVIDER_ID VOXIMPLANT_CALL and an ORIGIN_ID that begins with ``VI_``.
+        These have the PROVIDER_ID VOXIMPLANT_CALL, an ORIGIN_ID that begins with ``VI_``, and
+        CREATED equal to START_TIME: a planned call that telephony attached itself to keeps its
+        planned times.
 
         Examples
         --------
@@ -354,7 +359,9 @@ class FrameAccessor:
 
     @property
     def is_missed_call(self) -> pd.Series:
-        """Which activities are missed calls: RESULT_STREAM 4, or SETTINGS.MISSED_CALL true.
+        """Which activities are missed calls.
+
+        These are incoming, DIRECTION 1, with RESULT_STREAM 4 or SETTINGS.MISSED_CALL true.
 
         Examples
         --------
@@ -480,6 +487,14 @@ class FrameAccessor:
         ["'=1+1"]
         """
         return interchange.spreadsheet_safe(self._frame)
+
+
+def _portal_of_ids(ids: pd.Series | pd.DataFrame, portal: Portal | str | None) -> Portal:
+    """Return the portal whose ids these are: one that is named, or the default if it is theirs."""
+    from b24frames.portal import as_portal
+    from b24frames.records import portal_of
+
+    return portal_of(ids, None) if portal is None and "b24" in ids.attrs else as_portal(portal)
 
 
 def register() -> None:

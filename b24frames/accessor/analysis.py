@@ -29,8 +29,12 @@ ENUMERATIONS: tuple[str, ...] = tuple(
 )
 """The columns that hold the number of a code."""
 
+TALK_COLUMNS = ["PROVIDER_ID", "ORIGIN_ID", "CREATED", "START_TIME", "END_TIME"]
+"""The columns that the length of a talk needs."""
+
 _MISSED_STREAM = 4  # of RESULT_STREAM
 _MISSED_CALL = "MISSED_CALL"  # of SETTINGS
+_INCOMING = 1  # of DIRECTION
 
 
 def labels(frame: pd.DataFrame, columns: Iterable[str] | None = None) -> pd.DataFrame:
@@ -61,14 +65,12 @@ def duration(frame: pd.DataFrame) -> pd.Series:
 
 
 def talk_time(frame: pd.DataFrame) -> pd.Series:
-    """Return the duration of calls that telephony made, and NA elsewhere.
-
-    Only of these calls is END_TIME - START_TIME the length of the talk: PROVIDER_ID is
-    VOXIMPLANT_CALL, and ORIGIN_ID begins with ``VI_``. A call that was planned by hand has none.
-    """
-    require(frame, "talk_time", ["PROVIDER_ID", "ORIGIN_ID", "START_TIME", "END_TIME"])
+    """Return the duration of calls that telephony made, and NA elsewhere."""
+    require(frame, "talk_time", TALK_COLUMNS)
     is_call = frame["PROVIDER_ID"] == "VOXIMPLANT_CALL"
     is_call &= frame["ORIGIN_ID"].astype(text_dtype(frame["ORIGIN_ID"])).str.startswith("VI_")
+    # A planned call that telephony attached itself to has such an ORIGIN_ID, and planned times.
+    is_call &= frame["CREATED"] == frame["START_TIME"]
     return duration(frame).where(is_call.fillna(False).astype(bool)).rename("talk_time")
 
 
@@ -82,8 +84,8 @@ def is_overdue(frame: pd.DataFrame, at: str | datetime | None = None) -> pd.Seri
 
 
 def is_missed_call(frame: pd.DataFrame) -> pd.Series:
-    """Return which activities are missed calls: RESULT_STREAM 4, or SETTINGS.MISSED_CALL true."""
-    require(frame, "is_missed_call", ["RESULT_STREAM", "SETTINGS"])
+    """Return which activities are incoming calls that nobody answered."""
+    require(frame, "is_missed_call", ["RESULT_STREAM", "SETTINGS", "DIRECTION"])
     missed = [
         isinstance(cell, (dict, str))
         and _MISSED_CALL in cell
@@ -91,7 +93,8 @@ def is_missed_call(frame: pd.DataFrame) -> pd.Series:
         for cell in frame["SETTINGS"].to_numpy(object)
     ]
     by_settings = pd.Series(missed, frame.index, dtype=bool)
-    return ((frame["RESULT_STREAM"] == _MISSED_STREAM) | by_settings).rename("is_missed_call")
+    unanswered = (frame["RESULT_STREAM"] == _MISSED_STREAM) | by_settings
+    return (unanswered & (frame["DIRECTION"] == _INCOMING)).rename("is_missed_call")
 
 
 def provider_name(frame: pd.DataFrame) -> pd.Series:

@@ -166,7 +166,7 @@ _KINDS: dict[str, tuple[Callable[[pd.DataFrame, Axes, pd.Timestamp], int], list[
     "timeline": (_draw_timeline, ["CREATED", "PROVIDER_ID"]),
     "week": (_draw_week, ["START_TIME"]),
     "workload": (_draw_workload, ["RESPONSIBLE_ID", "COMPLETED", "DEADLINE"]),
-    "talk_time": (_draw_talk_time, ["PROVIDER_ID", "ORIGIN_ID", "START_TIME", "END_TIME"]),
+    "talk_time": (_draw_talk_time, analysis.TALK_COLUMNS),
 }
 
 

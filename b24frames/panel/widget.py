@@ -26,6 +26,7 @@ from b24frames.panel.lookup import LookUp, explain, portal_maker
 from b24frames.panel.results import Results, bar, show
 from b24frames.panel.texts import ids_text, short_ids_text
 from b24frames.portal import Portal
+from b24frames.records import portal_of
 
 _HISTORY = 100
 _PLACEHOLDER = "ids, such as 999 or 1-20, 35"
@@ -144,7 +145,7 @@ class LookupPanel(widgets.VBox):
         self._field.observe(on_text, "value")
         self._cancel.on_click(lambda _: self._cancel_look_up())
         self._recent.observe(on_recent, "value")
-        self._results.refresh.on_click(lambda _: self._start(self.ids, max_age=0))
+        self._results.refresh.on_click(lambda _: self._start(self.ids, self.frame, max_age=0))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.message!r})"
@@ -170,16 +171,22 @@ class LookupPanel(widgets.VBox):
         """
         self._read(ids, None)
 
-    def _start(self, ids: object, **options: Any) -> None:
+    def _start(self, ids: object, shown: pd.DataFrame | None = None, **options: Any) -> None:
         """Look activities up in a thread, or at once where no event loop runs to report to."""
         loop = None
         with suppress(RuntimeError):
             loop = asyncio.get_running_loop()
         if not self.busy:
-            self._read(ids, loop, **options)
+            self._read(ids, loop, shown, **options)
 
-    def _read(self, ids: object, loop: asyncio.AbstractEventLoop | None, **options: Any) -> None:
-        """Read activities, in a thread that reports through an event loop, or at once."""
+    def _read(
+        self,
+        ids: object,
+        loop: asyncio.AbstractEventLoop | None,
+        shown: pd.DataFrame | None = None,
+        **options: Any,
+    ) -> None:
+        """Read activities, or those shown again, in a thread that reports to a loop, or at once."""
 
         def post(function: Callable[..., object], *arguments: object) -> None:
             if loop is None:
@@ -189,9 +196,13 @@ class LookupPanel(widgets.VBox):
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(function, *arguments)
 
+        def make_portal() -> Portal:
+            portal = self._make_portal()
+            return portal if shown is None else portal_of(shown, portal)
+
         def run() -> None:
             try:
-                look_up.read(self._make_portal, merged)
+                look_up.read(make_portal, merged)
             finally:
                 post(self._finish, look_up)
 
