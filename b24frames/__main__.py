@@ -1,4 +1,4 @@
-"""The command line: ``python -m b24frames read 1-200,999 --practice``."""
+"""The command line: ``python -m b24frames find --where TYPE_ID=call --practice``."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import argparse
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from importlib.util import find_spec
 from io import TextIOWrapper
 from itertools import chain
@@ -19,19 +19,23 @@ import pandas as pd
 
 from b24frames._version import __version__
 from b24frames.accessor.interchange import spreadsheet_safe, storable, to_json
-from b24frames.activities import Missing, read_activities
+from b24frames.activities import Missing, count_activities, find_activities, read_activities
 from b24frames.arguments import parse_age
 from b24frames.by_id import Via
 from b24frames.cache import ActivityCache
+from b24frames.calls import read_calls
 from b24frames.credentials import hide_addresses
 from b24frames.errors import B24Error, B24Warning, MissingActivitiesError
+from b24frames.filters import parse_where
 from b24frames.ids import parse_id_text
 from b24frames.messages import name_some, one_line, short_repr
+from b24frames.names import read_users
 from b24frames.portal import WEBHOOK_VARIABLE
 from b24frames.practice import practice_portal
-from b24frames.schema import OnBadValue
+from b24frames.schema import USER, OnBadValue
 
 _SHOWN_COLUMNS = ["TYPE_ID", "PROVIDER_ID", "SUBJECT", "START_TIME", "COMPLETED", "RESPONSIBLE_ID"]
+_SHOWN_OF_CALLS = ["CALL_START_DATE", "CALL_TYPE", "CALL_DURATION", "CALL_FAILED_CODE"]
 # Control characters but line breaks, and what breaks a line or turns its direction elsewhere.
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _SUFFIXES = (".parquet", ".csv", ".json")
@@ -53,32 +57,62 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
-    except (B24Error, ValueError, TypeError, ImportError, OSError) as error:
+    except (B24Error, ValueError, TypeError, AttributeError, ImportError, OSError) as error:
         return _fail(str(error), 1)
     return status
 
 
 def _read(options: argparse.Namespace) -> int:
     """Read activities, and print them or write them to a file."""
-    if options.to is not None:
-        _check_file(options.to)
-    with ExitStack() as stack:
-        portal: Any = options.portal
-        if options.practice:
-            portal = stack.enter_context(practice_portal())
+    keywords = _keywords(options) | {
+        name: getattr(options, name)
+        for name in ("missing", "max_age", "only_if_cached", "stale_if_error", "via")
+    }
+    with _portal(options) as portal:
         try:
-            ids = chain.from_iterable(options.ids)
-            frame, status = read_activities(ids, portal, **_keywords(options)), 0
+            frame, status = read_activities(chain(*options.ids), portal, **keywords), 0
             missing = frame.attrs["b24"]["missing"]
             if options.missing == "keep" and missing:
                 status = _fail(f"rows without a record: {name_some(missing)}", 1)
         except MissingActivitiesError as error:
             frame, status = error.frame, _fail(str(error), 1)
-    if options.to is None:
-        _print(frame if options.columns else frame[_SHOWN_COLUMNS])
-    else:
-        _write(frame, options.to)
+        _deliver(frame, options, portal)
     return status
+
+
+def _find(options: argparse.Namespace) -> int:
+    """Find activities, and print them or write them to a file."""
+    keywords = _keywords(options)
+    with _portal(options) as portal:
+        frame = find_activities(options.where, portal, limit=options.limit, **keywords)
+        _deliver(frame, options, portal)
+    return 0
+
+
+def _users(options: argparse.Namespace) -> int:
+    """Read users, and print them or write them to a file."""
+    _check_file(options.to)
+    with _portal(options) as portal:
+        ids = [*chain(*options.ids)] or None
+        _deliver(read_users(ids, portal), options, portal, list(USER)[1:])
+    return 0
+
+
+def _calls(options: argparse.Namespace) -> int:
+    """Read the statistics of calls, and print them or write them to a file."""
+    _check_file(options.to)
+    with _portal(options) as portal:
+        ids = [*chain(*options.ids)] or None
+        frame = read_calls(ids, portal, filters=options.where, tz=options.tz)
+        _deliver(frame, options, portal, _SHOWN_OF_CALLS)
+    return 0
+
+
+def _count_matches(options: argparse.Namespace) -> int:
+    """Print how many activities match."""
+    with _portal(options) as portal:
+        print(count_activities(options.where, portal, tz=options.tz))
+    return 0
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -127,21 +161,40 @@ def _cache_prune(options: argparse.Namespace) -> int:
     return 0
 
 
+def _portal(options: argparse.Namespace) -> AbstractContextManager[Any]:
+    """Return the portal to ask, open for as long as the context lasts."""
+    return practice_portal() if options.practice else nullcontext(options.portal)
+
+
 def _keywords(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the keywords of `read_activities` that the options are."""
+    """Return the keywords that reading and finding share; refuse a file that cannot be written."""
+    _check_file(options.to)
     cache = options.cache if options.cache is not None else not options.no_cache
     return {
         "columns": [c.strip() for c in options.columns.split(",")] if options.columns else None,
         "tz": options.tz,
-        "missing": options.missing,
         "on_bad_value": options.on_bad_value,
         "cache": cache,
-        "max_age": options.max_age,
-        "only_if_cached": options.only_if_cached,
-        "stale_if_error": options.stale_if_error,
-        "via": options.via,
         "progress": False if options.quiet else None,
     }
+
+
+def _deliver(
+    frame: pd.DataFrame,
+    options: argparse.Namespace,
+    portal: Any,
+    shown: Sequence[str] = _SHOWN_COLUMNS,
+) -> None:
+    """Print a frame, or write it to a file."""
+    cache = options.cache or not options.no_cache
+    names = frame.b24.names(portal, cache=cache) if options.names else frame[[]]
+    if options.labels:
+        frame = frame.assign(**frame.b24.labels())
+    frame = frame.join(names)
+    if options.to is not None:
+        _write(frame, options.to)
+    else:
+        _print(frame if options.columns else frame[[*shown, *names.columns]])
 
 
 def _print(frame: pd.DataFrame) -> None:
@@ -157,8 +210,10 @@ def _visible(text: str) -> str:
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: Path | None) -> None:
     """Refuse a file that could not be written, before anything is read."""
+    if path is None:
+        return
     suffix = path.suffix.lower()
     if suffix not in _SUFFIXES:
         raise ValueError(f"--to {path}: accepted are files of {', '.join(_SUFFIXES)}")
@@ -178,7 +233,7 @@ def _write(frame: pd.DataFrame, path: Path) -> None:
         path.write_text(text, encoding="utf-8", errors="backslashreplace")
     else:
         storable(frame).to_parquet(path)
-    print(f"{len(frame):,} activities written to {path}")
+    print(f"{len(frame):,} rows written to {path}")
 
 
 @contextmanager
@@ -217,61 +272,106 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"b24frames {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    _add_read(commands)
+    portal, conditions, output = _portal_options(), _condition_options(), _output_options()
+    frame = _frame_options()
+    text = "read activities by their ids, and print or write them"
+    _add_read(commands.add_parser("read", parents=[portal, frame, output], help=text))
+    text = "find activities by conditions, and print or write them"
+    find = commands.add_parser("find", parents=[conditions, portal, frame, output], help=text)
+    find.set_defaults(run=_find)
+    find.add_argument("--limit", type=_count, metavar="N", help="at most so many, the highest ids")
+    text = "count activities by conditions"
+    count = commands.add_parser("count", parents=[conditions, portal], help=text)
+    count.set_defaults(run=_count_matches)
+    text = "read users, all or some, and print or write them"
+    users = commands.add_parser("users", parents=[portal], help=text)
+    users.set_defaults(run=_users, labels=False, names=False, cache=None, no_cache=True)
+    text = "read the statistics of calls, all or those of some activities, and print or write them"
+    calls = commands.add_parser("calls", parents=[conditions, portal, output], help=text)
+    calls.set_defaults(run=_calls)
+    for command in (users, calls):
+        command.add_argument("ids", type=_argument(parse_id_text), nargs="*", help="such as 1-200")
+        command.set_defaults(columns=None)
+    _add_to(users)
     _add_demo(commands)
     _add_cache(commands)
     return parser
 
 
-def _add_read(commands: Any) -> None:
-    """Add the command `read`."""
-    read = commands.add_parser("read", help="read activities, and print or write them")
-    read.set_defaults(run=_read)
-    read.add_argument("ids", type=_ids, nargs="+", help="such as 1-200,999")
-    place = read.add_mutually_exclusive_group()
+def _portal_options() -> _Parser:
+    """Return the options of all commands that ask a portal."""
+    options = _Parser(add_help=False)
+    place = options.add_mutually_exclusive_group()
     place.add_argument(
         "--portal",
         metavar="URL",
         help=f"webhook URL; better set {WEBHOOK_VARIABLE}: others on the machine see command lines",
     )
-    place.add_argument("--practice", action="store_true", help="read from a practice portal")
-    read.add_argument("--to", type=Path, metavar="FILE", help=f"a file: {', '.join(_SUFFIXES)}")
-    read.add_argument("--columns", metavar="A,B", help="fields to keep, in that order")
-    read.add_argument(
-        "--tz", metavar="ZONE", default="UTC", help="zone of the dates (default: UTC)"
+    place.add_argument("--practice", action="store_true", help="ask a practice portal")
+    options.add_argument("--tz", metavar="ZONE", default="UTC", help="zone of dates (default: UTC)")
+    return options
+
+
+def _condition_options() -> _Parser:
+    """Return the options that say which activities are meant."""
+    options = _Parser(add_help=False)
+    options.add_argument(
+        "--where",
+        type=_argument(parse_where),
+        action="append",
+        metavar="CONDITION",
+        help="'CREATED>=2026-10-01', 'TYPE_ID in call,meeting' and the like; all must hold",
     )
+    return options
+
+
+def _frame_options() -> _Parser:
+    """Return the options of all commands that make a frame."""
+    options = _Parser(add_help=False)
+    options.add_argument("--columns", metavar="A,B", help="fields to keep, in that order")
+    options.add_argument(
+        "--on-bad-value",
+        choices=get_args(OnBadValue),
+        default="warn",
+        help="what to do about values that are not understood (default: warn)",
+    )
+    options.add_argument("--quiet", action="store_true", help="no progress bar")
+    return options
+
+
+def _output_options() -> _Parser:
+    """Return the options that say what becomes of a frame."""
+    options = _Parser(add_help=False)
+    _add_to(options)
+    options.add_argument("--labels", action="store_true", help="words in place of codes")
+    options.add_argument("--names", action="store_true", help="names of users and owners, too")
+    store = options.add_mutually_exclusive_group()
+    store.add_argument("--cache", metavar="PATH", help="folder or file of the cache")
+    store.add_argument("--no-cache", action="store_true", help="keep nothing")
+    return options
+
+
+def _add_to(options: argparse.ArgumentParser) -> None:
+    options.add_argument("--to", type=Path, metavar="FILE", help=f"a file: {', '.join(_SUFFIXES)}")
+
+
+def _add_read(read: argparse.ArgumentParser) -> None:
+    """Add what the command `read` has by itself."""
+    read.set_defaults(run=_read)
+    read.add_argument("ids", type=_argument(parse_id_text), nargs="+", help="such as 1-200,999")
     read.add_argument(
         "--missing",
         choices=get_args(Missing),
         default="raise",
         help="what to do about ids without a record (default: raise)",
     )
-    read.add_argument(
-        "--on-bad-value",
-        choices=get_args(OnBadValue),
-        default="warn",
-        help="what to do about values that are not understood (default: warn)",
-    )
-    store = read.add_mutually_exclusive_group()
-    store.add_argument("--cache", metavar="PATH", help="folder or file of the cache")
-    store.add_argument("--no-cache", action="store_true", help="keep nothing")
-    read.add_argument(
-        "--max-age",
-        type=_max_age,
-        metavar="AGE",
-        default="1h",
-        help="oldest entry to accept: 1h (default), 0, any",
-    )
-    read.add_argument(
-        "--only-if-cached",
-        action="store_true",
-        help="never ask the portal; what is not in the cache is missing",
-    )
+    text = "oldest entry to accept: 1h (default), 0, any"
+    read.add_argument("--max-age", type=_max_age, metavar="AGE", default="1h", help=text)
+    read.add_argument("--only-if-cached", action="store_true", help="never ask the portal")
     read.add_argument("--stale-if-error", action="store_true", help="older entries when offline")
     read.add_argument(
         "--via", choices=get_args(Via), default="get", help="list: 2,500 ids in a request, not 50"
     )
-    read.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
 def _add_demo(commands: Any) -> None:
@@ -293,7 +393,9 @@ def _add_cache(commands: Any) -> None:
     info.set_defaults(run=_cache_info)
     clear = actions.add_parser("clear", help="forget all entries, or those of some ids")
     clear.set_defaults(run=_cache_clear)
-    clear.add_argument("--ids", type=_ids, metavar="IDS", help="such as 1-200,999")
+    clear.add_argument(
+        "--ids", type=_argument(parse_id_text), metavar="IDS", help="such as 1-200,999"
+    )
     prune = actions.add_parser("prune", help="forget old entries, or too many")
     prune.set_defaults(run=_cache_prune)
     prune.add_argument("--older-than", type=_age, metavar="AGE", help="such as 30d")
@@ -328,12 +430,16 @@ def _max_age(text: str) -> str | None:
     return None if text == "any" else _age(text, besides=", 0 and any")
 
 
-def _ids(text: str) -> list[int]:
-    """Read the argument IDS; argparse shows the message of this error."""
-    try:
-        return parse_id_text(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+def _argument(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a parser of an argument of which argparse shows what is wrong."""
+
+    def parse_argument(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse_argument
 
 
 if __name__ == "__main__":

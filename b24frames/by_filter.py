@@ -20,7 +20,7 @@ from b24frames.records import (
     id_of,
     is_given_by_get,
 )
-from b24frames.walk import Walk, rows_of
+from b24frames.walk import Walk, belongs, rows_of
 
 WHOLE = ("*", "FILES")
 """What the list is asked for where whole records are wanted, as `crm.activity.get` gives them."""
@@ -118,14 +118,11 @@ class Search:
                     if self._bar is not None:
                         self._bar.set_postfix_str(waiting)
         except BaseException:
-            self._keep(self._run.drain())
+            self._salvage(self._run.drain())
             raise
         finally:
             self.report.http_requests = self._run.requests
-        ready = self._ready(math.inf)
-        if self._limit is not None:
-            ready = ready[::-1][: self._limit]
-        if ready:
+        if ready := self._ready(math.inf):
             yield ready
 
     def _add(self, commands: Iterator[tuple[str, Command]]) -> None:
@@ -140,10 +137,8 @@ class Search:
 
     def _keep(self, answers: dict[str, Any]) -> None:
         """Take the right pages among some answers, and ask for what they leave open."""
-        found: dict[int, bytes] = {}
-        given_by_get: dict[int, bytes] = {}
         for name, answer in answers.items():
-            walk = self._walks[name[: name.index("_") + 1]]
+            walk = self._walk_of(name)
             if isinstance(answer, PortalError):
                 raise answer
             if problem := walk.problem(name, answer):
@@ -155,22 +150,43 @@ class Search:
             self._add(iter(following))
             if (rest := walk.rest()) is not None:
                 self._add(rest)
-            if any(walk is walks[0] for walks in self._alternatives):
-                for row in rows_of(answer) or ():
-                    i = int(id_of(row) or 0)
-                    if i in walk.found and len(row) > 1:
-                        found[i] = encode_listed(row, i)
-                        if is_given_by_get(row):
-                            given_by_get[i] = found[i]
-                self._pending |= found.keys()
-        if self._is_whole:
-            self._entries.write(given_by_get, {})
+        pages = {name: answer for name, answer in answers.items() if name not in self._commands}
+        found = self._encode(pages)
+        self._pending |= found.keys()
         self._records.update(found)
         if self._bar is not None:
             if hasattr(self._bar, "total"):
                 expected = sum(walk.total or 0 for walk in self._walks.values())
                 self._bar.total = max(expected, len(self._records))
             self._bar.update(len(found))
+
+    def _salvage(self, answers: dict[str, Any]) -> None:
+        """Keep the whole records among answers that an interruption has left unread."""
+        for name, answer in answers.items():
+            is_error = isinstance(answer, PortalError)
+            if not is_error and not self._walk_of(name).problem(name, answer):
+                self._encode({name: answer})
+
+    def _encode(self, pages: dict[str, Any]) -> dict[int, bytes]:
+        """Return the records of right pages by their ids; whole ones go into the cache."""
+        found: dict[int, bytes] = {}
+        given_by_get: dict[int, bytes] = {}
+        for name, page in pages.items():
+            walk = self._walk_of(name)
+            if not walk.lists_records(name) or all(walk is not w[0] for w in self._alternatives):
+                continue
+            for row in rows_of(page) or ():
+                if belongs(walk.selection.conditions, row):
+                    i = int(id_of(row) or 0)
+                    found[i] = encode_listed(row, i)
+                    if is_given_by_get(row):
+                        given_by_get[i] = found[i]
+        if self._is_whole:
+            self._entries.write(given_by_get, {})
+        return found
+
+    def _walk_of(self, name: str) -> Walk:
+        return self._walks[name[: name.index("_") + 1]]
 
     def _frontier(self) -> float:
         return min(walk.frontier for walk in self._walks.values())
@@ -184,6 +200,8 @@ class Search:
             for i in passed
             if any(all(i in walk.found for walk in walks) for walks in self._alternatives)
         )
+        if self._limit is not None:
+            ready = ready[::-1][: self._limit]
         self.report.requested += len(ready)
         self.report.fetched += len(ready)
         return ready

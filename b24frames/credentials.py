@@ -277,6 +277,17 @@ def hide_addresses(text: str) -> str:
     return _LOGGED_SECRET.sub(rf"\1\2{_HIDDEN}", text)
 
 
+def without_query(address: str) -> str:
+    """Return an address without its query, in which sessions and tokens are, and without a login.
+
+    Examples
+    --------
+    >>> without_query("https://acme.bitrix24.com/disk/7/?token=abc123")
+    'https://acme.bitrix24.com/disk/7/'
+    """
+    return re.sub(r"(?s)[?#].*|(?<=://)[^/@]*@", "", address)
+
+
 class _RedactingFilter(logging.Filter):
     """Hides the secret in log lines that show the path of a call."""
 

@@ -20,6 +20,7 @@
     B24Warning (a UserWarning)
     ├── MissingActivitiesWarning
     ├── BadValueWarning
+    ├── NamesMissingWarning
     ├── StaleDataWarning
     ├── MethodsDifferWarning
     └── CacheWarning
@@ -132,7 +133,7 @@ class PermissionDeniedError(PortalError):
     """The credential is accepted but not allowed to do this."""
 
     ends_all = True
-    usual_hint = "Check that the webhook has the scope 'crm' and that its user may read activities."
+    usual_hint = "Check that the webhook has the scope 'SCOPE' and that its user may do this."
 
 
 class RateLimitError(PortalError):
@@ -213,6 +214,10 @@ class BadValueWarning(B24Warning):
     """Values that cannot be understood became NA; the message names field, ids and values."""
 
 
+class NamesMissingWarning(B24Warning):
+    """Some users or owners have no name; the message names them, and what the webhook lacks."""
+
+
 class StaleDataWarning(B24Warning):
     """The portal is out of reach and older cache entries were used in its place."""
 
@@ -249,7 +254,7 @@ _KINDS: Mapping[str, type[PortalError]] = {
 }
 
 
-_SCOPES = {"user": "user", "voximplant": "telephony"}
+_SCOPES = {"user": "user_brief", "voximplant": "telephony"}
 _WEBHOOK_PAGE = "docs/how-to/webhook.md"
 _NETWORK_PAGE = "docs/how-to/corporate-network.md"
 # https://helpdesk.bitrix24.com/open/21269128 tells what INVALID_CREDENTIALS means.

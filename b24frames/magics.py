@@ -1,11 +1,13 @@
-"""The IPython face: ``%load_ext b24frames`` gives ``%activity``."""
+"""The IPython face: ``%load_ext b24frames`` gives ``%activity`` and ``%activities``."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -13,9 +15,10 @@ from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic_arguments import MagicArgumentParser
 
-from b24frames.activities import read_activities
+from b24frames.activities import find_activities, read_activities
 from b24frames.credentials import looks_like_address
 from b24frames.errors import B24Error
+from b24frames.filters import parse_where
 from b24frames.ids import parse_id_text
 from b24frames.messages import one_line, redirect_warnings
 from b24frames.portal import WEBHOOK_VARIABLE, Portal
@@ -29,32 +32,38 @@ _NO_URL = (
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
-    """Add ``%activity`` to IPython or a notebook.
+    """Add ``%activity`` and ``%activities`` to IPython or a notebook.
 
     Parameters
     ----------
     shell : IPython.core.interactiveshell.InteractiveShell
         What ``%load_ext b24frames`` passes.
     """
-
-    def activity(line: str) -> pd.DataFrame | None:
-        return _activity(shell, line)
-
-    activity.__doc__ = _parser().format_help()
     manager: Any = shell.magics_manager  # its types are those of an unbound method
-    manager.register_function(activity, "line", "activity")
+    for name, get_frame in (("activity", _read), ("activities", _find)):
+        magic = partial(_run, shell, name, get_frame)
+        magic.__doc__ = _parser(name).format_help()
+        manager.register_function(magic, "line", name)
 
 
-def _parser() -> ArgumentParser:
-    """Describe the arguments of the magic."""
+def _parser(name: str) -> ArgumentParser:
+    """Describe the arguments of a magic."""
     make: Any = MagicArgumentParser  # it has no types
+    does = "Read" if name == "activity" else "Find"
     parser: ArgumentParser = make(
-        "activity",
-        description="Read activities; the frame is the cell's result, and so `_` in the next one.",
+        name,
+        description=f"{does} activities; the frame is the cell's result, and so `_` in the next.",
     )
     parser.allow_abbrev = False
     parser.add_argument("-h", "--help", action="help", help="show this")
-    parser.add_argument("ids", nargs="+", help="such as 999 1000-1010")
+    if name == "activity":
+        parser.add_argument("ids", nargs="+", help="such as 999 1000-1010")
+    else:
+        text = "such as CREATED>=2026-10-01 TYPE_ID=call 'SUBJECT contains offer'; all must hold"
+        parser.add_argument("conditions", nargs="+", help=text)
+        parser.add_argument(
+            "--limit", type=int, metavar="N", help="at most so many, the highest ids"
+        )
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
         "--portal",
@@ -63,19 +72,33 @@ def _parser() -> ArgumentParser:
         f"environment variable {WEBHOOK_VARIABLE}",
     )
     source.add_argument(
-        "--practice", action="store_true", help="read from a practice portal on this machine"
+        "--practice", action="store_true", help="ask a practice portal on this machine"
     )
     parser.add_argument("--labels", action="store_true", help="names in place of codes")
     return parser
 
 
-def _activity(shell: InteractiveShell, line: str) -> pd.DataFrame | None:
-    """Read what a line asks for; what goes wrong is told in one line."""
+def _read(options: Namespace, portal: Portal | None) -> pd.DataFrame:
+    ids = parse_id_text(",".join(part.strip(",;") for part in options.ids))
+    return read_activities(ids, portal)
+
+
+def _find(options: Namespace, portal: Portal | None) -> pd.DataFrame:
+    conditions = [parse_where(text) for text in options.conditions]
+    return find_activities(conditions, portal, limit=options.limit)
+
+
+def _run(
+    shell: InteractiveShell,
+    name: str,
+    get_frame: Callable[[Namespace, Portal | None], pd.DataFrame],
+    line: str,
+) -> pd.DataFrame | None:
+    """Return the frame that a line asks for; what goes wrong is told in one line."""
     if looks_like_address(line):
         raise UsageError(_NO_URL)
     try:
-        options = _parser().parse_args(shlex.split(line))
-        ids = parse_id_text(",".join(part.strip(",;") for part in options.ids))
+        options = _parser(name).parse_args(shlex.split(line))
         with ExitStack() as stack:
             portal = (
                 stack.enter_context(practice_portal())
@@ -84,7 +107,7 @@ def _activity(shell: InteractiveShell, line: str) -> pd.DataFrame | None:
             )
             # A warning would show a line of IPython's own code.
             stack.enter_context(redirect_warnings(_tell))
-            frame = read_activities(ids, portal)
+            frame = get_frame(options, portal)
     except (B24Error, ValueError, TypeError, OSError) as error:
         problem = one_line(error)
     except SystemExit:  # argparse ends so after --help

@@ -6,10 +6,11 @@ import html
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 from b24frames.credentials import looks_like_address
 from b24frames.errors import B24Warning
@@ -58,6 +59,27 @@ def short_repr(value: object) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
 
 
+def name_in(record: Mapping[str, Any]) -> str:
+    """Return the name in a record of a user or of a CRM object; none: ``""``.
+
+    Characters that UTF-8 cannot write become visible.
+
+    Examples
+    --------
+    >>> name_in({"title": "", "name": "Ada", "lastName": "King"})
+    'Ada King'
+    """
+    texts = {
+        key.replace("_", "").lower(): str(value)
+        for key, value in record.items()
+        if type(value) in (str, int) and str(value).strip()
+    }
+    person = [texts[part] for part in ("name", "secondname", "lastname") if part in texts]
+    others = (texts[part] for part in ("companytitle", "accountnumber") if part in texts)
+    name = texts.get("title") or " ".join(person) or next(others, "")
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def facts_text(facts: Sequence[tuple[str, str]]) -> str:
     """Return captions and texts as lines of two columns.
 
@@ -85,6 +107,17 @@ def facts_html(facts: Sequence[tuple[str, str]]) -> str:
         for caption, text in facts
     )
     return f"<table>{''.join(rows)}</table>"
+
+
+def visible(text: str) -> str:
+    r"""Return text with what no UTF-8 can hold, such as lone surrogates, as visible escapes.
+
+    Examples
+    --------
+    >>> visible("half: \ud83d")
+    'half: \\ud83d'
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def one_line(text: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from copy import deepcopy
 from itertools import chain
@@ -14,11 +14,12 @@ import pandas as pd
 from b24frames.arguments import ProgressBar
 from b24frames.cache import ActivityCache
 from b24frames.errors import CacheError, CacheWarning
-from b24frames.frame import Layout, build_frame_of_lines, sort_extras
+from b24frames.frame import Layout, build_frame_of_columns, build_frame_of_lines, sort_extras
 from b24frames.ids import IdList
 from b24frames.messages import short_repr, warn_at_caller
 from b24frames.portal import Portal
 from b24frames.records import ReadReport, Records
+from b24frames.schema import Field
 from b24frames.serialization import encode_record, extra_names
 
 CachePlace = ActivityCache | str | os.PathLike[str] | bool
@@ -60,6 +61,20 @@ def build_frame(
     lines = (records.pop(i) if i in records else encode_record({"ID": i}) for i in ids)
     frame = build_frame_of_lines(lines, layout, extras)
     frame.attrs["b24"] = deepcopy(attrs)
+    return frame
+
+
+def build_table(
+    rows: Sequence[Mapping[str, Any]],
+    fields: Mapping[str, Field],
+    layout: Layout,
+    attrs: dict[str, Any],
+) -> pd.DataFrame:
+    """Return the typed frame of rows of another table of fields than that of activities."""
+    columns: dict[str, list[Any]] = {name: [row.get(name) for row in rows] for name in fields}
+    wires = {name: field.wire for name, field in fields.items()}
+    frame = build_frame_of_columns(columns, len(rows), layout, wires)
+    frame.attrs["b24"] = attrs
     return frame
 
 

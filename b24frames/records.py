@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from io import SEEK_END
 from typing import Any, BinaryIO, Protocol
 
-from b24frames.cache import MISSING_AGE, ActivityCache, Lookup
+from b24frames.cache import ACTIVITY_METHOD, MISSING_AGE, ActivityCache, Lookup
 from b24frames.credentials import hide_addresses, hiding_arguments
 from b24frames.errors import CacheError, CacheWarning
 from b24frames.messages import one_line, warn_at_caller
@@ -101,21 +101,30 @@ class Entries:
         self._error: CacheError | None = None
 
     def read(
-        self, ids: Iterable[int], max_age: float | None, missing_age: float | None = MISSING_AGE
+        self,
+        ids: Iterable[int],
+        max_age: float | None,
+        missing_age: float | None = MISSING_AGE,
+        method: str = ACTIVITY_METHOD,
     ) -> Lookup:
         """Return what the cache knows; nothing where there is none."""
         if self._cache is not None:
             try:
-                return self._cache.read(self._portal, ids, max_age, missing_age)
+                return self._cache.read(self._portal, ids, max_age, missing_age, method=method)
             except CacheError as error:
                 self._cache, self._error = None, error
         return Lookup()
 
-    def write(self, found: Mapping[int, bytes], missing: Mapping[int, str]) -> None:
+    def write(
+        self,
+        found: Mapping[int, bytes],
+        missing: Mapping[int, str],
+        method: str = ACTIVITY_METHOD,
+    ) -> None:
         """Keep what one request brought."""
         if self._cache is not None and (found or missing):
             try:
-                self._cache.write(self._portal, found, missing)
+                self._cache.write(self._portal, found, missing, method=method)
             except CacheError as error:
                 self._cache, self._error = None, error
 
@@ -187,5 +196,7 @@ def is_given_by_get(record: Mapping[str, Any]) -> bool:
 
 def encode_listed(record: Mapping[str, Any], i: int) -> bytes:
     """Return a record of a list as a line, as get gives it: FILES only where there are any."""
-    as_got = {name: value for name, value in record.items() if value or name != "FILES"}
-    return encode_record({**as_got, "ID": str(i)})
+    as_got = {**record, "ID": str(i)}
+    if not as_got.get("FILES", True):
+        del as_got["FILES"]
+    return encode_record(as_got)

@@ -18,7 +18,8 @@ from b24frames.schema import ACTIVITY, COLUMNS, Wire
 OTHER = ""
 """The name of what is not a text of a known field."""
 
-_SOMETIMES = frozenset(ACTIVITY) - frozenset(COLUMNS)
+_ALWAYS = frozenset(COLUMNS)
+_SOMETIMES = frozenset(ACTIVITY) - _ALWAYS
 _MARKS = tuple(f'"{name}":'.encode() for name in (OTHER, *_SOMETIMES))
 
 # `json.dumps` would make an encoder for each of many short texts.
@@ -37,11 +38,14 @@ def encode_record(record: Mapping[str, Any]) -> bytes:
     line: dict[str, str] = {}
     other: dict[str, Any] = {}
     for name, value in record.items():
-        field = ACTIVITY.get(name)
-        text = value if type(value) is str or field is None else _TEXTS[field.wire](value)
-        if field is None or (text is None and (value is not None or name in _SOMETIMES)):
+        write = _WRITERS.get(name)
+        if write is not None and type(value) is str:
+            line[name] = value
+        elif value is None and name in _ALWAYS:
+            continue
+        elif write is None or (text := write(value)) is None:
             other[name] = value
-        elif text is not None:
+        else:
             line[name] = text
     if other:
         line[OTHER] = _to_json(other)
@@ -105,3 +109,4 @@ _TEXTS: Mapping[Wire, Callable[[object], str | None]] = {
     Wire.OBJECT: _nested_text,
     Wire.LIST: _nested_text,
 }
+_WRITERS = {name: _TEXTS[field.wire] for name, field in ACTIVITY.items()}

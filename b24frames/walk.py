@@ -14,7 +14,7 @@ References
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -30,7 +30,7 @@ from b24frames.records import (
     PAGE,
     id_of,
 )
-from b24frames.schema import ACTIVITY, Wire
+from b24frames.schema import ACTIVITY, ALL_FIELDS, Wire
 
 _ROWS_A_RANGE = 40  # of the 50 of a page: more would leave many ranges open, fewer need more pages
 _MORE = 1.25  # how much further than the rows that lack may be, if they are less dense
@@ -57,11 +57,13 @@ class Walk:
     _planned: float = math.inf  # the ranges after this id are not asked for yet
     _floor: int = 0  # with a limit: down to which id all rows are there
     _asked: int = 0
+    _has_started: bool = False  # whether all that is asked first has been taken
 
     @property
     def frontier(self) -> float:
         """Up to which id all rows are there."""
-        return min([self._planned, *(after for after, _ in self._open.values())])
+        planned = self._planned if self._has_started else self.selection.first - 1
+        return min([planned, *(after for after, _ in self._open.values())])
 
     def start(self) -> Iterator[tuple[str, Command]]:
         """Yield what is asked first: pages of known ids, or a page with the bounds of the rest."""
@@ -76,6 +78,7 @@ class Walk:
             yield f"{self.name}last", self.command({}, order="DESC", select=("ID",))
             yield f"{self.name}total", self.command({}, start=0, select=("ID",))
         yield from self.probes()
+        self._has_started = True
 
     def probes(self) -> Iterator[tuple[str, Command]]:
         """Yield questions for what nobody has: a portal that ignores a condition finds it.
@@ -144,6 +147,10 @@ class Walk:
         yield self._ask("sweep", last, self.selection.last)  # what was created meanwhile
         self._planned = math.inf
 
+    def lists_records(self, name: str) -> bool:
+        """Return whether a command asks for records, and not only for a bound or a total."""
+        return not name.removeprefix(self.name).startswith(("last", "total", "none"))
+
     def problem(self, name: str, answer: Any) -> str:
         """Return what is wrong with the answer to a command; nothing where it is a right page."""
         rows = rows_of(answer)
@@ -184,7 +191,11 @@ class Walk:
         elif kind == "total":
             self.total = total if isinstance(total, int) else 0
         else:
-            self.found.update(i for i, row in zip(ids, rows, strict=True) if self.belongs(row))
+            self.found.update(
+                i
+                for i, row in zip(ids, rows, strict=True)
+                if belongs(self.selection.conditions, row)
+            )
         is_full = len(rows) >= PAGE
         if kind.startswith("first") and is_full:
             self._first_page_end = self._planned = ids[-1]
@@ -215,14 +226,6 @@ class Walk:
         rows = max(self.total - len(self.found), 1)
         return self._plan(after, max(after, self.last), rows)
 
-    def belongs(self, row: dict[str, Any]) -> bool:
-        """Return whether a row matches by our rules, too: to the portal, none is equal to 0."""
-        return all(
-            0 not in c.values or "!" in c.prefix or _value(c, row) is not None
-            for c in self.selection.conditions
-            if c.prefix in ("=", "@") and ACTIVITY[c.field].wire is Wire.INTEGER
-        )
-
 
 def rows_of(answer: Any) -> list[Any] | None:
     """Return the rows of a page; None: it is none."""
@@ -233,15 +236,20 @@ def rows_of(answer: Any) -> list[Any] | None:
 def _value(condition: Condition, row: dict[str, Any]) -> Any:
     """Return what a row has in a field; None: nothing, or nothing that can be understood."""
     try:
-        value = PARSERS[ACTIVITY[condition.field].wire](row.get(condition.field))
+        value = PARSERS[ALL_FIELDS[condition.field].wire](row.get(condition.field))
     except BAD_VALUE:
         return None
     return (value - _EPOCH) // _MICROSECOND if isinstance(value, datetime) else value
 
 
+def belongs(conditions: Iterable[Condition], row: dict[str, Any]) -> bool:
+    """Return whether a row that the portal finds matches by our rules: an empty number is not 0."""
+    return all(not c.takes_none or _value(c, row) is not None for c in conditions)
+
+
 def holds(condition: Condition, row: dict[str, Any], *, exact: bool) -> bool:
     """Return whether a condition holds for a row, as far as rows can be compared with it."""
-    wire, prefix = ACTIVITY[condition.field].wire, condition.prefix
+    wire, prefix = ALL_FIELDS[condition.field].wire, condition.prefix
     if condition.field not in row or condition.field == BINDINGS:
         return True
     value, wanted = _value(condition, row), condition.values
@@ -251,7 +259,7 @@ def holds(condition: Condition, row: dict[str, Any], *, exact: bool) -> bool:
         return "!" not in prefix or value is None or value.casefold() not in texts
     if value is None:
         is_none = wanted == (None,) and prefix in ("=", ">=")
-        return is_none or "!" in prefix or (0 in wanted and prefix in ("=", "@"))
+        return is_none or "!" in prefix or condition.takes_none
     if wanted == (None,):
         return prefix == "<"
     if "=" not in prefix[:1] and "@" not in prefix and prefix != "!=":

@@ -6,6 +6,7 @@ from importlib import import_module
 
 _MODULES = (
     "benchmarks.fetch",
+    "benchmarks.find",
     "benchmarks.typing",
     "benchmarks.warm_read",
     "benchmarks.shared_cache",

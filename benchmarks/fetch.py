@@ -12,7 +12,6 @@ import logging
 import os
 import platform
 import ssl
-import sys
 import time
 import traceback
 import warnings
@@ -37,6 +36,7 @@ from b24frames import Portal, read_activities
 from b24frames.portal.pacing import SystemClock
 from b24frames.practice.faults import Fault
 from b24frames.practice.server import PracticeServer
+from benchmarks.measure import write, write_head
 
 CAPACITY, LEAK = 50, 2  # requests, and requests a second
 SPEED = 10.0  # portal seconds in a real one
@@ -47,7 +47,7 @@ FAULTS = ("INTERNAL_SERVER_ERROR", "html", "OPERATION_TIME_LIMIT")  # HTTP 500, 
 SECRET = "secret-of-the-webhook"  # noqa: S105 - it guards nothing but generated data
 WRONG_METHOD = "crm.activity.nope"
 CLOSED = f"http://127.0.0.1:9/rest/1/{SECRET}/"
-_AUTHORITY = trustme.CA()
+AUTHORITY = trustme.CA()
 _spawn = get_context("spawn")
 
 ClientName = Literal[
@@ -260,13 +260,19 @@ def _shows_secret(client: ClientName, url: str) -> bool:
 # In this process
 
 
+def secure_context() -> ssl.SSLContext:
+    """Return what a portal needs to speak https."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    AUTHORITY.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
 @contextmanager
 def _serve(task: Task, activities: int) -> Iterator[PracticeServer]:
     """Serve a portal to a client; b24pysdk speaks https only."""
     context = None
     if task.client == "b24pysdk":
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        _AUTHORITY.issue_cert("127.0.0.1").configure_cert(context)
+        context = secure_context()
     with PracticeServer(
         activities=activities,
         deleted=task.deleted,
@@ -324,21 +330,9 @@ def probe_secret(client: ClientName) -> tuple[ClientName, bool, bool]:
 # What is printed: tables in Markdown
 
 
-def _write(line: str = "") -> None:
-    """Print a line at once."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
-def _write_head(*columns: str) -> None:
-    """Print the head of a table."""
-    _write(f"| {' | '.join(columns)} |")
-    _write(f"|{' --- |' * len(columns)}")
-
-
 def _write_results(results: Iterable[Result]) -> None:
     """Print one row for each client."""
-    _write_head(*_COLUMNS)
+    write_head(*_COLUMNS)
     for result in results:
         task, outcome = result.task, result.outcome
         counts = (
@@ -352,7 +346,7 @@ def _write_results(results: Iterable[Result]) -> None:
         floor, ratio = f"{result.floor:.2f}", f"{result.seconds / result.floor:.2f}"
         times = (f"{result.seconds:.2f}", *(("–", "–") if outcome.failed else (floor, ratio)))
         cells = (_name(task), *counts, *times, " ".join(outcome.said.split())[:120])
-        _write(f"| {' | '.join(map(str, cells))} |")
+        write(f"| {' | '.join(map(str, cells))} |")
 
 
 _IN_A_BURST: tuple[ClientName, ...] = ("b24frames", "b24frames dicts", "fast_bitrix24")
@@ -370,7 +364,7 @@ def _name(task: Task) -> str:
 def _write_target(name: str, result: Result, limit: float) -> None:
     """Print whether a target is met."""
     met = result.seconds <= limit and result.refusals == 0 and not result.outcome.failed
-    _write(
+    write(
         f"- {name}: {result.seconds:.2f} s, {result.seconds / result.floor:.3f} times the floor of"
         f" {result.floor:.2f} s, limit {limit:.2f} s; {result.refusals} refusals;"
         f" {'met' if met else 'MISSED'}"
@@ -381,8 +375,8 @@ def _write_settings() -> None:
     """Print what was measured, and how the portal was set."""
     names = ("b24frames", "fast-bitrix24", "b24pysdk", "requests", "pandas")
     versions = (f"{name} {version(name)}" for name in names)
-    _write(f"Python {platform.python_version()}, {', '.join(versions)}")
-    _write(
+    write(f"Python {platform.python_version()}, {', '.join(versions)}")
+    write(
         f"burst {CAPACITY}, then {LEAK} requests a portal second; {LATENCY} s a request and"
         f" {COMMAND_SECONDS} s a command"
     )
@@ -397,9 +391,9 @@ def _measure_scaled(ids: range) -> None:
         *(run(Task(client, ids[: CAPACITY * BATCH], missing=False)) for client in _IN_A_BURST),
     ]
     together = run_processes(len(ids))
-    _write(f"\nThe portal's clock {SPEED:g} times as fast, one client after the other\n")
+    write(f"\nThe portal's clock {SPEED:g} times as fast, one client after the other\n")
     _write_results(results)
-    _write("\nTargets\n")
+    write("\nTargets\n")
     one = results[0]
     _write_target("one process", one, one.floor * 1.05 + 1 / SPEED)
     _write_target(f"{PROCESSES} processes at once", together, together.floor * 1.10)
@@ -407,17 +401,17 @@ def _measure_scaled(ids: range) -> None:
 
 def _measure_concurrency(ids: range) -> None:
     """Measure what several requests at once gain within the burst."""
-    _write(f"\n{len(ids)} ids in the burst\n")
-    _write_head("at once", "s", "refused")
+    write(f"\n{len(ids)} ids in the burst\n")
+    write_head("at once", "s", "refused")
     for concurrency in (4, 16, 50):
         result = run(Task("b24frames", ids, missing=False, concurrency=concurrency))
-        _write(f"| {concurrency} | {result.seconds:.2f} | {result.refusals} |")
+        write(f"| {concurrency} | {result.seconds:.2f} | {result.refusals} |")
 
 
 def _measure_faults(ids: range) -> None:
     """Measure what becomes of a read whose very first answer is a fault that passes."""
-    _write(f"\n{len(ids)} ids; the first answer is a fault that does not come again\n")
-    _write_head("client", "fault", "rows", "requests", "what it said")
+    write(f"\n{len(ids)} ids; the first answer is a fault that does not come again\n")
+    write_head("client", "fault", "rows", "requests", "what it said")
     tasks = [
         Task(client, ids, missing=False, fault=fault)
         for client in _SINGLE_CALLS
@@ -428,7 +422,7 @@ def _measure_faults(ids: range) -> None:
     for result in results:
         task, outcome = result.task, result.outcome
         said = " ".join(outcome.said.split())[:120]
-        _write(f"| {task.client} | {task.fault} | {outcome.rows} | {result.requests} | {said} |")
+        write(f"| {task.client} | {task.fault} | {outcome.rows} | {result.requests} | {said} |")
 
 
 def _measure_real_time(ids: range) -> None:
@@ -445,12 +439,12 @@ def _measure_real_time(ids: range) -> None:
     with ThreadPoolExecutor(len(tasks) + len(_SINGLE_CALLS)) as threads:
         results = threads.map(run, tasks)
         probes = threads.map(probe_secret, _SINGLE_CALLS)
-    _write("\nThe portal's clock that of the machine, all clients at the same time\n")
+    write("\nThe portal's clock that of the machine, all clients at the same time\n")
     _write_results(results)
-    _write("\nDoes the error, as Python prints it, show the secret of the webhook?\n")
-    _write_head("client", "wrong method", "portal out of reach")
+    write("\nDoes the error, as Python prints it, show the secret of the webhook?\n")
+    write_head("client", "wrong method", "portal out of reach")
     for client, *shown in probes:
-        _write(f"| {client} | {' | '.join('yes' if s else 'no' for s in shown)} |")
+        write(f"| {client} | {' | '.join('yes' if s else 'no' for s in shown)} |")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -461,7 +455,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     started = time.monotonic()
     with TemporaryDirectory(prefix="b24frames-") as folder:
         bundle = Path(folder, "authority.pem")
-        _AUTHORITY.cert_pem.write_to_path(bundle)
+        AUTHORITY.cert_pem.write_to_path(bundle)
         # The processes started from here inherit these.
         os.environ["B24FRAMES_CACHE"] = folder
         os.environ["REQUESTS_CA_BUNDLE"] = str(bundle)
@@ -471,7 +465,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _measure_concurrency(ids[: CAPACITY * BATCH])
         _measure_faults(ids[: 2 * BATCH])
         _measure_real_time(ids)
-    _write(f"\n{time.monotonic() - started:.0f} s in all")
+    write(f"\n{time.monotonic() - started:.0f} s in all")
 
 
 if __name__ == "__main__":

@@ -103,3 +103,15 @@ def _peak() -> float:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def write(line: str = "") -> None:
+    """Print a line at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def write_head(*columns: str) -> None:
+    """Print the head of a table."""
+    write(f"| {' | '.join(columns)} |")
+    write(f"|{' --- |' * len(columns)}")

@@ -6,8 +6,11 @@
                   practise with, and those of `tests.helpers.exotic_faults`.
 ``make_portal``   makes further ones: ``make_portal(activities=2500, deleted=())``.
 
-What a practice portal was asked is told by the functions `posts` and `asked`. What a test needs
-that is not installed it tells by `skip_or_fail`.
+What no fixture gives is in `tests/helpers`: the clock on which nothing waits (`clocks`), what a
+practice portal was asked (`practice`), a server that answers as a test wants (`servers`) and sample
+answers for it (`answers`, one in a file of `tests/data/answers`), caches of some age (`caches`),
+frames compared exactly (`frames`), the secret hunt (`hunt`), tables of cases (`cases`), and
+`skip_or_fail` for what is not installed (`optional`).
 
 All tests share these rules, kept by the automatic fixtures below: no socket but to this machine,
 no environment variable of the user's, no cache of the user's, and no waiting: a test that needs
@@ -16,23 +19,18 @@ time to pass gives a clock.
 
 from __future__ import annotations
 
-import os
-import re
 import socket
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from b24frames.cache import ActivityCache
-from b24frames.cache.entries import decode, encode
 from b24frames.credentials import is_loopback
 from b24frames.practice import PracticePortal, practice_portal
-from tests.clocks import WaitlessClock
+from tests.helpers.clocks import WaitlessClock
 
 _connect = socket.socket.connect
 
@@ -83,30 +81,3 @@ def make_portal() -> Iterator[Callable[..., PracticePortal]]:
 def portal(make_portal: Callable[..., PracticePortal]) -> PracticePortal:
     """Make the practice portal that most tests need."""
     return make_portal(activities=300, deleted=[7], refused=[9])
-
-
-def make_older(cache: ActivityCache, seconds: int) -> None:
-    """Shift the time of all entries of a cache into the past."""
-    cache.close()
-    with closing(sqlite3.connect(str(cache.path))) as connection, connection:
-        for key, value in connection.execute("SELECT key, value FROM activities").fetchall():
-            is_record, stamp, text = decode(key.encode(), value)
-            older = encode(key, is_record, stamp - seconds * 1000, text)
-            connection.execute("UPDATE activities SET value = ? WHERE key = ?", (older, key))
-
-
-def skip_or_fail(name: str, lacking: str) -> NoReturn:
-    """Skip a test for what is lacking; fail where B24FRAMES_REQUIRE, a list of names, has it."""
-    required = re.split(r"[,\s]+", os.environ.get("B24FRAMES_REQUIRE", ""))
-    (pytest.fail if name in required else pytest.skip)(lacking)
-
-
-def posts(portal: PracticePortal) -> int:
-    """Count the HTTP requests that a practice portal received."""
-    return len(portal.server.requests)
-
-
-def asked(portal: PracticePortal) -> list[int]:
-    """Return the ids that a practice portal was asked for by ``crm.activity.get``, in order."""
-    commands = (c for request in portal.server.requests for c in request.commands)
-    return [int(m[1]) for c in commands if (m := re.fullmatch(r"crm\.activity\.get\?id=(\d+)", c))]

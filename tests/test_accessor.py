@@ -15,8 +15,8 @@ import pytest
 import b24frames as b24
 from b24frames.errors import MissingActivitiesWarning
 from b24frames.practice import PracticePortal
-from tests.conftest import asked, posts
-from tests.frames import assert_frame_equal
+from tests.helpers.frames import assert_frame_equal
+from tests.helpers.practice import asked, posts
 
 MakePortal = Callable[..., PracticePortal]
 SECRET = "planted-secret-31"

@@ -35,11 +35,12 @@ from b24frames.errors import (
 )
 from b24frames.practice import PracticePortal
 from b24frames.schema import COLUMNS
-from tests.clocks import WaitlessClock
-from tests.conftest import asked, make_older, posts
-from tests.frames import assert_frame_equal
+from tests.helpers.caches import make_older
+from tests.helpers.cases import REFUSED_IDS
+from tests.helpers.clocks import WaitlessClock
 from tests.helpers.exotic_faults import Fault
-from tests.test_ids import REFUSED
+from tests.helpers.frames import assert_frame_equal
+from tests.helpers.practice import asked, posts
 
 MakePortal = Callable[..., PracticePortal]
 
@@ -621,11 +622,9 @@ def test_progress__bar(portal: PracticePortal, capsys: pytest.CaptureFixture[str
 # --- arguments ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("ids", "named"), REFUSED, ids=[repr(ids)[:30] for ids, _ in REFUSED])
+@pytest.mark.parametrize(("ids", "named"), REFUSED_IDS, ids=lambda value: repr(value)[:30])
 def test_refused__ids(portal: PracticePortal, ids: Any, named: str) -> None:
     """A bad id is named before any request."""
-    if hasattr(ids, "__next__"):
-        ids = [1, -2]  # the generator of the table has been used up
     with pytest.raises((TypeError, ValueError), match=named):
         b24.read_activities(ids, portal)
     assert posts(portal) == 0

@@ -17,7 +17,7 @@ from b24frames.accessor.interchange import storable
 from b24frames.frame import Layout
 from b24frames.practice.store import make_record
 from b24frames.schema import ACTIVITY, PROVIDERS, label
-from tests.frames import assert_frame_equal, build_frame
+from tests.helpers.frames import assert_frame_equal, build_frame
 
 NOON = "2026-03-01T12:00:00+00:00"
 

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from b24frames.accessor.interchange import storable
 from b24frames.errors import BadValueError, BadValueWarning
 from b24frames.frame import Layout, build_frame_of_lines
+from b24frames.messages import visible
 from b24frames.schema import ACTIVITY, COLUMNS, DTYPES, Wire
 from b24frames.serialization import encode_record
-from tests.frames import build_frame
+from tests.helpers.frames import build_frame
 
 # The example of the method's page.
 PAGE_RECORD: dict[str, Any] = {
@@ -176,7 +177,7 @@ def test_build_frame__extras() -> None:
         ("COMPLETED", True, True),
         ("COMPLETED", "", pd.NA),
         ("SUBJECT", "", ""),
-        ("SUBJECT", "a\x00\ud800 ", "a\x00\ud800 "),
+        ("SUBJECT", "a\x00 ", "a\x00 "),
         ("ORIGIN_ID", "007", "007"),
         ("ORIGIN_ID", 7, "7"),
         ("SETTINGS", [], {}),
@@ -273,13 +274,52 @@ def test_build_frame__bad_values_of_columns_asked_for() -> None:
 
 
 def test_build_frame__arrow_text() -> None:
-    """Nested values are JSON text with the pyarrow backend; a lone surrogate is named."""
-    records = [{"ID": "1", "SETTINGS": {"A": "ü"}, "UF_X": [1], "SUBJECT": "\ud800"}]
-    with pytest.warns(BadValueWarning, match="SUBJECT"):
-        frame = build_frame(records, layout("pyarrow"))
+    """Nested values are JSON text with the pyarrow backend."""
+    records = [{"ID": "1", "SETTINGS": {"A": "ü"}, "UF_X": [1]}]
+    frame = build_frame(records, layout("pyarrow"))
     assert json.loads(frame.loc[1, "SETTINGS"]) == {"A": "ü"}
     assert frame.loc[1, "UF_X"] == "[1]"
-    assert frame.loc[1, "SUBJECT"] is pd.NA
+
+
+@pytest.mark.parametrize("backend", ["numpy_nullable", "pyarrow"])
+@pytest.mark.parametrize("code", [0xD83D, 0xDCE9], ids=["surrogate", "byte"])
+@pytest.mark.parametrize("field", ["SUBJECT", "PROVIDER_DATA", "ORIGIN_VERSION", "UF_X"])
+def test_build_frame__half_a_character(backend: Any, code: int, field: str) -> None:
+    """What no UTF-8 can hold is an escape, named in a warning; dtypes are those of other texts."""
+    half, escape = chr(code), f"\\u{code:04x}"
+    records = [{"ID": str(i), field: "good ü"} for i in range(1, 4)]
+    usual = build_frame(records, layout(backend))
+    records[1][field] = f"half {half}"
+    with pytest.warns(BadValueWarning) as caught:
+        frame = build_frame(records, layout(backend))
+    assert frame[field].tolist() == ["good ü", f"half {escape}", "good ü"]
+    assert frame[field].dtype == usual[field].dtype
+    assert getattr(frame[field].dtype, "storage", "") == getattr(usual[field].dtype, "storage", "")
+    (message,) = [str(warning.message) for warning in caught]
+    assert message.startswith(f"{field}: 1 value with characters that no UTF-8 can hold: ")
+    assert f"'half {escape}' (id 2)" in message
+    with pytest.raises(BadValueError, match=rf"{field}: 1 value .*\(id 2\)"):
+        build_frame(records, layout(backend, on_bad_value="raise"))
+
+
+def test_build_frame__half_a_character_in_the_index() -> None:
+    """An index of texts keeps its dtype, too."""
+    records = [{"ID": "1", "ORIGIN_ID": "half \ud83d"}]
+    with pytest.warns(BadValueWarning, match=r"ORIGIN_ID: .*\(id 1\)"):
+        frame = build_frame(records, layout(index_col="ORIGIN_ID"))
+    assert frame.index.tolist() == ["half \\ud83d"]
+    assert str(frame.index.dtype) == str(build_frame([], layout(index_col="ORIGIN_ID")).index.dtype)
+
+
+def test_build_frame__two_kinds_of_bad_text() -> None:
+    """What is no text at all is NA, beside escapes in other rows; each is named as what it is."""
+    records = [{"ID": "1", "SUBJECT": "half \ud83d"}, {"ID": "2", "SUBJECT": [5]}]
+    with pytest.warns(BadValueWarning) as caught:
+        frame = build_frame(records, layout())
+    assert frame["SUBJECT"].tolist() == ["half \\ud83d", pd.NA]
+    first, second = (str(warning.message) for warning in caught)
+    assert "[5] (id 2); NA in place" in first
+    assert "(id 1); escapes" in second
 
 
 def test_storable__writes_and_reads(tmp_path: Any) -> None:
@@ -357,19 +397,23 @@ def test_build_frame__impossible_date_among_many(odd: str) -> None:
 
 @given(st.lists(st.text(alphabet=st.characters(exclude_categories=[])) | st.none()))
 def test_build_frame__any_text(values: list[str | None]) -> None:
-    """Text is kept character by character, lone surrogates too; "" and null stay apart."""
-    column = build_frame([{"SUBJECT": v} for v in values], layout(index_col=None))["SUBJECT"]
-    assert [None if v is pd.NA else v for v in column] == values
+    """Text is kept character by character, but for lone surrogates; "" and null stay apart."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BadValueWarning)
+        column = build_frame([{"SUBJECT": v} for v in values], layout(index_col=None))["SUBJECT"]
+    assert [None if v is pd.NA else v for v in column] == [v and visible(v) for v in values]
 
 
 def test_build_frame__half_a_character_among_many() -> None:
-    """One text that Arrow cannot keep does not cost the frame of several blocks."""
+    """One text that UTF-8 cannot hold costs the frame of several blocks nothing."""
     texts = ["x"] * 25_000
     texts[5] = "half: \ud83d"
     lines = (encode_record({"ID": str(i), "SUBJECT": t}) for i, t in enumerate(texts, 1))
-    column = build_frame_of_lines(lines, layout(columns=("SUBJECT",)))["SUBJECT"]
+    with pytest.warns(BadValueWarning, match="id 6"):
+        column = build_frame_of_lines(lines, layout(columns=("SUBJECT",)))["SUBJECT"]
+    texts[5] = "half: \\ud83d"
     assert column.tolist() == texts
-    assert column.dtype == "string"
+    assert column.dtype == pd.StringDtype()
 
 
 def test_build_frame__name_with_half_a_character() -> None:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,19 +21,8 @@ import pytest
 from b24frames.arguments import parse_age
 from b24frames.cache import ActivityCache
 from b24frames.errors import CacheError
-from tests.conftest import make_older
+from tests.helpers.caches import ACME, ACME_2, LOOPBACK, User, make_older
 
-
-class User(NamedTuple):
-    """A portal and a user of it."""
-
-    address: str
-    user_id: int
-
-
-ACME = User("https://acme.bitrix24.com", 1)
-ACME_2 = User("https://acme.bitrix24.com", 2)
-LOOPBACK = User("http://127.0.0.1:8080", 1)
 NOW = 1_800_000_000.0
 
 

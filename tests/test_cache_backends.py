@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import requests_cache
@@ -19,24 +19,14 @@ from b24frames.cache import ActivityCache
 from b24frames.errors import CacheError, CacheWarning
 from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
-from tests.conftest import posts, skip_or_fail
-from tests.frames import assert_frame_equal
+from tests.helpers.caches import ACME, ACME_2, LOOPBACK
+from tests.helpers.frames import assert_frame_equal
+from tests.helpers.optional import skip_or_fail
+from tests.helpers.practice import posts
 
 MakePortal = Callable[..., PracticePortal]
 MakeCache = Callable[[], ActivityCache]
 IDS = range(1, 121)
-
-
-class User(NamedTuple):
-    """A portal and a user of it."""
-
-    address: str
-    user_id: int
-
-
-ACME = User("https://acme.bitrix24.com", 1)
-ACME_2 = User("https://acme.bitrix24.com", 2)
-LOOPBACK = User("http://127.0.0.1:8080", 1)
 
 
 @pytest.fixture(scope="module")

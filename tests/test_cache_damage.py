@@ -24,8 +24,9 @@ import b24frames as b24
 from b24frames.cache import entries, sqlite
 from b24frames.errors import CacheError, CacheWarning
 from b24frames.practice import PracticePortal
-from tests.conftest import posts
-from tests.frames import assert_frame_equal
+from tests.helpers.caches import ACME
+from tests.helpers.frames import assert_frame_equal
+from tests.helpers.practice import posts
 
 MakePortal = Callable[..., PracticePortal]
 IDS = range(1, 61)
@@ -393,15 +394,8 @@ def test_write__no_room(tmp_path: Path) -> None:
     assert int(kept) > 0
     assert "cannot be used" in error
     with closing(b24.ActivityCache(file)) as cache:
-        records = cache.read(User, range(5000), None).records
+        records = cache.read(ACME, range(5000), None).records
     assert records == {i: b"%d" % i * 100 for i in range(int(kept))}
-
-
-class User:
-    """A portal and a user of it."""
-
-    address = "https://acme.bitrix24.com"
-    user_id = 1
 
 
 def test_read__disk_full(portal: PracticePortal, tmp_path: Path) -> None:
@@ -454,7 +448,7 @@ def make_sample() -> None:
     """Make the sample file anew, after a change of the layout's version."""
     SAMPLE.unlink(missing_ok=True)
     with closing(b24.ActivityCache(SAMPLE)) as cache:
-        cache.write(User, SAMPLE_RECORDS, {5: "not found"}, now=1_763_900_000.0)
+        cache.write(ACME, SAMPLE_RECORDS, {5: "not found"}, now=1_763_900_000.0)
 
 
 def test_sample__is_opened(tmp_path: Path) -> None:
@@ -462,7 +456,7 @@ def test_sample__is_opened(tmp_path: Path) -> None:
     file = tmp_path / SAMPLE.name
     file.write_bytes(SAMPLE.read_bytes())
     with closing(b24.ActivityCache(file)) as cache:
-        hits = cache.read(User, range(1, 7), max_age=None, missing_age=None)
+        hits = cache.read(ACME, range(1, 7), max_age=None, missing_age=None)
         info = cache.info()
     assert hits.records == SAMPLE_RECORDS
     assert hits.missing == {5: "not found"}

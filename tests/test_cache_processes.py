@@ -12,13 +12,7 @@ import pytest
 from hypothesis import settings
 
 from b24frames.cache import ActivityCache
-
-
-class User:
-    """A portal and a user of it."""
-
-    address = "https://acme.bitrix24.com"
-    user_id = 1
+from tests.helpers.caches import ACME
 
 
 def run(code: str, *arguments: object) -> subprocess.Popen[str]:
@@ -133,7 +127,7 @@ def test_cache__four_processes(tmp_path: Path) -> None:
     wanted = [*range(500), *(1000 * (n + 1) + i for n in range(4) for i in range(500))]
     for file in (new, damaged):
         with closing(ActivityCache(file)) as cache:
-            assert cache.read(User, wanted, None).records == {i: record(i) for i in wanted}
+            assert cache.read(ACME, wanted, None).records == {i: record(i) for i in wanted}
             assert cache.info()["entries"] == len(wanted)
 
 

@@ -22,10 +22,10 @@ from b24frames.errors import InvalidAnswerError, PortalError, PortalUnavailableE
 from b24frames.portal.connections import make_session
 from b24frames.practice import PracticePortal
 from b24frames.practice.server import PracticeServer
-from tests.clocks import WaitlessClock
-from tests.conftest import posts
+from tests.helpers.clocks import WaitlessClock
 from tests.helpers.exotic_faults import Fault
-from tests.test_secrets import Answers, Server
+from tests.helpers.practice import posts
+from tests.helpers.servers import Answers, Server
 
 MakePortal = Callable[..., PracticePortal]
 ACME = "https://acme.bitrix24.com/rest/1/s3cret/"

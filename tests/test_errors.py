@@ -19,36 +19,14 @@ from b24frames.errors import (
     B24Error,
     BadValueWarning,
     MissingActivitiesError,
-    OperatingTimeError,
     PermissionDeniedError,
-    PortalBlockedError,
     PortalError,
     PortalUnavailableError,
     RateLimitError,
     error_from_answer,
 )
 from b24frames.messages import name_some, warn_at_caller
-
-# HTTP status, code, kind, retryable: the table of system errors of the REST documentation.
-SYSTEM_ERRORS: list[tuple[int, str, type[PortalError], bool]] = [
-    (500, "INTERNAL_SERVER_ERROR", PortalUnavailableError, True),
-    (500, "ERROR_UNEXPECTED_ANSWER", PortalUnavailableError, True),
-    (503, "QUERY_LIMIT_EXCEEDED", RateLimitError, True),
-    (429, "OPERATION_TIME_LIMIT", OperatingTimeError, True),
-    (405, "ERROR_BATCH_METHOD_NOT_ALLOWED", PortalError, False),
-    (400, "ERROR_BATCH_LENGTH_EXCEEDED", PortalError, False),
-    (401, "NO_AUTH_FOUND", AuthenticationError, False),
-    (400, "INVALID_REQUEST", PortalError, False),
-    (503, "OVERLOAD_LIMIT", PortalBlockedError, False),
-    (403, "ACCESS_DENIED", PermissionDeniedError, False),
-    (403, "INVALID_CREDENTIALS", PermissionDeniedError, False),
-    (404, "ERROR_MANIFEST_IS_NOT_AVAILABLE", PortalError, False),
-    (404, "ERROR_METHOD_NOT_FOUND", PortalError, False),
-    (403, "insufficient_scope", PermissionDeniedError, False),
-    (401, "expired_token", AuthenticationError, False),
-    (403, "user_access_error", PermissionDeniedError, False),
-    (500, "PORTAL_DELETED", PortalBlockedError, False),
-]
+from tests.helpers.cases import SYSTEM_ERRORS
 
 
 @pytest.mark.parametrize(("status", "code", "kind", "retryable"), SYSTEM_ERRORS)

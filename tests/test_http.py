@@ -1,4 +1,4 @@
-"""Transport: redirects of a renamed portal, renewal of access tokens, and what is logged."""
+"""HTTP: answers, redirects of a renamed portal, renewal of access tokens, and what is logged."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import json
 import logging
 import pickle
 import ssl
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import requests
@@ -22,7 +21,12 @@ import trustme
 import b24frames as b24
 from b24frames.credentials import AccessToken, TokenPair
 from b24frames.errors import (
+    ActivityNotFoundError,
+    ActivityRefusedError,
     AuthenticationError,
+    InvalidAnswerError,
+    OperatingTimeError,
+    PortalBlockedError,
     PortalError,
     PortalUnavailableError,
     RateLimitError,
@@ -30,11 +34,67 @@ from b24frames.errors import (
 from b24frames.portal.http import Http
 from b24frames.practice import PracticePortal
 from b24frames.practice.server import PracticeServer
-from tests.clocks import WaitlessClock
-from tests.conftest import posts
+from tests.helpers.answers import sample
+from tests.helpers.clocks import WaitlessClock
 from tests.helpers.exotic_faults import Fault
+from tests.helpers.practice import posts
+from tests.helpers.servers import serving
 
-MakePortal = Callable[..., PracticePortal]
+GET = "crm.activity.get"
+
+
+# --- answers -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def answering(name: str) -> Iterator[b24.Portal]:
+    """Make a portal that answers every request with a sample."""
+    with serving(sample(name).reply) as address:
+        url = f"{address}/rest/1/x/"
+        with closing(b24.Portal(url, limits="self-hosted", clock=WaitlessClock())) as portal:
+            yield portal
+
+
+def test_post__activity() -> None:
+    """The example of the method's page is read as it stands."""
+    with answering("activity") as portal:
+        assert portal.call(GET, {"id": 999}) == sample("activity").answer["result"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "retryable"),
+    [
+        ("access-denied", ActivityNotFoundError, False),
+        ("not-found", ActivityNotFoundError, False),
+        ("rate-limit", RateLimitError, True),
+        ("rest-blocked", PortalBlockedError, False),
+    ],
+)
+def test_post__refused(name: str, kind: type[PortalError], retryable: bool) -> None:
+    """What an error means is in its code and words, not in the HTTP status."""
+    with answering(name) as portal, pytest.raises(PortalError) as caught:
+        portal.call(GET, {"id": 999})
+    assert type(caught.value) is kind
+    assert caught.value.retryable is retryable
+    assert caught.value.http_status == sample(name).status
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("batch-mixed", {"a1": dict, "a7": ActivityNotFoundError}),
+        ("batch-all-failed", {"a7": ActivityNotFoundError, "a9": ActivityRefusedError}),
+        ("batch-lists", {"0": dict, "1": dict}),
+        ("batch-cut-short", {"a1": dict, "a2": InvalidAnswerError}),
+        ("batch-limit", {"a1": dict, "a2": OperatingTimeError}),
+    ],
+)
+def test_post__batch(name: str, kinds: dict[str, type]) -> None:
+    """Each command of a batch has its record or the right error, however PHP writes the maps."""
+    commands = {command: (GET, {"id": 1}) for command in kinds}
+    with answering(name) as portal:
+        answers = portal.call_batch(commands)
+    assert {command: type(answer) for command, answer in answers.items()} == kinds
 
 
 # --- redirects ---------------------------------------------------------------------------------
@@ -213,33 +273,18 @@ def test_redirect__circle(portal: PracticePortal, locations: list[str]) -> None:
 
 
 class AuthorizationServer:
-    """A loopback server that renews tokens, each refresh token once."""
+    """What renews tokens on this machine, each refresh token once."""
 
-    def __init__(self, portal: PracticePortal) -> None:
-        self.portal = portal
+    def __init__(self) -> None:
+        self.url = ""
         self.queries: list[dict[str, str]] = []
         self.answer: tuple[int, dict[str, Any]] | None = None
         self.before_answer: Callable[[], None] = lambda: None
-        owner = self
 
-        class Handler(BaseHTTPRequestHandler):
-            disable_nagle_algorithm = True
-
-            def do_GET(self) -> None:
-                query = {k: v[0] for k, v in parse_qs(urlsplit(self.path).query).items()}
-                status, answer = owner.renew(query)
-                body = json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, args=(0.005,), daemon=True).start()
+    def reply(self, path: str, _: bytes) -> tuple[int, list[str], str]:
+        """Answer a request."""
+        status, answer = self.renew(dict(parse_qsl(urlsplit(path).query)))
+        return status, [], json.dumps(answer)
 
     def renew(self, query: dict[str, str]) -> tuple[int, dict[str, Any]]:
         """Answer a refresh: with a new pair, unless told otherwise."""
@@ -248,19 +293,19 @@ class AuthorizationServer:
         if self.answer is not None:
             return self.answer
         if query["refresh_token"] in spent:
-            return 400, {"error": "invalid_grant"}
+            return 400, sample("tokens-refused").answer
         self.before_answer()
         number = len(self.queries)
-        return 200, {"access_token": f"access-{number}", "refresh_token": f"refresh-{number}"}
+        pair = {"access_token": f"access-{number}", "refresh_token": f"refresh-{number}"}
+        return 200, sample("tokens").answer | pair
 
 
 @pytest.fixture
-def authorization(portal: PracticePortal) -> Iterator[AuthorizationServer]:
-    """Start an authorization server for the practice portal."""
-    server = AuthorizationServer(portal)
-    yield server
-    server.http.shutdown()
-    server.http.server_close()
+def authorization() -> Iterator[AuthorizationServer]:
+    """Start an authorization server."""
+    server = AuthorizationServer()
+    with serving(server.reply) as server.url:
+        yield server
 
 
 class AnyAccessToken(str):

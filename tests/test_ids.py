@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import decimal
-import fractions
 from typing import Any
 
 import numpy as np
@@ -13,57 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from b24frames.ids import parse_column, parse_id_text, parse_ids
-
-REFUSED: list[tuple[Any, str]] = [
-    (True, "True"),
-    (False, "False"),
-    (0, "0"),
-    (-1, "-1"),
-    (1.5, "1.5"),
-    (float("nan"), "nan"),
-    (float("inf"), "inf"),
-    (2**63, str(2**63)),
-    ("abc", "'abc'"),
-    ("9" * 5000, "'99999"),
-    ("", "''"),
-    ("-5", "'-5'"),
-    ("1.0", "'1.0'"),
-    ("1_000", "'1_000'"),
-    ("٣", "'٣'"),
-    ("1-5", "'1-5'"),
-    (None, "a NoneType was given"),
-    (b"12", "a bytes was given"),
-    ({"ID": 1}, "a dict was given"),
-    (object, "a type was given"),
-    ([5, 0], "0 at position 1"),
-    ([2**63], f"{2**63} at position 0"),
-    ([1, True], "True at position 1"),
-    ([1, 2, "x"], "'x' at position 2"),
-    ([None], "None at position 0"),
-    ([pd.NA], "<NA> at position 0"),
-    ([pd.NaT], "NaT at position 0"),
-    ([[1, 2]], r"\[1, 2\] at position 0"),
-    ([decimal.Decimal(1)], "Decimal"),
-    ([1j], "1j"),
-    ([np.timedelta64(5, "s")], "timedelta64"),
-    ([fractions.Fraction(10**400)], "Fraction"),
-    ([["https://acme.bitrix24.com/rest/1/abc/"]], "an address at position 0"),
-    (np.array([True]), "True"),
-    (np.array([1.5]), "1.5"),
-    (np.array([[1, 2]]), "2 dimensions"),
-    (pd.Series([1.0, None]), "nan at position 1"),
-    (pd.Series([1, None], dtype="Int64"), "<NA> at position 1"),
-    (pd.DataFrame({"ID": [1]}), "2 dimensions"),
-    ((i for i in [1, -2]), "-2 at position 1"),
-]
-"""Arguments that are no ids, and what the message must name."""
+from tests.helpers.cases import REFUSED_IDS
 
 
-@pytest.mark.parametrize(("ids", "named"), REFUSED, ids=[repr(ids)[:30] for ids, _ in REFUSED])
+@pytest.mark.parametrize(("ids", "named"), REFUSED_IDS, ids=lambda value: repr(value)[:30])
 def test_parse_ids__refused(ids: Any, named: str) -> None:
     """What is not an id is refused with its value and position."""
     with pytest.raises((TypeError, ValueError), match=named):
         parse_ids(ids)
+
+
+def test_parse_ids__refused_in_a_generator() -> None:
+    """What can be iterated over only once is refused by value and position, too."""
+    with pytest.raises(ValueError, match="-2 at position 1"):
+        parse_ids(i for i in [1, -2])
 
 
 @pytest.mark.parametrize("gap", [None, float("nan"), np.float64("nan"), pd.NA, pd.NaT])

@@ -19,7 +19,7 @@ from hypothesis import settings
 
 import b24frames as b24
 from b24frames.practice import PracticePortal, practice_portal
-from tests.frames import assert_frame_equal
+from tests.helpers.frames import assert_frame_equal
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="Windows has no signals to a thread of one's choice"

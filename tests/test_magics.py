@@ -1,4 +1,4 @@
-"""`%activity`, in a real IPython shell."""
+"""`%activity` and `%activities`, in a real IPython shell."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from traitlets.config import Config
 
 import b24frames as b24
 from b24frames.practice import PracticePortal
-from tests.conftest import asked
+from tests.helpers.practice import asked
 
 SECRET = "plantedS3cret"
 
@@ -178,6 +178,57 @@ def test_activity__help(shell: InteractiveShell) -> None:
     assert told["found"]
     for argument in ("ids", "--portal NAME", "--practice", "--labels"):
         assert argument in told["docstring"]
+
+
+def test_activities__gives_the_frame(
+    shell: InteractiveShell, portal: PracticePortal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What matches all conditions is the cell's result, whole and named on request."""
+    line = "%activities TYPE_ID=call 'ID in 1,2,3,5' CREATED>=2020-01-01 --portal portal --labels"
+    frame = ask(shell, line)
+    truth = [1, 2, 3, 5]
+    calls = [i for i in truth if (portal.server.record(i) or {})["TYPE_ID"] == "2"]
+    assert frame.index.tolist() == calls
+    assert set(frame["TYPE_ID"]) == {"call"}
+    assert capsys.readouterr().err == ""
+    few = ask(shell, "%activities ID>0 --limit 2 --portal portal")
+    assert few.index.tolist() == [300, 299]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("", "required: conditions"),
+        ("abc --portal portal", "is not a condition"),
+        ("DATE_CREATE>=2026-10-01 --portal portal", "'DATE_CREATE' is not a field"),
+        ("TYPE_ID=visit --portal portal", "'meeting', 'call'"),
+        ("TYPE_ID=call --limit 0 --portal portal", "limit=0"),
+        ("TYPE_ID=call --limit x --portal portal", "--limit"),
+        ("TYPE_ID=call", "B24_WEBHOOK_URL"),
+        ("TYPE_ID=call --portal nobody", "the variable is not there"),
+        (f"SUBJECT=https://acme.bitrix24.com/rest/1/{SECRET}/", "--portal NAME"),
+        (f"TYPE_ID=call --portal https://acme.bitrix24.com/rest/1/{SECRET}/", "--portal NAME"),
+    ],
+)
+def test_activities__refused(
+    shell: InteractiveShell,
+    portal: PracticePortal,
+    line: str,
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What is not accepted is told in one line, before any request, and no webhook repeated."""
+    said = refusal(shell, f"%activities {line}", capsys)
+    assert words in said
+    assert SECRET not in said
+    assert portal.server.requests == []
+
+
+def test_activities__help(shell: InteractiveShell) -> None:
+    """`%activities?` tells the arguments."""
+    told = shell.object_inspect("%activities")["docstring"]
+    for argument in ("conditions", "CREATED>=2026-10-01", "--limit N", "--labels"):
+        assert argument in told
 
 
 def test_activity__plain_ipython(tmp_path: Path) -> None:

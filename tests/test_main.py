@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+import b24frames as b24
 from b24frames.__main__ import main
+from b24frames.cache import ActivityCache
 from b24frames.practice import PracticePortal
-from tests.conftest import asked, posts
+from tests.helpers.caches import ACME
+from tests.helpers.practice import asked, posts
 
 
 def assert_refused(arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,17 +103,39 @@ def test_read__to_file(
         (["read", "1", "--practice", "--only-if-cached", "--no-cache"], "cache=False"),
         (["read"], "ids"),
         (["read", "1", "--practice", "--max-age", "3600"], "30d and the like, 0 and any (see"),
+        (["find", "--practice", "--where", "https://a.bitrix24.com/rest/1/s3cret/"], "--where"),
+        (["find", "--practice", "--where", "DATE_CREATE>=2026-10-01"], "'DATE_CREATE' is not"),
+        (["find", "--practice", "--where", "TYPE_ID=visit"], "'meeting', 'call'"),
+        (["find", "--practice", "--where", "CREATED>yesterday"], "'yesterday'"),
+        (["find", "--practice", "--limit", "0"], "--limit: '0'"),
+        (["find", "--practice", "--columns", "SUBJET"], "did you mean 'SUBJECT'"),
+        (["find", "TYPE_ID=call", "--practice"], "unrecognized arguments"),
+        (["find", "--practice", "--to", "file.doc"], ".parquet"),
+        (["find"], "B24_WEBHOOK_URL"),
+        (["count", "--practice", "--where", "SUBJECT>a"], "'>' is not an operator of SUBJECT"),
+        (["count", "--practice", "--to", "a.csv"], "unrecognized arguments"),
         (["demo", "--activities", "-5"], "-5"),
         (["cache", "info", "https://acme.bitrix24.com/rest/1/s3cret/"], "unrecognized arguments"),
         (["read", "1", "https://acme.bitrix24.com/rest/1/s3cret/"], "neither an id"),
         ([], "COMMAND"),
+        (["cache"], "ACTION"),
+        (["cache", "shrink"], "shrink"),
+        (["cache", "prune"], "--older-than"),
+        (
+            ["cache", "prune", "--older-than", "soon"],
+            "--older-than: 'soon' is not a time span; accepted",
+        ),
+        (["cache", "prune", "--older-than", "30"], "'30'"),
+        (["cache", "prune", "--max-size", "1GB"], "'1GB'"),
+        (["cache", "clear", "--ids", "1-x"], "'1-x'"),
+        (["cache", "info", "--cache", "/dev/null/cache"], "/dev/null/cache"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_main__refused(
     arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A bad argument of `read` and `demo` is named."""
+    """A bad argument is named."""
     assert_refused(arguments, named, capsys)
 
 
@@ -168,6 +194,153 @@ def test_read__practice(capsys: pytest.CaptureFixture[str]) -> None:
     assert err == ""
 
 
+def test_find__table(portal: PracticePortal, capsys: pytest.CaptureFixture[str]) -> None:
+    """What matches all conditions is printed, with names in place of codes on request."""
+    place = ["--where", "ID in 1,2,3,5", "--where", "TYPE_ID=call", "--portal", portal.url]
+    calls = [i for i in (1, 2, 3, 5) if (portal.server.record(i) or {})["TYPE_ID"] == "2"]
+    assert main(["find", *place, "--labels", "--columns", "TYPE_ID"]) == 0
+    out, err = capsys.readouterr()
+    assert [line.split() for line in out.splitlines()[2:]] == [[str(i), "call"] for i in calls]
+    assert err == ""
+    assert main(["count", *place]) == 0
+    assert capsys.readouterr().out == f"{len(calls)}\n"
+
+
+def test_find__limit(portal: PracticePortal, capsys: pytest.CaptureFixture[str]) -> None:
+    """A limit leaves the highest ids; nothing found is no error."""
+    common = ["find", "--portal", portal.url, "--columns", "SUBJECT"]
+    assert main([*common, "--limit", "3"]) == 0
+    found = capsys.readouterr().out.splitlines()[2:]
+    assert [line.split()[0] for line in found] == ["300", "299", "298"]
+    assert main([*common, "--where", "CREATED<1990-01-01"]) == 0
+    assert "Empty" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".parquet"])
+def test_find__to_file(portal: PracticePortal, tmp_path: Path, suffix: str) -> None:
+    """Names in place of codes are written to files of any form."""
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    file = tmp_path / f"out{suffix}"
+    where = ["--where", "TYPE_ID in call,meeting", "--where", "ID<=40"]
+    assert main(["find", *where, "--portal", portal.url, "--labels", "--to", str(file)]) == 0
+    reader = {".csv": pd.read_csv, ".json": pd.read_json, ".parquet": pd.read_parquet}[suffix]
+    frame = reader(file)  # type: ignore[operator]
+    assert set(frame["TYPE_ID"]) == {"call", "meeting"}
+
+
+def test_find__cache(portal: PracticePortal, tmp_path: Path) -> None:
+    """What was found is read again without a request, but for the columns of a few."""
+    place = ["--portal", portal.url, "--cache", str(tmp_path / "c")]
+    assert main(["find", "--where", "ID<=5", *place]) == 0
+    before = posts(portal)
+    assert main(["read", "1-5", *place]) == 0
+    assert posts(portal) == before
+    assert main(["find", "--where", "ID in 8", "--columns", "SUBJECT", *place]) == 0
+    assert main(["read", "8", "--only-if-cached", *place]) == 1
+
+
+def test_find__zone(portal: PracticePortal, capsys: pytest.CaptureFixture[str]) -> None:
+    """Dates without a zone are meant in that of the frame."""
+    created = b24.read_activities(5, portal, tz="Asia/Almaty")["CREATED"].iloc[0]
+    where = ["--where", f"CREATED={created:%Y-%m-%dT%H:%M:%S}", "--where", "ID=5"]
+    for zone, found in (("Asia/Almaty", "1"), ("UTC", "0")):
+        assert main(["count", *where, "--portal", portal.url, "--tz", zone]) == 0
+        assert capsys.readouterr().out.strip() == found
+
+
+@pytest.mark.parametrize(
+    ("file", "words"), [("nofolder/a.csv", "no folder nofolder"), ("a.txt", "accepted are files")]
+)
+def test_read__file_that_cannot_be(
+    portal: PracticePortal, capsys: pytest.CaptureFixture[str], file: str, words: str
+) -> None:
+    """A file that could not be written is refused before anything is read."""
+    assert main(["read", "5", "--portal", portal.url, "--to", file]) == 1
+    assert words in capsys.readouterr().err
+    assert posts(portal) == 0
+
+
+def test_read__parquet_without_pyarrow(
+    portal: PracticePortal, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So is one of a form that nothing installed can write."""
+    monkeypatch.setattr("b24frames.__main__.find_spec", lambda _: None)
+    assert main(["read", "5", "--portal", portal.url, "--to", "a.parquet"]) == 1
+    assert "needs pyarrow: python -m pip install" in capsys.readouterr().err
+    assert posts(portal) == 0
+
+
+# --- cache -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cache_file(tmp_path: Path) -> Path:
+    """Make a cache of 1 500 entries, of which five are old."""
+    path = tmp_path / "cache.sqlite"
+    with closing(ActivityCache(path)) as cache:
+        cache.write(ACME, dict.fromkeys(range(6, 1501), b"r" * 500), {})
+        cache.write(ACME, dict.fromkeys(range(1, 6), b"r"), {}, now=1_763_900_000.0)
+    return path
+
+
+def test_cache_info__prints(cache_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """How many, how large, from when, of whom."""
+    assert main(["cache", "info", "--cache", str(cache_file)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.splitlines()[:2] == [f"path: {cache_file}", "entries: 1,500"]
+    assert "oldest: 2025-11-23T12:13:20+00:00" in out
+    assert "entries of acme.bitrix24.com 1: 1,500" in out
+
+
+def test_cache_info__default_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a path it is the default cache, which looking at does not make."""
+    assert main(["cache", "info"]) == 0
+    out, _ = capsys.readouterr()
+    assert out.splitlines()[1:] == ["entries: 0", "size: 0", "oldest: -", "newest: -"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cache_info__damaged(cache_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A damaged file is a warning in one line; it is listed from then on."""
+    cache_file.write_bytes(b"no database" * 1000)
+    for first in (True, False):
+        assert main(["cache", "info", "--cache", str(cache_file)]) == 0
+        out, err = capsys.readouterr()
+        assert err.count("\n") == first
+        assert err.startswith("warning: the cache ") == first
+        assert f"set aside: {cache_file}.aside-" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "forgotten", "left"),
+    [
+        (["clear", "--ids", "1-10,999,5000"], "11", 1489),
+        (["clear"], "1,500", 0),
+        (["prune", "--older-than", "30d"], "5", 1495),
+        (["prune", "--max-size", "1"], "1,500", 0),
+        (["prune", "--older-than", "30d", "--max-size", "100000000"], "5", 1495),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_cache_forget__tells_how_many(
+    cache_file: Path,
+    arguments: list[str],
+    forgotten: str,
+    left: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What is forgotten is what was named."""
+    assert main(["cache", *arguments, "--cache", str(cache_file)]) == 0
+    assert capsys.readouterr() == (f"{forgotten} entries forgotten\n", "")
+    with closing(ActivityCache(cache_file)) as cache:
+        assert cache.info()["entries"] == left
+
+
+# --- in a process of its own -------------------------------------------------------------------
+
+
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own, where every warning is an error."""
     command = [sys.executable, "-W", "error", "-m", "b24frames", *arguments]
@@ -196,25 +369,3 @@ def test_process__pipe_closed() -> None:
     process.wait()
     assert b"Traceback" not in error
     assert b"Exception" not in error
-
-
-@pytest.mark.parametrize(
-    ("file", "words"), [("nofolder/a.csv", "no folder nofolder"), ("a.txt", "accepted are files")]
-)
-def test_read__file_that_cannot_be(
-    portal: PracticePortal, capsys: pytest.CaptureFixture[str], file: str, words: str
-) -> None:
-    """A file that could not be written is refused before anything is read."""
-    assert main(["read", "5", "--portal", portal.url, "--to", file]) == 1
-    assert words in capsys.readouterr().err
-    assert posts(portal) == 0
-
-
-def test_read__parquet_without_pyarrow(
-    portal: PracticePortal, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """So is one of a form that nothing installed can write."""
-    monkeypatch.setattr("b24frames.__main__.find_spec", lambda _: None)
-    assert main(["read", "5", "--portal", portal.url, "--to", "a.parquet"]) == 1
-    assert "needs pyarrow: python -m pip install" in capsys.readouterr().err
-    assert posts(portal) == 0

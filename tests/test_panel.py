@@ -26,7 +26,7 @@ from b24frames.panel.html import card_html, owner_url, static_html
 from b24frames.panel.texts import description_text, ids_code, ids_text
 from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
-from tests.conftest import posts
+from tests.helpers.practice import posts
 
 SECRET = "planted-secret-77"
 HOSTILE = (

@@ -7,6 +7,7 @@ import math
 import pickle
 import traceback
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -27,10 +28,10 @@ from b24frames.errors import (
 )
 from b24frames.portal.limits import MAX_ATTEMPTS
 from b24frames.practice import PracticePortal
-from tests.clocks import WaitlessClock
-from tests.conftest import asked, posts
+from tests.helpers.cases import SYSTEM_ERRORS
+from tests.helpers.clocks import WaitlessClock
 from tests.helpers.exotic_faults import Fault
-from tests.test_errors import SYSTEM_ERRORS
+from tests.helpers.practice import asked, posts
 
 MakePortal = Callable[..., PracticePortal]
 SECRET = "pl4ntedS3cret"
@@ -152,11 +153,18 @@ def test_portal__timeout_refused(timeout: Any) -> None:
         b24.Portal("https://acme.bitrix24.com/rest/1/x/", timeout=timeout)
 
 
-@pytest.mark.parametrize("concurrency", [0, -1, 2.5, True, "4"])
-def test_portal__concurrency_refused(concurrency: Any) -> None:
-    """A concurrency that is not a number of requests is refused."""
-    with pytest.raises(ValueError, match="concurrency="):
-        b24.Portal("https://acme.bitrix24.com/rest/1/x/", concurrency=concurrency)
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *product(("concurrency", "max_wait"), (0, -1, "5", True)),
+        ("concurrency", 2.5),
+        ("max_wait", None),
+    ],
+)
+def test_portal__number_refused(option: str, value: Any) -> None:
+    """What is not a positive number is refused."""
+    with pytest.raises(ValueError, match=f"{option}="):
+        b24.Portal("https://acme.bitrix24.com/rest/1/x/", **{option: value})
 
 
 def test_portal__own_session(portal: PracticePortal) -> None:

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
@@ -42,6 +43,17 @@ def test_changelog__names_the_version() -> None:
     version = re.search('__version__ = "(.+)"', source)
     assert version is not None
     assert f"## {version[1]}" in text
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", "CONTRIBUTING.md", ".ci/run"]
+    + [".github/workflows/ci.yml", ".github/workflows/release.yml"],
+)
+def test_commands__run_the_tests_alike(name: str) -> None:
+    """Wherever all tests are run they use the cores there are, four at most."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert text.count(" -n auto --maxprocesses 4 --dist loadfile") == text.count("-n auto") == 1
 
 
 def test_workflow__mirrors_ci() -> None:

@@ -20,7 +20,7 @@ from b24frames.errors import (
 from b24frames.portal.commands import Answer, Command, CommandQueue
 from b24frames.portal.limits import BucketState, LeakyBucket, OperatingTime
 from b24frames.portal.scheduler import Run, Scheduler
-from tests.clocks import WaitlessClock
+from tests.helpers.clocks import WaitlessClock
 
 GET = "crm.activity.get"
 

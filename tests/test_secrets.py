@@ -8,48 +8,47 @@ pickles, widgets and the HTML of notebooks.
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
-import os
-import pickle
 import signal
 import sys
 import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from io import StringIO
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, quote_plus, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import pandas as pd
 import pytest
 import requests
 import requests_cache
-import urllib3
 
 import b24frames as b24
 from b24frames.credentials import AccessToken, TokenPair, Webhook
 from b24frames.errors import AuthenticationError, B24Error, PortalError, PortalUnavailableError
 from b24frames.practice import PracticePortal
-from tests.clocks import WaitlessClock
+from tests.helpers.clocks import WaitlessClock
 from tests.helpers.exotic_faults import Fault
+from tests.helpers.hunt import (
+    ACCESS,
+    CLIENT,
+    NEW_ACCESS,
+    NEW_REFRESH,
+    PLAIN,
+    PLANTED,
+    QUOTED,
+    REFRESH,
+    Hunt,
+    client_of,
+    hunting,
+)
+from tests.helpers.servers import Reply, serving
 
 MakePortal = Callable[..., PracticePortal]
-
-PLAIN = "pl4ntedS3cret"
-QUOTED = "pl4nted Sécret(42)"
-ACCESS, REFRESH, CLIENT = "acc3ss-t0ken+one", "r3fresh/t0ken one", "cl1ent&s3cret"
-NEW_ACCESS, NEW_REFRESH = "acc3ss-t0ken+two", "r3fresh/t0ken two"
-PLANTED = (PLAIN, QUOTED, ACCESS, REFRESH, CLIENT, NEW_ACCESS, NEW_REFRESH)
-
-# The frames of errors that are searched: those of a test hold what the test has planted.
-SEARCHED = tuple(str(Path(module.__file__ or "").parent) for module in (b24, requests, urllib3))
 
 # Where it does not matter whether an answer came in time.
 SHORT = (2.0, 0.03)
@@ -93,107 +92,6 @@ FAULTS = [
 # --- the hunt ----------------------------------------------------------------------------------
 
 
-def spellings(secret: str) -> set[str]:
-    """Return the ways in which a secret may be written."""
-    escaped = json.dumps(secret)[1:-1]
-    in_addresses = {requests.utils.requote_uri(secret), quote_plus(secret)}
-    return {secret, quote(secret), quote(secret, safe=""), escaped} | in_addresses
-
-
-class Hunt:
-    """Collects what a read leaves behind, under the name of the place."""
-
-    def __init__(self) -> None:
-        self.places: dict[str, str] = {}
-
-    def add(self, place: str, *things: object) -> None:
-        """Search these too: text, bytes, or the repr and str of anything else."""
-        for thing in things:
-            if isinstance(thing, bytes):
-                text = thing.decode("utf-8", "replace")
-            else:
-                text = thing if isinstance(thing, str) else f"{thing!r}\n{thing!s}"
-            self.places[place] = f"{self.places.get(place, '')}\n{text}"
-
-    def add_error(self, error: BaseException) -> None:
-        """Search an error, all that led to it, its pickle, and the frames it passed."""
-        place = f"{type(error).__name__} {len(self.places)}"
-        chain, seen = [error], {id(error)}
-        for link in chain:
-            self.add(f"{place}: text", link, repr(vars(link)), repr(link.args))
-            self.add(f"{place}: notes", getattr(link, "__notes__", []))
-            for more in (link.__cause__, link.__context__):
-                if more is not None and id(more) not in seen:
-                    seen.add(id(more))
-                    chain.append(more)
-            with suppress(TypeError, AttributeError, pickle.PicklingError):
-                self.add(f"{place}: pickle", pickle.dumps(link))
-            self._add_frames(place, link)
-
-    def _add_frames(self, place: str, error: BaseException) -> None:
-        """Search the frames that an error has passed, with their local variables."""
-        summary = traceback.TracebackException.from_exception(error, capture_locals=True)
-        for frame in summary.stack:
-            if frame.filename.startswith(SEARCHED):
-                where = f"{place}: {Path(frame.filename).name}:{frame.lineno} {frame.name}"
-                self.add(where, str(frame.locals), frame.line or "")
-
-    def add_frame(self, frame: pd.DataFrame) -> None:
-        """Search a frame in every form in which it is shown or kept."""
-        report = frame.b24.report
-        self.add("attrs", json.dumps(frame.attrs), frame.attrs)
-        self.add("report", report, report._repr_html_(), vars(report))
-        self.add("frame", frame.to_dict("list"), frame.to_html(), repr(frame))
-        self.add("pickle of the frame", pickle.dumps(frame))
-
-    def add_portal(self, portal: b24.Portal) -> None:
-        """Search a portal; it is never pickled or copied."""
-        self.add("portal", portal, vars(portal), vars(portal._scheduler))
-        http = portal._http
-        self.add("transport", vars(http), vars(http.connections), vars(portal._session))
-        for copier in (pickle.dumps, copy.deepcopy):
-            with pytest.raises(TypeError):
-                copier(portal)
-
-    def add_folder(self, folder: Path) -> None:
-        """Search all files of a folder, and their names."""
-        for file in folder.rglob("*"):
-            self.add("file names", str(file))
-            if file.is_file():
-                self.add(f"file {file.name}", file.read_bytes())
-
-    def found(self) -> list[str]:
-        """Name the places where anything planted is to be read."""
-        return [
-            f"{place}: {secret!r}"
-            for place, text in self.places.items()
-            for secret in PLANTED
-            if any(spelling in text for spelling in spellings(secret))
-        ]
-
-
-@contextmanager
-def hunting(capfd: pytest.CaptureFixture[str]) -> Iterator[Hunt]:
-    """Collect log lines, outputs and warnings of all libraries while something goes on."""
-    hunt, stream, root = Hunt(), StringIO(), logging.getLogger()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(logging.Formatter("%(name)s %(threadName)s %(pathname)s %(message)s"))
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    try:
-        with warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always")
-            yield hunt
-    finally:
-        root.removeHandler(handler)
-        root.setLevel(level)
-    hunt.add("log", stream.getvalue())
-    hunt.add("warnings", *[str(warning) for warning in told])
-    hunt.add("outputs", *capfd.readouterr())
-    hunt.add("environment", json.dumps(dict(os.environ)))
-
-
 @pytest.fixture
 def hunt(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[[], Any]]:
     """Make hunts."""
@@ -201,12 +99,6 @@ def hunt(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[[], Any]]:
 
 
 MakeHunt = Callable[[], Any]
-
-
-def client_of(practice: PracticePortal, url: str, **options: Any) -> b24.Portal:
-    """Make a client that waits for almost no time, and keeps its request rate in a file."""
-    settings: dict[str, Any] = {"clock": WaitlessClock(), "max_wait": 300.0, **options}
-    return b24.Portal(url, limits=(10_000, 10_000), **settings)
 
 
 def read_and_add(hunt: Hunt, portal: b24.Portal, **options: Any) -> None:
@@ -429,13 +321,15 @@ def test_webhook__given_as_text(
         monkeypatch.setenv("B24_WEBHOOK_URL", practice.url)
         url = None
     ids: Any = pd.Series([1, 2])
+    with_ids = pd.DataFrame({"ID": [1]})
+    with_ids.attrs = b24.read_activities([], practice).attrs  # whose portal may be asked again
     with hunt() as found:
         for call in (
             lambda: b24.read_activities([1, 2], url),
             lambda: next(iter(b24.read_activities([1, 2], url, chunksize=1))),
             lambda: ids.b24.read_activities(url),
             lambda: ids.to_frame("A").b24.read_activities("A", url),
-            lambda: pd.DataFrame({"ID": [1]}).b24.refresh(url),
+            lambda: with_ids.b24.refresh(url),
         ):
             with pytest.raises(AuthenticationError) as caught:
                 call()
@@ -606,63 +500,6 @@ def test_webhook__interrupted(
 # --- answers that repeat the address, and odd heads ---------------------------------------------
 
 
-class Answers(BaseHTTPRequestHandler):
-    """Answers each request with what the test wants, given its path and body."""
-
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    server: Server
-
-    def do_POST(self) -> None:
-        """Answer a call of a method."""
-        self.answer(self.rfile.read(int(self.headers["Content-Length"])))
-
-    def do_GET(self) -> None:
-        """Answer a refresh."""
-        self.answer(b"")
-
-    def do_CONNECT(self) -> None:
-        """Answer as a proxy."""
-        self.answer(b"")
-
-    def answer(self, body: bytes) -> None:
-        """Write what the test wants."""
-        status, heads, text = self.server.reply(self.path, body)
-        data = text.encode()
-        self.wfile.write(f"HTTP/1.1 {status} Words\r\nContent-Length: {len(data)}\r\n".encode())
-        self.wfile.write("".join(f"{head}\r\n" for head in heads).encode() + b"\r\n" + data)
-
-    def log_message(self, *_: Any) -> None:
-        """Log nothing."""
-
-
-Reply = Callable[[str, bytes], tuple[int, list[str], str]]
-
-
-class Server(ThreadingHTTPServer):
-    """A server on this machine that answers as a test wants."""
-
-    daemon_threads = True
-
-    def __init__(self, reply: Reply) -> None:
-        self.reply = reply
-        super().__init__(("127.0.0.1", 0), Answers)
-        self.address = f"http://127.0.0.1:{self.server_port}"
-
-
-@contextmanager
-def serving(reply: Reply) -> Iterator[str]:
-    """Start such a server; give its address."""
-    with Server(reply) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.005,))
-        thread.start()
-        try:
-            yield server.address
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 def repeat_in_error(path: str, body: bytes) -> tuple[int, list[str], str]:
     """Refuse a request with its own address and body."""
     words = f"bad request {path} {body.decode()}"
@@ -755,7 +592,7 @@ def oauth_portal(address: str, authorization_server: str, **options: Any) -> b24
 
 def renew(path: str, _: bytes) -> tuple[int, list[str], str]:
     """Give new tokens for the old ones, as the authorization server does."""
-    query = {name: values[0] for name, values in parse_qs(urlsplit(path).query).items()}
+    query = dict(parse_qsl(urlsplit(path).query))
     assert (query["refresh_token"], query["client_secret"]) == (REFRESH, CLIENT)
     pair = {"access_token": NEW_ACCESS, "refresh_token": NEW_REFRESH}
     return 200, [], json.dumps({**pair, "expires_in": 3600, "member_id": "m", "user_id": 1})

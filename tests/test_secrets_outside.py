@@ -16,7 +16,7 @@ import requests
 import b24frames as b24
 from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
-from tests.test_secrets import PLAIN, Hunt, client_of
+from tests.helpers.hunt import PLAIN, Hunt, client_of
 
 MakePortal = Callable[..., PracticePortal]
 
@@ -71,7 +71,7 @@ def test_notebook__saved_outputs(
     monkeypatch.setenv("B24_NOBODY", f"https://no-such.invalid/rest/1/{PLAIN}/")
     monkeypatch.setenv("NO_PROXY", "*")
     # The pauses between the attempts at a portal that is not there are of no interest.
-    quick = "import b24frames.portal.limits as limits; limits.retry_delay = lambda *_: 0.0"
+    quick = "from b24frames.portal import limits; limits.retry_delay = lambda *_: 0.0"
     notebook = execute([quick, *CELLS, SHOWS], tmp_path)
     shows = notebook["cells"].pop()
     outputs = [cell["outputs"] for cell in notebook["cells"]]

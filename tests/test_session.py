@@ -22,9 +22,9 @@ import b24frames as b24
 from b24frames.errors import PortalUnavailableError
 from b24frames.portal.pacing import SystemClock
 from b24frames.practice import PracticePortal
-from tests.clocks import WaitlessClock
-from tests.conftest import posts
+from tests.helpers.clocks import WaitlessClock
 from tests.helpers.exotic_faults import Fault
+from tests.helpers.practice import posts
 
 MakePortal = Callable[..., PracticePortal]
 UNPACED = (10_000, 10_000)

@@ -14,7 +14,7 @@ import b24frames as b24
 from b24frames.errors import BadValueError, BadValueWarning
 from b24frames.frame import Layout
 from b24frames.practice.store import make_record
-from tests.frames import assert_frame_equal, build_frame
+from tests.helpers.frames import assert_frame_equal, build_frame
 
 
 @pytest.fixture(params=["numpy_nullable", "pyarrow"])

@@ -16,7 +16,15 @@ from requests_cache.backends.base import BaseCache
 
 from b24frames.arguments import parse_age
 from b24frames.cache.backends import BackendStore, Store
-from b24frames.cache.entries import Lookup, PortalUser, encode, parse_key, prefix_of, timestamp_of
+from b24frames.cache.entries import (
+    ACTIVITY_METHOD,
+    Lookup,
+    PortalUser,
+    encode,
+    parse_key,
+    prefix_of,
+    timestamp_of,
+)
 from b24frames.cache.sqlite import SQLiteStore, quarantined
 from b24frames.credentials import hiding_arguments
 from b24frames.errors import CacheError, CacheWarning
@@ -116,6 +124,7 @@ class ActivityCache:
         max_age: float | None,
         missing_age: float | None = MISSING_AGE,
         now: float | None = None,
+        method: str = ACTIVITY_METHOD,
     ) -> Lookup:
         """Return what is known of the ids.
 
@@ -132,6 +141,8 @@ class ActivityCache:
             The same for what is known of missing ones, if it is less; None: any age.
         now : float, optional
             The time to count from, as Unix time [s].
+        method : str, default "crm.activity.get"
+            What the entries are of: names are kept under other methods.
 
         Returns
         -------
@@ -144,7 +155,7 @@ class ActivityCache:
             The cache cannot be read.
         """
         hits = Lookup()
-        prefix = prefix_of(portal)
+        prefix = f"{prefix_of(portal)}{method}~"
         keys = {f"{prefix}{i}": i for i in ids}
         entries = self._store.read(list(keys), time.time() if now is None else now)
         # Only now: another process may have written while this one read.
@@ -170,6 +181,7 @@ class ActivityCache:
         records: Mapping[int, bytes],
         missing: Mapping[int, str],
         now: float | None = None,
+        method: str = ACTIVITY_METHOD,
     ) -> None:
         """Keep records and reasons for missing ones, in one transaction.
 
@@ -183,6 +195,8 @@ class ActivityCache:
             The reason why there is no record.
         now : float, optional
             When the portal was asked, as Unix time [s].
+        method : str, default "crm.activity.get"
+            What the entries are of.
 
         Raises
         ------
@@ -190,7 +204,7 @@ class ActivityCache:
             The cache cannot be written; nothing was kept.
         """
         now = time.time() if now is None else now
-        prefix, timestamp = prefix_of(portal), int(now * 1000)
+        prefix, timestamp = f"{prefix_of(portal)}{method}~", int(now * 1000)
         texts = [(f"{prefix}{i}", True, record) for i, record in records.items()]
         texts += [
             (f"{prefix}{i}", False, reason.encode("utf-8", "backslashreplace"))
@@ -205,8 +219,9 @@ class ActivityCache:
         Returns
         -------
         dict
-            ``path``, ``entries``, ``size`` [bytes], ``oldest`` and ``newest`` (ISO 8601, UTC, or
-            None), ``portals``: entries by ``"host user"``, ``set_aside``: damaged files.
+            ``path``, ``entries`` (activities), ``names`` (of users and owners), ``size`` [bytes],
+            ``oldest`` and ``newest`` (ISO 8601, UTC, or None), ``portals``: entries by
+            ``"host user"``, ``set_aside``: damaged files.
 
         Examples
         --------
@@ -215,14 +230,19 @@ class ActivityCache:
         """
         portals: dict[str, int] = {}
         timestamps: list[int] = []
+        names = 0
         for key, head in self._store.keys_with_times():
-            if (owner := parse_key(key)) and (timestamp := timestamp_of(head)):
-                name = f"{owner[0]} {owner[1]}"
+            if (parsed := parse_key(key)) and (timestamp := timestamp_of(head)):
+                if parsed.method != ACTIVITY_METHOD:
+                    names += 1
+                    continue
+                name = f"{parsed.host} {parsed.user}"
                 portals[name] = portals.get(name, 0) + 1
                 timestamps.append(timestamp)
         facts = {
             "path": str(self.path or self._store),
             "entries": sum(portals.values()),
+            "names": names,
             "size": self._store.size(),
             "oldest": _iso(min(timestamps)) if timestamps else None,
             "newest": _iso(max(timestamps)) if timestamps else None,
@@ -234,7 +254,7 @@ class ActivityCache:
 
     @hiding_arguments
     def clear(self, ids: object = None, portal: PortalUser | None = None) -> int:
-        """Forget entries: all, or those of some ids, of a portal and user, or of both.
+        """Forget entries: all, or those of some activities, of a portal and user, or of both.
 
         Parameters
         ----------
@@ -257,13 +277,13 @@ class ActivityCache:
             raise TypeError(f"portal is a {type(portal).__name__}; a Portal is needed")
         if ids is None and portal is None:
             return self._forget(None)
-        wanted = None if ids is None else set(parse_ids(ids))
+        wanted = None if ids is None else {(ACTIVITY_METHOD, i) for i in parse_ids(ids)}
         prefix = "" if portal is None else prefix_of(portal)
         return self._forget(
             key
             for key, _ in self._store.keys_with_times()
             if key.startswith(prefix)
-            and (wanted is None or ((owner := parse_key(key)) and owner[2] in wanted))
+            and (wanted is None or ((parsed := parse_key(key)) and parsed[2:] in wanted))
         )
 
     @hiding_arguments

@@ -3,6 +3,7 @@
 ::
 
     key    acme.bitrix24.com~1~crm.activity.get~999
+           acme.bitrix24.com~1~user.get~57     a name, under the method that tells it
     value  R 1763900000000 {"ID":"999",…}    a record, as the bytes that were given
            M 1763900000000 not found         a reason why there is no record
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote, unquote
 from zlib import crc32
 
@@ -23,8 +24,8 @@ LAYOUT = 1  # of keys, values and tables; it is part of each checksum
 TIMESTAMP_END = 15
 _TEXT = slice(TIMESTAMP_END + 1, -4)
 _RIGHT = 0x2144DF1C  # the CRC-32 of whatever ends in its own CRC-32
-_METHOD = "crm.activity.get"
-_KEY = re.compile(rf"(.+)~([0-9]+)~{re.escape(_METHOD)}~([0-9]+)")
+ACTIVITY_METHOD = "crm.activity.get"
+_KEY = re.compile(r"(.+)~([0-9]+)~([a-z0-9.]+)~([0-9]+)")
 
 
 class PortalUser(Protocol):
@@ -72,13 +73,22 @@ class DamageError(ValueError):
 def prefix_of(portal: PortalUser) -> str:
     """Return how the keys of a portal and user begin: safe in SQL, as a file name, and in Redis."""
     host = portal.address.split("://", 1)[-1]
-    return f"{quote(host, safe='')}~{portal.user_id}~{_METHOD}~"
+    return f"{quote(host, safe='')}~{portal.user_id}~"
 
 
-def parse_key(key: str) -> tuple[str, str, int] | None:
-    """Return host, user and activity id of a key; None: it is no key of ours."""
+class Key(NamedTuple):
+    """What the key of an entry says."""
+
+    host: str
+    user: str
+    method: str
+    id: int
+
+
+def parse_key(key: str) -> Key | None:
+    """Return what a key says; None: it is no key of ours."""
     match = _KEY.fullmatch(key)
-    return (unquote(match[1]), match[2], int(match[3])) if match else None
+    return Key(unquote(match[1]), match[2], match[3], int(match[4])) if match else None
 
 
 def encode(key: str, is_record: bool, timestamp: int, text: bytes) -> bytes:

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from b24frames.errors import BadValueError, BadValueWarning
-from b24frames.frame.convert import Factorized, TypedColumn, convert_all
+from b24frames.frame.convert import Factorized, TypedColumn, convert_all, is_unwritable
 from b24frames.frame.decode import Column, Fields, block_of_lines, without_gc
 from b24frames.ids import chunks
-from b24frames.messages import name_some, short_repr, warn_at_caller
+from b24frames.messages import name_some, short_repr, visible, warn_at_caller
 from b24frames.schema import ACTIVITY, COLUMNS, Backend, OnBadValue, Wire
 
 WIRES: Mapping[str, Wire] = {name: field.wire for name, field in ACTIVITY.items()}
@@ -186,9 +186,9 @@ class _Columns:
         index: pd.Index = pd.RangeIndex(self._rows)
         if self._layout.index_col is not None:
             ids = _concat(self._parts.pop(self._layout.index_col))
-            index = pd.Index(ids, dtype=ids.dtype, name=_label(self._layout.index_col))
+            index = pd.Index(ids, dtype=ids.dtype, name=visible(self._layout.index_col))
             names.remove(self._layout.index_col)
-        columns = {_label(name): _concat(self._parts.pop(name)) for name in names}
+        columns = {visible(name): _concat(self._parts.pop(name)) for name in names}
         labels = pd.Index(list(columns), dtype=str)  # text too where there are no columns
         # Of objects as Series, since pandas looks for a narrower dtype of their arrays.
         columns |= {
@@ -200,27 +200,25 @@ class _Columns:
 
     def _report(self, name: str) -> None:
         """Warn of, or raise for, the bad values of one field."""
-        bad, wire = self._bad[name], self._wire(name)
-        texts = ((short_repr(i).strip("'"), short_repr(value)) for i, value in bad)
-        shown = [f"{value} (id {i})" for i, value in texts]
-        values = "value" if len(bad) == 1 else "values"
-        message = f"{name}: {len(bad)} {values} not understood as {wire}: {name_some(shown)}"
-        if self._layout.on_bad_value == "raise":
-            raise BadValueError(message)
-        warn_at_caller(f"{message}; NA in place of each", BadValueWarning)
-
-
-def _label(name: str) -> str:
-    """Return the label of a column; a lone surrogate, which Arrow refuses, becomes visible."""
-    return name.encode("utf-8", "backslashreplace").decode()
+        wire = self._wire(name)
+        for unwritable, problem, instead in (
+            (False, f"not understood as {wire}", "NA in place of each"),
+            (True, "with characters that no UTF-8 can hold", "escapes such as \\ud83d instead"),
+        ):
+            bad = [(i, v) for i, v in self._bad[name] if is_unwritable(v, wire) is unwritable]
+            texts = [(short_repr(v), short_repr(i).strip("'")) for i, v in bad]
+            shown = [f"{value} (id {i})" for value, i in texts]
+            values = "value" if len(bad) == 1 else "values"
+            message = f"{name}: {len(bad)} {values} {problem}: {name_some(shown)}"
+            if bad and self._layout.on_bad_value == "raise":
+                raise BadValueError(message)
+            if bad:
+                warn_at_caller(f"{message}; {instead}", BadValueWarning)
 
 
 def _concat(arrays: Sequence[Any]) -> Any:
     """Return the arrays of all blocks as one."""
     arrays = [array for array in arrays if len(array)] or arrays[:1]
-    if any(getattr(array.dtype, "storage", "") == "python" for array in arrays):
-        # Arrow, which has the other blocks, could not take the lone surrogate of this one.
-        arrays = [array.astype(pd.StringDtype("python")) for array in arrays]
     if len(arrays) == 1:
         return arrays[0]
     if arrays[0].dtype == object:
@@ -243,9 +241,4 @@ def _typed_array(typed: TypedColumn, wire: Wire, layout: Layout) -> Any:
         return pd.arrays.ArrowExtensionArray(array)
     if wire in _MASKED:
         return _MASKED[wire](values, typed.na)
-    if wire is not Wire.TEXT:
-        return values
-    try:
-        return pd.array(values, dtype=pd.StringDtype())
-    except UnicodeEncodeError:  # a lone surrogate, which Arrow's storage cannot keep
-        return pd.array(values, dtype=pd.StringDtype("python"))
+    return pd.array(values, dtype=pd.StringDtype()) if wire is Wire.TEXT else values

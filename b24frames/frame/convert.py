@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from b24frames.messages import visible
 from b24frames.schema import Wire
 
 BAD_VALUE = (ValueError, OverflowError, RecursionError)
@@ -101,13 +102,15 @@ def parse_flag(value: Any) -> bool | None:
 
 
 def parse_text(value: Any) -> str | None:
-    """Keep text as it is, and write a number as text.
+    """Keep text that UTF-8 can hold, and write a number as text.
 
     Examples
     --------
     >>> parse_text(7)
     '7'
     """
+    if isinstance(value, str):
+        value.encode()  # UnicodeEncodeError: a lone surrogate
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -142,14 +145,6 @@ def parse_list(value: Any) -> list[Any] | None:
     return list(nested.values()) if isinstance(nested, dict) else nested
 
 
-def parse_storable(value: Any) -> str | None:
-    """Keep text that can be written as UTF-8, which is all that Arrow takes."""
-    text = parse_text(value)
-    if text is not None:
-        text.encode()  # UnicodeEncodeError: a lone surrogate
-    return text
-
-
 def as_json(parse: Callable[[Any], Any]) -> Callable[[Any], str | None]:
     """Return a parser that gives JSON text where `parse` gives a nested value.
 
@@ -162,15 +157,15 @@ def as_json(parse: Callable[[Any], Any]) -> Callable[[Any], str | None]:
     def parse_to_json(value: Any) -> str | None:
         nested = parse(value)
         if nested is None or isinstance(nested, str):
-            return parse_storable(nested)
+            return parse_text(nested)
         return json.dumps(nested)
 
     return parse_to_json
 
 
-def keep(value: Any) -> Any:
-    """Keep any value as it is."""
-    return value
+def parse_any(value: Any) -> Any:
+    """Keep any value as it is, but for text that UTF-8 cannot hold."""
+    return parse_text(value) if isinstance(value, str) else value
 
 
 def _ascii(text: str) -> str:
@@ -199,14 +194,13 @@ PARSERS: Mapping[Wire, Callable[[Any], Any]] = {
     Wire.TEXT: parse_text,
     Wire.OBJECT: parse_object,
     Wire.LIST: parse_list,
-    Wire.ANY: keep,
+    Wire.ANY: parse_any,
 }
 ARROW_PARSERS: Mapping[Wire, Callable[[Any], Any]] = {
     **PARSERS,
-    Wire.TEXT: parse_storable,
     Wire.OBJECT: as_json(parse_object),
     Wire.LIST: as_json(parse_list),
-    Wire.ANY: as_json(keep),
+    Wire.ANY: as_json(parse_any),
 }
 
 # numpy dtype of the values of each wire form; those of others are objects.
@@ -214,7 +208,7 @@ _KINDS = {Wire.INTEGER: "i8", Wire.DOUBLE: "f8", Wire.FLAG: "?", Wire.DATETIME: 
 # JSON values, besides text, whose str is how the field's text would write them.
 _NUMBERS: dict[Wire, set[type]] = {Wire.INTEGER: {int}, Wire.DOUBLE: {int, float}}
 # Types of JSON values that stay as they are.
-_PLAIN: dict[Wire, set[type]] = {Wire.TEXT: {str}, Wire.OBJECT: {dict}, Wire.LIST: {list}}
+_PLAIN: dict[Wire, set[type]] = {Wire.OBJECT: {dict}, Wire.LIST: {list}}
 
 # The usual wire form of dates and times: all digits zero, and all signs plus.
 _SHAPE = b"0000+00+00T00:00:00+00:00"
@@ -307,6 +301,11 @@ def convert(column: Sequence[Any] | Factorized, wire: Wire, arrow: bool) -> Type
     return _convert_each(values, wire, arrow)
 
 
+def is_unwritable(value: object, wire: Wire) -> bool:
+    """Return whether a bad value is text that only escapes can show: they stand in its place."""
+    return isinstance(value, str) and wire in (Wire.TEXT, Wire.ANY)
+
+
 def _all_na(rows: int, wire: Wire) -> TypedColumn:
     """Return a column without values."""
     if wire not in _KINDS:
@@ -318,6 +317,10 @@ def _convert_each(column: Sequence[Any], wire: Wire, arrow: bool = False) -> Typ
     """Parse the values one by one."""
     parse = (ARROW_PARSERS if arrow else PARSERS)[wire]
     plain = {type(None)} | (set() if arrow else _PLAIN.get(wire, set()))
+    if wire is Wire.TEXT:
+        with suppress(TypeError, UnicodeEncodeError):
+            "".join(value for value in column if value is not None).encode()
+            plain.add(str)
     values, bad = list(column), {}
     for position, value in enumerate(column):
         if type(value) not in plain:
@@ -325,6 +328,8 @@ def _convert_each(column: Sequence[Any], wire: Wire, arrow: bool = False) -> Typ
                 values[position] = parse(value)
             except BAD_VALUE:
                 values[position], bad[position] = None, value
+                if is_unwritable(value, wire):
+                    values[position] = visible(value)
     typed = _all_na(len(values), wire)
     if wire in _KINDS:
         typed.na[:] = [value is None for value in values]

@@ -13,7 +13,7 @@ import ipywidgets as widgets
 import pandas as pd
 
 from b24frames.accessor.interchange import spreadsheet_safe, storable
-from b24frames.messages import count, redirect_warnings
+from b24frames.messages import count, redirect_warnings, visible
 from b24frames.output import CachePlace
 from b24frames.panel.html import (
     HEADS,
@@ -27,7 +27,7 @@ from b24frames.panel.html import (
     table_rows,
 )
 from b24frames.panel.lookup import Found, Reads, detail_reads, explain, name_reads
-from b24frames.panel.texts import Html, code_text, source_text, visible
+from b24frames.panel.texts import Html, code_text, source_text
 
 _PAGE = 20
 _FORMATS = {

@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from b24frames.credentials import hide_addresses
-from b24frames.messages import count, name_some
+from b24frames.messages import count, name_some, visible
 
 _LONGEST = 10_000
 _LONGEST_IDS = 60
@@ -42,17 +42,6 @@ _BB_TAG = re.compile(
 )
 _BB_SPACE = re.compile(r"(?<!\s)\s*\n\s*\n\s*")
 _UNITS = (("year", 31_556_952), ("month", 2_629_746), ("day", 86_400), ("hour", 3_600))
-
-
-def visible(text: str) -> str:
-    r"""Return a text with lone surrogates as visible escapes: no message of a widget takes them.
-
-    Examples
-    --------
-    >>> visible("half: \ud83d")
-    'half: \\ud83d'
-    """
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class Html(Markup):

@@ -28,7 +28,7 @@ from tests.browser.jupyter import (
     serve_lab,
     serve_voila,
 )
-from tests.conftest import skip_or_fail
+from tests.helpers.optional import skip_or_fail
 
 Shoot = Callable[[Any, str], None]
 

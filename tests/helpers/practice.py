@@ -1,12 +1,25 @@
-"""Plain calls of a practice server, by a client that knows nothing of it."""
+"""Calls of a practice server by a client that knows nothing of it, and what it was asked."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import requests
 
+from b24frames.practice import PracticePortal
 from b24frames.practice.server import PracticeServer
+
+
+def posts(portal: PracticePortal) -> int:
+    """Count the HTTP requests that a practice portal received."""
+    return len(portal.server.requests)
+
+
+def asked(portal: PracticePortal) -> list[int]:
+    """Return the ids that a practice portal was asked for by ``crm.activity.get``, in order."""
+    commands = (c for request in portal.server.requests for c in request.commands)
+    return [int(m[1]) for c in commands if (m := re.fullmatch(r"crm\.activity\.get\?id=(\d+)", c))]
 
 
 def post(server: PracticeServer, method: str, **params: Any) -> Any:

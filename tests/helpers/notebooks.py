@@ -1,4 +1,4 @@
-"""Run the notebooks, and keep what they show: ``python -m tests.notebooks``."""
+"""Run the notebooks, and keep what they show: ``python -m tests.helpers.notebooks``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-FOLDER = Path(__file__).parents[1] / "notebooks"
+FOLDER = Path(__file__).parents[2] / "notebooks"
 PATIENCE = 300  # [s] for one cell, on any machine
 
 

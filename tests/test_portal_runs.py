@@ -1,4 +1,4 @@
-"""Calls: several at once, halved where too large, held back by operating time."""
+"""Runs of a portal over HTTP: several requests at once, smaller batches, waits, and ends."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import product
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,12 +17,13 @@ from requests.adapters import HTTPAdapter
 import b24frames as b24
 from b24frames.errors import OperatingTimeError, PortalBlockedError, PortalUnavailableError
 from b24frames.portal.commands import CommandQueue
-from b24frames.portal.pacing import SystemClock
 from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
-from tests.clocks import WaitlessClock
-from tests.conftest import asked, posts
-from tests.test_secrets import serving
+from b24frames.practice.server import PracticeServer
+from tests.helpers.clocks import WaitlessClock
+from tests.helpers.practice import asked, posts
+from tests.helpers.servers import serving
+from tests.helpers.sessions import Overtaken
 
 MakePortal = Callable[..., PracticePortal]
 
@@ -80,34 +81,6 @@ class Interrupted(requests.Session):
         return super().request(method, url, *args, **options)
 
 
-class Overtaken(requests.Session):
-    """A session that holds back what is about one activity until so many others have been read.
-
-    It is told of these as the bar of the read.
-    """
-
-    def __init__(self, number: int, others: int) -> None:
-        super().__init__()
-        self.held_back = f'id={number}"'
-        self.others = others
-        self.enough = threading.Event()
-
-    def request(self, *args: Any, **options: Any) -> requests.Response:
-        """Send a request."""
-        if self.held_back in options["data"]:
-            self.enough.wait(60)
-        return super().request(*args, **options)
-
-    def update(self, n: int) -> None:
-        """Take note of ids that have been read."""
-        self.others -= n
-        if self.others <= 0:
-            self.enough.set()
-
-    def set_postfix_str(self, text: str) -> None:
-        """Take note of a message."""
-
-
 @pytest.mark.parametrize(
     ("limits", "at_once"),
     [("cloud", 50), ("enterprise", 50), ("self-hosted", 16), ((7.5, 1), 7)],
@@ -130,16 +103,6 @@ def test_concurrency__one(make_portal: MakePortal) -> None:
     portal = b24.Portal(practice.url, concurrency=1, limits="self-hosted")
     portal.call_batch(get(range(1, 201)))
     assert asked(practice) == list(range(1, 201))
-
-
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [*product(("concurrency", "max_wait"), (0, -1, "5", True)), ("max_wait", None)],
-)
-def test_options__refused(option: str, value: Any) -> None:
-    """What is no positive number is refused."""
-    with pytest.raises(ValueError, match=option):
-        b24.Portal("https://acme.bitrix24.com/rest/1/x/", **{option: value})
 
 
 def test_batch__halved(make_portal: MakePortal) -> None:
@@ -225,24 +188,32 @@ def test_blocked__in_a_batch(make_portal: MakePortal) -> None:
         b24.read_activities(range(1, 101), portal)
 
 
-def test_operating_time__slows_down(make_portal: MakePortal) -> None:
-    """A read that needs more operating time than granted waits, says so, and loses nothing."""
-    practice = make_portal(
-        activities=250, deleted=(), refused=(), operating_limit=100.0, operating_cost=0.5
-    )
-    clock = SystemClock(1000.0)
-    # The portal tells the reset in whole seconds, which are long ones on this clock.
-    portal = b24.Portal(
-        practice.url, clock=clock, limits="self-hosted", operating_limit=100.0, max_wait=10_000.0
-    )
-    told: list[str] = []
-    answers: dict[str, Any] = {}
-    run = portal.run(CommandQueue(get(range(1, 251)).items()))
-    for part in run:
-        answers |= part
-        told.append(run.waiting)
-    assert all(answers[f"a{i}"] == practice.server.record(i) for i in range(1, 251))
+def test_operating_time__slows_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read that needs more operating time than granted waits, says so, and is never refused."""
+    clock = WaitlessClock()
+    limit: dict[str, Any] = {"operating_limit": 100.0}
+    practice_clock = SimpleNamespace(time=lambda: clock.unix_after(0.0))
+    monkeypatch.setattr("b24frames.practice.metering.time", practice_clock)
+    with PracticeServer(
+        activities=250,
+        deleted=(),
+        refused=(),
+        limits=None,
+        operating_cost=0.5,
+        clock=clock.now,
+        **limit,
+    ) as server:
+        portal = b24.Portal(server.url, clock=clock, limits="self-hosted", concurrency=1, **limit)
+        told: list[str] = []
+        answers: dict[str, Any] = {}
+        run = portal.run(CommandQueue(get(range(1, 251)).items()))
+        for part in run:
+            answers |= part
+            told.append(run.waiting)
+        assert all(answers[f"a{i}"] == server.record(i) for i in range(1, 251))
+        assert len(server.requests) == 5
     assert any("operating time" in words and "waiting" in words for words in told)
+    assert 540 < clock.now() < 660
 
 
 def test_operating_time__one_at_a_time(make_portal: MakePortal) -> None:

@@ -1,0 +1,85 @@
+"""Tables of cases that several test files go through."""
+
+from __future__ import annotations
+
+import decimal
+import fractions
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from b24frames.errors import (
+    AuthenticationError,
+    OperatingTimeError,
+    PermissionDeniedError,
+    PortalBlockedError,
+    PortalError,
+    PortalUnavailableError,
+    RateLimitError,
+)
+
+# HTTP status, code, kind, retryable: the table of system errors of the REST documentation.
+SYSTEM_ERRORS: list[tuple[int, str, type[PortalError], bool]] = [
+    (500, "INTERNAL_SERVER_ERROR", PortalUnavailableError, True),
+    (500, "ERROR_UNEXPECTED_ANSWER", PortalUnavailableError, True),
+    (503, "QUERY_LIMIT_EXCEEDED", RateLimitError, True),
+    (429, "OPERATION_TIME_LIMIT", OperatingTimeError, True),
+    (405, "ERROR_BATCH_METHOD_NOT_ALLOWED", PortalError, False),
+    (400, "ERROR_BATCH_LENGTH_EXCEEDED", PortalError, False),
+    (401, "NO_AUTH_FOUND", AuthenticationError, False),
+    (400, "INVALID_REQUEST", PortalError, False),
+    (503, "OVERLOAD_LIMIT", PortalBlockedError, False),
+    (403, "ACCESS_DENIED", PermissionDeniedError, False),
+    (403, "INVALID_CREDENTIALS", PermissionDeniedError, False),
+    (404, "ERROR_MANIFEST_IS_NOT_AVAILABLE", PortalError, False),
+    (404, "ERROR_METHOD_NOT_FOUND", PortalError, False),
+    (403, "insufficient_scope", PermissionDeniedError, False),
+    (401, "expired_token", AuthenticationError, False),
+    (403, "user_access_error", PermissionDeniedError, False),
+    (500, "PORTAL_DELETED", PortalBlockedError, False),
+]
+
+REFUSED_IDS: list[tuple[Any, str]] = [
+    (True, "True"),
+    (False, "False"),
+    (0, "0"),
+    (-1, "-1"),
+    (1.5, "1.5"),
+    (float("nan"), "nan"),
+    (float("inf"), "inf"),
+    (2**63, str(2**63)),
+    ("abc", "'abc'"),
+    ("9" * 5000, "'99999"),
+    ("", "''"),
+    ("-5", "'-5'"),
+    ("1.0", "'1.0'"),
+    ("1_000", "'1_000'"),
+    ("٣", "'٣'"),
+    ("1-5", "'1-5'"),
+    (None, "a NoneType was given"),
+    (b"12", "a bytes was given"),
+    ({"ID": 1}, "a dict was given"),
+    (object, "a type was given"),
+    ([5, 0], "0 at position 1"),
+    ([2**63], f"{2**63} at position 0"),
+    ([1, True], "True at position 1"),
+    ([1, 2, "x"], "'x' at position 2"),
+    ([None], "None at position 0"),
+    ([pd.NA], "<NA> at position 0"),
+    ([pd.NaT], "NaT at position 0"),
+    ([[1, 2]], r"\[1, 2\] at position 0"),
+    ([decimal.Decimal(1)], "Decimal"),
+    ([1j], "1j"),
+    ([np.timedelta64(5, "s")], "timedelta64"),
+    ([fractions.Fraction(10**400)], "Fraction"),
+    ([["https://acme.bitrix24.com/rest/1/abc/"]], "an address at position 0"),
+    (np.array([True]), "True"),
+    (np.array([1.5]), "1.5"),
+    (np.array([[1, 2]]), "2 dimensions"),
+    (pd.Series([1.0, None]), "nan at position 1"),
+    (pd.Series([1, None], dtype="Int64"), "<NA> at position 1"),
+    (pd.DataFrame({"ID": [1]}), "2 dimensions"),
+    (dict.fromkeys([1, -2]).keys(), "-2 at position 1"),
+]
+"""Arguments that are no ids, and what the message must name."""
