@@ -81,7 +81,7 @@ class Results:
         self._buttons = [widgets.Button() for _ in range(_PAGE)]
         self._rows = widgets.VBox().add_class("b24-rows")
         heads = [widgets.Button(description=f"Order by {n}").add_class(f"b24-{n}") for n in HEADS]
-        self._notes = widgets.HTML()
+        self._notes = widgets.HTML().add_class("b24-notes")
         self._card = widgets.HTML()
         self._source = widgets.HTML().add_class("b24-said")
         self.refresh = widgets.Button(description="Refresh", tooltip="Ask the portal again")
