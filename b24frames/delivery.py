@@ -1,14 +1,24 @@
-"""What the command line does with a frame: a table that fits a terminal, or a file."""
+"""What the command line takes and delivers: options, a table that fits a terminal, a file."""
 
 from __future__ import annotations
 
+import argparse
 import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pandas as pd
 
 from b24frames.accessor.interchange import spreadsheet_safe, storable, to_json
+from b24frames.arguments import parse_age
+from b24frames.credentials import hide_addresses
+from b24frames.errors import B24Warning
+from b24frames.messages import one_line, short_repr
 
 SUFFIXES = (".parquet", ".csv", ".json")
 # Control characters but line breaks, and what breaks a line or turns its direction elsewhere.
@@ -52,3 +62,67 @@ def write_file(frame: pd.DataFrame, path: Path, what: str) -> None:
     else:
         storable(frame).to_parquet(path)
     print(f"{len(frame):,} {what} written to {path}")
+
+
+def count_option(text: str) -> int:
+    """Read an option that is a number."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{short_repr(text)} is not a number of at least 1")
+    return int(text)
+
+
+def age_option(text: str, besides: str = "") -> str:
+    """Check an option that is a time span; the message is of command lines, not of Python."""
+    try:
+        parse_age(text, "age")
+    except ValueError:
+        problem = (
+            f"{short_repr(text)} is not a time span; accepted are 1h, 30d and the like{besides}"
+        )
+        raise argparse.ArgumentTypeError(problem) from None
+    return text
+
+
+def max_age_option(text: str) -> str | None:
+    """Read the option for the oldest entry to accept; None is any."""
+    return None if text == "any" else age_option(text, besides=", 0 and any")
+
+
+def option(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a parser of an argument of which argparse shows what is wrong."""
+
+    def parse_argument(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse_argument
+
+
+@contextmanager
+def one_line_warnings() -> Iterator[None]:
+    """Show our warnings as one line each, without the place in the code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", B24Warning)
+        warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
+        yield
+
+
+def fail(message: str, status: int) -> int:
+    """Print an error in one line; return the exit status."""
+    say(f"error: {message}")
+    return status
+
+
+def say(message: str) -> None:
+    """Print one line on stderr; arguments in it may be a webhook in the wrong place."""
+    print(one_line(hide_addresses(message)), file=sys.stderr)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong, and end."""
+        sys.exit(fail(f"{message} (see {self.prog} --help)", 2))

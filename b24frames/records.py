@@ -9,7 +9,7 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from io import SEEK_END
 from typing import Any, BinaryIO, Protocol
@@ -17,7 +17,6 @@ from typing import Any, BinaryIO, Protocol
 from b24frames.cache import ACTIVITY_METHOD, MISSING_AGE, ActivityCache, Lookup
 from b24frames.credentials import hide_addresses, hiding_arguments
 from b24frames.errors import CacheError, CacheWarning
-from b24frames.messages import one_line, warn_at_caller
 from b24frames.portal import Portal, as_portal
 from b24frames.serialization import encode_record
 
@@ -95,6 +94,40 @@ class ReadReport:
     stale: list[int] = field(default_factory=list)
     read_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     portal_time: str = ""
+
+
+@dataclass(repr=False)
+class SyncReport:
+    """What a sync has changed.
+
+    Attributes
+    ----------
+    added, changed, gone, unchanged : int
+        How many rows were added, rewritten and removed, and how many stayed as they were.
+    http_requests : int
+        How many HTTP requests were sent.
+    seconds : float
+        How long it took [s].
+    """
+
+    added: int = 0
+    changed: int = 0
+    gone: int = 0
+    unchanged: int = 0
+    http_requests: int = 0
+    seconds: float = 0.0
+
+    def _facts(self) -> list[tuple[str, str]]:
+        facts = {name.replace("_", " "): f"{value:,}" for name, value in asdict(self).items()}
+        if self.gone:
+            facts["gone"] += " (deleted, no longer visible to this user, or no longer matching)"
+        return list(facts.items())
+
+    def __repr__(self) -> str:
+        return facts_text(self._facts())
+
+    def _repr_html_(self) -> str:
+        return facts_html(self._facts())
 
 
 class Entries:

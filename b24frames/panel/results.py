@@ -70,7 +70,9 @@ class Results:
         self._chosen: int | None = None
         # Of the activities whose cards have been shown; empty until they are there.
         self._details: dict[int, Html] = {}
+        self._make_widgets()
 
+    def _make_widgets(self) -> None:
         self._sort = widgets.Dropdown(description="Sort by", options=SORTS)
         self._descending = widgets.ToggleButton(description="Descending")
         self._pages = widgets.HTML().add_class("b24-said")

@@ -20,11 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from b24frames.errors import (
-    OperatingTimeError,
-    PortalError,
-    RateLimitError,
-)
+from b24frames.errors import OperatingTimeError, PortalError, RateLimitError
 from b24frames.portal.commands import (
     MAX_COMMANDS,
     Answer,
@@ -334,9 +330,9 @@ class Run:
         if nothing_succeeds and not isinstance(error, OperatingTimeError):
             # All others wait behind this one: a portal that is down must not get 50 requests, and
             # one that fails on large batches soon shows which size it can handle.
+            self._step_back()
             self._later.remove(again)
             heapq.heapify(self._later)
-            self._step_back()
             self._next_task, self._is_probing = again, True
         return {}
 
