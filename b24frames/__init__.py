@@ -35,9 +35,11 @@ if TYPE_CHECKING:
     from b24frames.panel import LookupPanel
     from b24frames.portal import Portal
     from b24frames.practice import practice_portal
+    from b24frames.store import ActivityStore
 
 __all__ = [
     "ActivityCache",
+    "ActivityStore",
     "LookupPanel",
     "Portal",
     "count_activities",
@@ -53,6 +55,7 @@ __all__ = [
 # Loaded when first used: an import of b24frames costs little more than one of pandas.
 _LAZY = {
     "ActivityCache": "cache",
+    "ActivityStore": "store",
     "LookupPanel": "panel",
     "Portal": "portal",
     "count_activities": "activities",

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import asdict
 from io import TextIOWrapper
 from itertools import chain
 from pathlib import Path
@@ -107,6 +108,19 @@ def _count_matches(options: argparse.Namespace) -> int:
     """Print how many activities match."""
     with _portal(options) as portal:
         print(count_activities(options.where, portal, tz=options.tz))
+    return 0
+
+
+def _sync(options: argparse.Namespace) -> int:
+    """Bring a store up to date, and print one line that says what has changed."""
+    from b24frames.store import ActivityStore  # the other commands do without Arrow
+
+    with _portal(options) as portal:
+        store = ActivityStore(options.place, portal, options.where)
+        report = asdict(store.sync(options.full, progress=False if options.quiet else None))
+    print(
+        f"{options.place}: {', '.join(f'{v:,} {n}' for n, v in report.items())}".replace("_", " ")
+    )
     return 0
 
 
@@ -231,20 +245,28 @@ def _parser() -> argparse.ArgumentParser:
 
     portal, conditions, output = _portal_options(), _condition_options(), _output_options()
     frame = _frame_options()
+    zone = _Parser(add_help=False)
+    zone.add_argument("--tz", metavar="ZONE", default="UTC", help="zone of dates (default: UTC)")
     text = "read activities by their ids, and print or write them"
-    _add_read(commands.add_parser("read", parents=[portal, frame, output], help=text))
+    _add_read(commands.add_parser("read", parents=[portal, zone, frame, output], help=text))
     text = "find activities by conditions, and print or write them"
-    find = commands.add_parser("find", parents=[conditions, portal, frame, output], help=text)
+    find = commands.add_parser("find", parents=[conditions, portal, zone, frame, output], help=text)
     find.set_defaults(run=_find)
     find.add_argument("--limit", type=_count, metavar="N", help="at most so many, the highest ids")
     text = "count activities by conditions"
-    count = commands.add_parser("count", parents=[conditions, portal], help=text)
+    count = commands.add_parser("count", parents=[conditions, portal, zone], help=text)
     count.set_defaults(run=_count_matches)
+    text = "keep what conditions match in a Delta Lake table, and bring it up to date"
+    sync = commands.add_parser("sync", parents=[conditions, portal], help=text)
+    sync.set_defaults(run=_sync)
+    sync.add_argument("place", metavar="PLACE", help="a folder, or s3://bucket/activities")
+    sync.add_argument("--full", action="store_true", help="also find deletions and new owners")
+    sync.add_argument("--quiet", action="store_true", help="no progress bar")
     text = "read users, all or some, and print or write them"
     users = commands.add_parser("users", parents=[portal], help=text)
     users.set_defaults(run=_users, labels=False, names=False, cache=None, no_cache=True)
     text = "read the statistics of calls, all or those of some activities, and print or write them"
-    calls = commands.add_parser("calls", parents=[conditions, portal, output], help=text)
+    calls = commands.add_parser("calls", parents=[conditions, portal, zone, output], help=text)
     calls.set_defaults(run=_calls)
     for command in (users, calls):
         command.add_argument("ids", type=_argument(parse_id_text), nargs="*", help="such as 1-200")
@@ -265,7 +287,6 @@ def _portal_options() -> _Parser:
         help=f"webhook URL; better set {WEBHOOK_VARIABLE}: others on the machine see command lines",
     )
     place.add_argument("--practice", action="store_true", help="ask a practice portal")
-    options.add_argument("--tz", metavar="ZONE", default="UTC", help="zone of dates (default: UTC)")
     return options
 
 

@@ -110,6 +110,7 @@ class Search:
         try:
             for answers in self._run:
                 self.report.http_requests = self._run.requests
+                self.report.portal_time = self._run.portal_time
                 self._keep(answers)
                 if self._limit is None and (ready := self._ready(self._frontier())):
                     yield ready
@@ -146,8 +147,10 @@ class Search:
                     continue
                 raise InvalidAnswerError(f"the portal lists {problem}", method=LIST)
             del self._commands[name]
-            following = list(walk.take(name, answer, self._run.totals.get(name)))
-            self._add(iter(following))
+            # Before what is planned, so that rows are complete in the order of their ids.
+            for new, command in walk.take(name, answer, self._run.totals.get(name)):
+                self._commands[new] = command
+                self._queue.append(new, command)
             if (rest := walk.rest()) is not None:
                 self._add(rest)
         pages = {name: answer for name, answer in answers.items() if name not in self._commands}

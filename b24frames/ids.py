@@ -1,4 +1,4 @@
-"""What a caller may name activities by, read into distinct ids, and some at a time."""
+"""Parsing of activity ids, and cutting them into chunks."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ from b24frames.messages import short_repr
 
 T = TypeVar("T")
 
+# The greatest value of the dtype Int64, in which frames have ids.
 _MOST = 2**63 - 1
+# int() takes time quadratic in the length of a text; no id is that long.
 _MOST_DIGITS = 30
 _ACCEPTED = "accepted are positive whole numbers, as int, str of digits or whole float"
 _GAPS = ("None", "nan", "NaN", "<NA>", "NaT", "--")
 _KEEP = "; leave gaps out by dropna(), or keep them by the Series' .b24.read_activities()"
 _TEXTS = (bytes, bytearray, memoryview, UserString)  # and arrays of letters: not one id a letter
 _RANGE = re.compile(r"\s*([0-9]{1,19})\s*(?:-\s*([0-9]{1,19})\s*)?", re.ASCII)
+# A mistyped range such as 1-99999999999 must not fill the memory.
 _MOST_IN_TEXT = 10_000_000
 
 
@@ -43,7 +46,7 @@ def parse_ids(ids: object) -> list[int]:
     Raises
     ------
     TypeError, ValueError
-        A value that is not an id; the message names it and its position.
+        An invalid id; the message names it and its position.
 
     Examples
     --------
@@ -81,7 +84,7 @@ def parse_id_text(text: str) -> list[int]:
     Raises
     ------
     ValueError
-        A part that is neither an id nor a range of ids, or more than ten million ids.
+        A part is neither an id nor a range of ids, or there are more than ten million.
 
     Examples
     --------
@@ -95,7 +98,6 @@ def parse_id_text(text: str) -> list[int]:
 
 
 def _parse_range(part: str) -> range:
-    """Read one id, or ``first-last``."""
     match = _RANGE.fullmatch(part)
     if match is None:
         given = short_repr(part.strip())
@@ -136,7 +138,6 @@ def _parse_id(value: Any, where: str) -> int:
 
 
 def _hint(value: object) -> str:
-    """Say what to do about a gap in a column, if the value is one."""
     return _KEEP if not isinstance(value, str) and str(value) in _GAPS else ""
 
 
@@ -155,9 +156,7 @@ def parse_column(values: Iterable[object]) -> list[int | None]:
 
 
 class IdList(list[int]):
-    """A list of ids in `df.attrs`, which pandas copies deeply at each of its steps.
-
-    Numbers need no copy each, and a pickled list has no need of this class.
+    """A list of ids in `df.attrs` that is cheap to copy.
 
     Examples
     --------
@@ -166,15 +165,17 @@ class IdList(list[int]):
     [1, 2]
     """
 
+    # pandas copies attrs deeply at each step; ints need no copy each.
     def __deepcopy__(self, memo: dict[int, object]) -> IdList:
         return IdList(self)
 
+    # Pickled as a plain list, which can be loaded without b24frames.
     def __reduce__(self) -> tuple[type[list[int]], tuple[list[int]]]:
         return list, (list(self),)
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Cut ids, or anything in their order, into lists of at most so many.
+    """Yield lists of at most `size` consecutive items.
 
     Examples
     --------

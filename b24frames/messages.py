@@ -1,4 +1,4 @@
-"""Words for values, ids and numbers, and warnings at the caller's line."""
+"""Formatting of values for messages, and warnings at the caller's line."""
 
 from __future__ import annotations
 
@@ -44,9 +44,7 @@ def name_some(items: Sequence[object], most: int = 5) -> str:
 
 
 def short_repr(value: object) -> str:
-    """Return the repr of a value, cut where it is long; not that of an address.
-
-    A webhook in the place of another argument must not be repeated.
+    """Return the repr of a value, cut if it is long.
 
     Examples
     --------
@@ -54,6 +52,7 @@ def short_repr(value: object) -> str:
     "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"
     """
     text = repr(value).replace("\n", " ")
+    # A webhook given as another argument must not appear in the message.
     if looks_like_address(text):
         return "an address"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
@@ -110,7 +109,7 @@ def facts_html(facts: Sequence[tuple[str, str]]) -> str:
 
 
 def visible(text: str) -> str:
-    r"""Return text with what no UTF-8 can hold, such as lone surrogates, as visible escapes.
+    r"""Return text with what UTF-8 cannot encode, such as lone surrogates, as escapes.
 
     Examples
     --------
@@ -121,17 +120,19 @@ def visible(text: str) -> str:
 
 
 def one_line(text: object) -> str:
-    """Return text on one line, control characters visible: it may come from the portal."""
+    """Return text on one line, with control characters as escapes."""
+    # Otherwise text of the portal could move the cursor of a terminal, or forge a line of a log.
     line = " ".join(str(text).split())
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
+# A context variable, since `warnings.catch_warnings` would affect all threads.
 _listener: ContextVar[Callable[[str], object] | None] = ContextVar("listener", default=None)
 
 
 @contextmanager
 def redirect_warnings(listener: Callable[[str], object]) -> Iterator[None]:
-    """Hand the warnings of this thread to a listener; `warnings` could catch them only for all."""
+    """Pass the warnings of this thread to a listener."""
     token = _listener.set(listener)
     try:
         yield
@@ -140,10 +141,11 @@ def redirect_warnings(listener: Callable[[str], object]) -> Iterator[None]:
 
 
 def warn_at_caller(message: str, category: type[B24Warning]) -> None:
-    """Warn at the line that called into b24frames, however deep the call went."""
+    """Warn at the line that called into b24frames, however deep the stack is."""
     if listener := _listener.get():
         listener(message)
         return
+    # Python 3.12 has skip_file_prefixes for this; 3.11 has not.
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE_DIR):
         level, frame = level + 1, frame.f_back

@@ -25,6 +25,7 @@ from typing import Any, Literal
 __all__ = ["ACTIVITY", "CALL", "COLUMNS", "DTYPES", "USER", "Field", "Wire", "label"]
 
 
+# Completion offers the public names only.
 def __dir__() -> list[str]:
     return __all__
 
@@ -33,7 +34,7 @@ Backend = Literal["numpy_nullable", "pyarrow"]
 """The families of dtypes."""
 
 OnBadValue = Literal["warn", "raise"]
-"""What to do about a value that cannot be understood."""
+"""What to do about an invalid value."""
 
 
 class Wire(StrEnum):
@@ -54,6 +55,7 @@ DTYPES: Mapping[str, Mapping[Wire, str]] = MappingProxyType(
         "numpy_nullable": {
             Wire.INTEGER: "Int64",
             Wire.DOUBLE: "Float64",
+            # Microseconds: nanoseconds end in the year 2262.
             Wire.DATETIME: "datetime64[us, {tz}]",
             Wire.FLAG: "boolean",
             Wire.TEXT: "string",
@@ -67,6 +69,7 @@ DTYPES: Mapping[str, Mapping[Wire, str]] = MappingProxyType(
             Wire.DATETIME: "timestamp[us, tz={tz}][pyarrow]",
             Wire.FLAG: "bool[pyarrow]",
             Wire.TEXT: "string[pyarrow]",
+            # JSON text: objects differ in their keys, and Arrow's structs must not.
             Wire.OBJECT: "string[pyarrow]",
             Wire.LIST: "string[pyarrow]",
             Wire.ANY: "string[pyarrow]",
@@ -83,14 +86,14 @@ class Field:
     Parameters
     ----------
     name : str
-        The portal's own name.
+        Its name in the portal.
     wire : Wire
         How JSON writes the value.
     meaning : str
         One sentence.
     labels : mapping of int or str to str
-        What the codes of an enumeration mean; empty for other fields. Enumerations are open:
-        codes that are not listed occur.
+        The labels of an enumeration by code; empty for other fields. Enumerations are open: codes
+        that are not listed occur.
     always : bool
         Whether every frame has the column; otherwise only those whose data have it.
     """
@@ -102,6 +105,7 @@ class Field:
     always: bool = True
 
 
+# Enumerations are open: a code without a label is shown as it is.
 TYPES = {
     0: "undefined",
     1: "meeting",
@@ -237,7 +241,7 @@ _FIELDS = (
     Field("RESULT_STREAM", Wire.INTEGER, "The stream of the result.", RESULT_STREAMS),
     Field("RESULT_SOURCE_ID", Wire.TEXT, "The source of the result."),
     Field("AUTOCOMPLETE_RULE", Wire.INTEGER, "The rule by which it completes itself."),
-    # Not on the page, but known to occur.
+    # Not on the page, but known to occur: frames have them only if their data do.
     Field("ORIGIN_VERSION", Wire.TEXT, "The version in the external source.", always=False),
     Field("IS_INCOMING_CHANNEL", Wire.FLAG, "Whether it came in by a channel.", always=False),
     Field("BINDINGS", Wire.LIST, "The CRM objects it is bound to.", always=False),
@@ -246,6 +250,7 @@ _FIELDS = (
     Field("WEBDAV_ELEMENTS", Wire.LIST, "The attached files of the drive.", always=False),
 )
 
+# Read-only: everything else is derived from it.
 ACTIVITY: Mapping[str, Field] = MappingProxyType({f.name: f for f in _FIELDS})
 """Every known field of an activity by its name, in the order of the columns."""
 
@@ -312,16 +317,16 @@ ALL_FIELDS: Mapping[str, Field] = MappingProxyType({**ACTIVITY, **CALL, **USER})
 """All fields: whatever has one name in two tables is of one wire form."""
 
 CUSTOM_FIELD_PREFIX = "UF_"
-"""How the names of a portal's own fields begin."""
+"""The prefix of the names of a portal's custom fields."""
 
 
 def is_column(name: object) -> bool:
-    """Tell whether a frame can have a column of this name: a known field, or a portal's own."""
+    """Return whether a name is that of a known field or of a custom field."""
     return isinstance(name, str) and (name in ACTIVITY or name.startswith(CUSTOM_FIELD_PREFIX))
 
 
 def label(name: str, code: int | str) -> str:
-    """Return what a code of an enumeration means; one that is not known stays what it is.
+    """Return the label of a code of an enumeration, or the code itself if it is unknown.
 
     Parameters
     ----------
@@ -347,14 +352,16 @@ def label(name: str, code: int | str) -> str:
 
 
 def is_smart_process(owner_type: int) -> bool:
-    """Tell whether a type of CRM objects is one of the portal's own."""
+    """Return whether a type of CRM objects is a smart process of the portal."""
+    # Their ids are assigned from fixed ranges: 128 to 191, then even numbers from 1030.
     return 128 <= owner_type < 192 or (owner_type >= 1030 and owner_type % 2 == 0)
 
 
 def _owner_type(code: int) -> str:
-    """Name what has no label of its own: a portal's smart processes, and the recycle bin."""
+    """Return the label of a type that differs between portals, or is in the recycle bin."""
     if is_smart_process(code):
         return f"smart process {code}"
+    # A deleted object has a type of its own: 64 above, or the next odd number.
     if 192 <= code < 256 or code > 1030:
         return f"smart process {code} (recycle bin)"
     if 18 <= code <= 26 or code in (32, 37):

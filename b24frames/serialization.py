@@ -100,6 +100,8 @@ def _flag_text(value: object) -> str | None:
 
 def _nested_text(value: object) -> str | None:
     """Return the JSON text of a nested value; PHP writes false where it cannot read its own."""
+    if value == []:  # most are
+        return "[]"
     return _to_json(value) if value is False or isinstance(value, (dict, list)) else None
 
 

@@ -54,31 +54,36 @@ class Walk:
     total: int | None = None  # the number of rows, as the portal tells it
     _open: dict[str, tuple[int, int]] = field(default_factory=dict)  # after an id, up to another
     _first_page_end: int | None = None
-    _planned: float = math.inf  # the ranges after this id are not asked for yet
+    _planned: float = 0  # what is after this id is not asked for yet
     _floor: int = 0  # with a limit: down to which id all rows are there
     _asked: int = 0
-    _has_started: bool = False  # whether all that is asked first has been taken
+
+    def __post_init__(self) -> None:
+        self._known = frozenset(self.selection.ids or ())
 
     @property
     def frontier(self) -> float:
         """Up to which id all rows are there."""
-        planned = self._planned if self._has_started else self.selection.first - 1
-        return min([planned, *(after for after, _ in self._open.values())])
+        return min([self._planned, *(after for after, _ in self._open.values())])
 
     def start(self) -> Iterator[tuple[str, Command]]:
         """Yield what is asked first: pages of known ids, or a page with the bounds of the rest."""
         selection = self.selection
         if selection.ids is not None:
             for ids in chunks(selection.ids, PAGE):
+                self._planned = ids[-1]
                 yield self._ask("ids", ids[0] - 1, ids[-1], {"@ID": ids})
-        elif self.limit is not None:
+            self._planned = math.inf
+            yield from self.probes()
+            return
+        self._planned = math.inf
+        if self.limit is not None:
             yield self._ask("down", selection.first - 1, selection.last, order="DESC")
         else:
             yield self._ask("first", selection.first - 1, selection.last)
             yield f"{self.name}last", self.command({}, order="DESC", select=("ID",))
             yield f"{self.name}total", self.command({}, start=0, select=("ID",))
         yield from self.probes()
-        self._has_started = True
 
     def probes(self) -> Iterator[tuple[str, Command]]:
         """Yield questions for what nobody has: a portal that ignores a condition finds it.
@@ -168,8 +173,8 @@ class Walk:
         is_mixed = kind != "total" and ids != in_order
         if is_mixed or (len(set(ids)) < len(ids) and not repeats):
             return "activities that are not in the order asked for"
-        wanted = self.selection.ids
-        if any(not after < i <= last or (wanted is not None and i not in wanted) for i in ids):
+        is_unknown = self.selection.ids is not None and not self._known.issuperset(ids)
+        if is_unknown or any(not after < i <= last for i in ids):
             return f"other activities than those from {after + 1} to {last}"
         for row in rows:
             for condition in self.selection.conditions:

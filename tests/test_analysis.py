@@ -15,7 +15,7 @@ from b24frames.accessor import analysis
 from b24frames.accessor.analysis import ENUMERATIONS, expand
 from b24frames.accessor.interchange import storable
 from b24frames.frame import Layout
-from b24frames.practice.store import make_record
+from b24frames.practice.dataset import make_record
 from b24frames.schema import ACTIVITY, PROVIDERS, label
 from tests.helpers.frames import assert_frame_equal, build_frame
 

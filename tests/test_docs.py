@@ -29,7 +29,7 @@ PAGES = [
     if "_build" not in page.parts
 ]
 # Packages that examples may use, and how to tell that they do.
-OPTIONAL = {"pyarrow": "pyarrow|parquet", "matplotlib": "plot"}
+OPTIONAL = {"pyarrow": "pyarrow|parquet", "matplotlib": "plot", "deltalake": "ActivityStore"}
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
 

@@ -21,8 +21,8 @@ from b24frames.errors import B24Error, BadValueWarning, InvalidAnswerError
 from b24frames.filters import FIELDS
 from b24frames.frame import Layout
 from b24frames.practice import PracticePortal, practice_portal
+from b24frames.practice.dataset import Record, links
 from b24frames.practice.methods import METHODS, Answer, Call
-from b24frames.practice.store import Record, links
 from b24frames.schema import ACTIVITY, COLUMNS, Backend, Wire
 from tests.helpers.frames import assert_frame_equal, build_frame
 from tests.helpers.practice import posts

@@ -196,16 +196,26 @@ def test_read__practice(capsys: pytest.CaptureFixture[str]) -> None:
     assert err == ""
 
 
-def test_find__table(portal: PracticePortal, capsys: pytest.CaptureFixture[str]) -> None:
-    """What matches all conditions is printed, with names in place of codes on request."""
-    place = ["--where", "ID in 1,2,3,5", "--where", "TYPE_ID=call", "--portal", portal.url]
-    calls = [i for i in (1, 2, 3, 5) if (portal.server.record(i) or {})["TYPE_ID"] == "2"]
-    assert main(["find", *place, "--labels", "--columns", "TYPE_ID"]) == 0
-    out, err = capsys.readouterr()
-    assert [line.split() for line in out.splitlines()[2:]] == [[str(i), "call"] for i in calls]
-    assert err == ""
-    assert main(["count", *place]) == 0
-    assert capsys.readouterr().out == f"{len(calls)}\n"
+@pytest.mark.parametrize(
+    ("file", "words"), [("nofolder/a.csv", "no folder nofolder"), ("a.txt", "accepted are files")]
+)
+def test_read__file_that_cannot_be(
+    portal: PracticePortal, capsys: pytest.CaptureFixture[str], file: str, words: str
+) -> None:
+    """A file that could not be written is refused before anything is read."""
+    assert main(["read", "5", "--portal", portal.url, "--to", file]) == 1
+    assert words in capsys.readouterr().err
+    assert posts(portal) == 0
+
+
+def test_read__parquet_without_pyarrow(
+    portal: PracticePortal, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So is one of a form that nothing installed can write."""
+    monkeypatch.setattr("b24frames.__main__.find_spec", lambda _: None)
+    assert main(["read", "5", "--portal", portal.url, "--to", "a.parquet"]) == 1
+    assert "needs pyarrow: python -m pip install" in capsys.readouterr().err
+    assert posts(portal) == 0
 
 
 def test_names__beside_ids(portal: PracticePortal, capsys: pytest.CaptureFixture[str]) -> None:
@@ -300,49 +310,6 @@ def test_calls__without_the_scope(
     assert_refused(["calls", "--portal", portal.url], "scope 'telephony'", capsys)
 
 
-def test_find__limit(portal: PracticePortal, capsys: pytest.CaptureFixture[str]) -> None:
-    """A limit leaves the highest ids; nothing found is no error."""
-    common = ["find", "--portal", portal.url, "--columns", "SUBJECT"]
-    assert main([*common, "--limit", "3"]) == 0
-    found = capsys.readouterr().out.splitlines()[2:]
-    assert [line.split()[0] for line in found] == ["300", "299", "298"]
-    assert main([*common, "--where", "CREATED<1990-01-01"]) == 0
-    assert "Empty" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("suffix", [".csv", ".json", ".parquet"])
-def test_find__to_file(portal: PracticePortal, tmp_path: Path, suffix: str) -> None:
-    """Names in place of codes are written to files of any form."""
-    if suffix == ".parquet":
-        pytest.importorskip("pyarrow")
-    file = tmp_path / f"out{suffix}"
-    where = ["--where", "TYPE_ID in call,meeting", "--where", "ID<=40"]
-    assert main(["find", *where, "--portal", portal.url, "--labels", "--to", str(file)]) == 0
-    reader = {".csv": pd.read_csv, ".json": pd.read_json, ".parquet": pd.read_parquet}[suffix]
-    frame = reader(file)  # type: ignore[operator]
-    assert set(frame["TYPE_ID"]) == {"call", "meeting"}
-
-
-def test_find__cache(portal: PracticePortal, tmp_path: Path) -> None:
-    """What was found is read again without a request, but for the columns of a few."""
-    place = ["--portal", portal.url, "--cache", str(tmp_path / "c")]
-    assert main(["find", "--where", "ID<=5", *place]) == 0
-    before = posts(portal)
-    assert main(["read", "1-5", *place]) == 0
-    assert posts(portal) == before
-    assert main(["find", "--where", "ID in 8", "--columns", "SUBJECT", *place]) == 0
-    assert main(["read", "8", "--only-if-cached", *place]) == 1
-
-
-def test_find__zone(portal: PracticePortal, capsys: pytest.CaptureFixture[str]) -> None:
-    """Dates without a zone are meant in that of the frame."""
-    created = b24.read_activities(5, portal, tz="Asia/Almaty")["CREATED"].iloc[0]
-    where = ["--where", f"CREATED={created:%Y-%m-%dT%H:%M:%S}", "--where", "ID=5"]
-    for zone, found in (("Asia/Almaty", "1"), ("UTC", "0")):
-        assert main(["count", *where, "--portal", portal.url, "--tz", zone]) == 0
-        assert capsys.readouterr().out.strip() == found
-
-
 # --- cache -------------------------------------------------------------------------------------
 
 
@@ -408,6 +375,61 @@ def test_cache_forget__tells_how_many(
     assert capsys.readouterr() == (f"{forgotten} entries forgotten\n", "")
     with closing(ActivityCache(cache_file)) as cache:
         assert cache.info()["entries"] == left
+
+
+def test_find__table(portal: PracticePortal, capsys: pytest.CaptureFixture[str]) -> None:
+    """What matches all conditions is printed, with names in place of codes on request."""
+    place = ["--where", "ID in 1,2,3,5", "--where", "TYPE_ID=call", "--portal", portal.url]
+    calls = [i for i in (1, 2, 3, 5) if (portal.server.record(i) or {})["TYPE_ID"] == "2"]
+    assert main(["find", *place, "--labels", "--columns", "TYPE_ID"]) == 0
+    out, err = capsys.readouterr()
+    assert [line.split() for line in out.splitlines()[2:]] == [[str(i), "call"] for i in calls]
+    assert err == ""
+    assert main(["count", *place]) == 0
+    assert capsys.readouterr().out == f"{len(calls)}\n"
+
+
+def test_find__limit(portal: PracticePortal, capsys: pytest.CaptureFixture[str]) -> None:
+    """A limit leaves the highest ids; nothing found is no error."""
+    common = ["find", "--portal", portal.url, "--columns", "SUBJECT"]
+    assert main([*common, "--limit", "3"]) == 0
+    found = capsys.readouterr().out.splitlines()[2:]
+    assert [line.split()[0] for line in found] == ["300", "299", "298"]
+    assert main([*common, "--where", "CREATED<1990-01-01"]) == 0
+    assert "Empty" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".parquet"])
+def test_find__to_file(portal: PracticePortal, tmp_path: Path, suffix: str) -> None:
+    """Names in place of codes are written to files of any form."""
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    file = tmp_path / f"out{suffix}"
+    where = ["--where", "TYPE_ID in call,meeting", "--where", "ID<=40"]
+    assert main(["find", *where, "--portal", portal.url, "--labels", "--to", str(file)]) == 0
+    reader = {".csv": pd.read_csv, ".json": pd.read_json, ".parquet": pd.read_parquet}[suffix]
+    frame = reader(file)  # type: ignore[operator]
+    assert set(frame["TYPE_ID"]) == {"call", "meeting"}
+
+
+def test_find__cache(portal: PracticePortal, tmp_path: Path) -> None:
+    """What was found is read again without a request, but for the columns of a few."""
+    place = ["--portal", portal.url, "--cache", str(tmp_path / "c")]
+    assert main(["find", "--where", "ID<=5", *place]) == 0
+    before = posts(portal)
+    assert main(["read", "1-5", *place]) == 0
+    assert posts(portal) == before
+    assert main(["find", "--where", "ID in 8", "--columns", "SUBJECT", *place]) == 0
+    assert main(["read", "8", "--only-if-cached", *place]) == 1
+
+
+def test_find__zone(portal: PracticePortal, capsys: pytest.CaptureFixture[str]) -> None:
+    """Dates without a zone are meant in that of the frame."""
+    created = b24.read_activities(5, portal, tz="Asia/Almaty")["CREATED"].iloc[0]
+    where = ["--where", f"CREATED={created:%Y-%m-%dT%H:%M:%S}", "--where", "ID=5"]
+    for zone, found in (("Asia/Almaty", "1"), ("UTC", "0")):
+        assert main(["count", *where, "--portal", portal.url, "--tz", zone]) == 0
+        assert capsys.readouterr().out.strip() == found
 
 
 # --- in a process of its own -------------------------------------------------------------------

@@ -19,9 +19,9 @@ from b24frames.errors import (
     PermissionDeniedError,
 )
 from b24frames.practice import PracticePortal
+from b24frames.practice.dataset import links
 from b24frames.practice.faults import Fault
 from b24frames.practice.related import is_readable, items, users
-from b24frames.practice.store import links
 from tests.helpers.answering import rewrite
 from tests.helpers.caches import make_older
 from tests.helpers.practice import posts

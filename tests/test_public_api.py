@@ -21,6 +21,7 @@ def test_all__is_what_it_is() -> None:
     assert b24.__all__ == sorted(b24.__all__)
     assert b24.__all__ == [
         "ActivityCache",
+        "ActivityStore",
         "LookupPanel",
         "Portal",
         "count_activities",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import b24frames as b24
 from b24frames.errors import BadValueError, BadValueWarning
 from b24frames.frame import Layout
-from b24frames.practice.store import make_record
+from b24frames.practice.dataset import make_record
 from tests.helpers.frames import assert_frame_equal, build_frame
 
 

@@ -90,6 +90,15 @@ def cached(portal: b24.Portal) -> None:
     b24.read_activities(1, portal, cache=cache)
 
 
+def stored(portal: b24.Portal) -> None:
+    """Keep a store up to date, and read from it."""
+    store = b24.ActivityStore(Path("folder"), portal, [("TYPE_ID", "==", "call")])
+    assert_type(store.sync(full=True, progress=False).added, int)
+    assert_type(store.read(["SUBJECT"], dtype_backend="pyarrow", tz="Asia/Almaty"), pd.DataFrame)
+    assert_type(store.info(), dict[str, Any])
+    assert_type(store.table, Any)
+
+
 def accessors(frame: FrameAccessor, ids: IdsAccessor, portal: b24.Portal) -> None:
     """Ask a frame, and read what it names; pandas' own types do not know `.b24`."""
     assert_type(frame.report, Report)

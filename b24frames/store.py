@@ -1,0 +1,496 @@
+"""`ActivityStore`: what a filter matches, as a Delta Lake table that is brought up to date.
+
+What the next sync has to know (up to which id all rows are there, and since when changes may be
+missing) are application transactions of the Delta log [1]_: they change in the same commit as the
+rows, outlive compaction and vacuum, and of two programs that write them at once one is refused.
+What never changes is in the table's properties.
+
+References
+----------
+.. [1] https://github.com/delta-io/delta/blob/master/PROTOCOL.md#transaction-identifiers
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, tzinfo
+from importlib.util import find_spec
+from itertools import repeat
+from time import perf_counter
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import pandas as pd
+
+from b24frames import arguments
+from b24frames.arguments import ProgressBar
+from b24frames.by_filter import Search
+from b24frames.credentials import hiding_arguments, looks_like_address
+from b24frames.errors import StoreBusyError, StoreError
+from b24frames.filters import Alternative, Filters, parse_filters
+from b24frames.frame import Layout, sort_extras
+from b24frames.frame.convert import BAD_VALUE, parse_datetime
+from b24frames.messages import facts_html, facts_text, one_line, short_repr
+from b24frames.output import attrs_of, iter_frames, progress_bar
+from b24frames.portal import Portal, as_portal
+from b24frames.records import Entries, ReadReport, Records
+from b24frames.schema import COLUMNS, Backend
+
+with suppress(ImportError):  # ActivityStore says what is lacking
+    import deltalake as dl
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+    from b24frames.frame import arrow
+
+_SCHEMA_VERSION = "1"
+_BLOCK, _IDS_A_BLOCK = "ID_BLOCK", 100_000
+_HIGHEST, _SINCE = "b24frames.highest_id", "b24frames.changed_since"
+_ROWS_A_COMMIT = 20_000
+_MARGIN = 500  # ids below the highest that may be committed after it
+_OVERLAP = 600  # [s] by which changes may be committed after their time
+_ROWS_A_GROUP = 10_000  # a merge into ten blocks of a million rows takes half as much memory
+# What a merged or converted owner rewrites, and what any other change does.
+_TRACES = ("ID", "OWNER_TYPE_ID", "OWNER_ID", "LAST_UPDATED")
+_HOUR = 3_600 * 1_000_000
+_COLOUR = re.compile(r"\x1b\[\d+m")  # in messages of deltalake
+
+
+@dataclass(repr=False)
+class SyncReport:
+    """What a sync has changed.
+
+    Attributes
+    ----------
+    added, changed, gone, unchanged : int
+        How many rows were added, rewritten and removed, and how many stayed as they were.
+    http_requests : int
+        How many HTTP requests were sent.
+    seconds : float
+        How long it took [s].
+    """
+
+    added: int = 0
+    changed: int = 0
+    gone: int = 0
+    unchanged: int = 0
+    http_requests: int = 0
+    seconds: float = 0.0
+
+    def _facts(self) -> list[tuple[str, str]]:
+        facts = {name.replace("_", " "): f"{value:,}" for name, value in asdict(self).items()}
+        if self.gone:
+            facts["gone"] += " (deleted, no longer visible to this user, or no longer matching)"
+        return list(facts.items())
+
+    def __repr__(self) -> str:
+        return facts_text(self._facts())
+
+    def _repr_html_(self) -> str:
+        return facts_html(self._facts())
+
+
+class ActivityStore:
+    """Activities of a portal in a Delta Lake table [1]_, which every engine reads.
+
+    Parameters
+    ----------
+    place : str or path-like
+        A folder, or any other address that deltalake takes, such as ``s3://bucket/activities``.
+    portal : Portal or str, optional
+        As of `read_activities`; needed by `sync` only.
+    filters : list of tuple, or list of list of tuple, optional
+        What the table holds, as of `find_activities`, by default every activity that the user may
+        see; needed by `sync` only. Dates without a zone are meant in UTC.
+    storage_options : dict of str to str, optional
+        What deltalake needs to reach the place. It is kept nowhere.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument that is not accepted.
+    ImportError
+        The extra ``store`` is not installed.
+
+    Notes
+    -----
+    One row an activity, with the dtypes of ``dtype_backend="pyarrow"``: nested fields are JSON
+    text, datetimes are in UTC. The table is partitioned by ``ID_BLOCK``, which is ID // 100 000.
+
+    References
+    ----------
+    .. [1] https://delta.io
+
+    Examples
+    --------
+    >>> store = ActivityStore(folder / "calls", portal, [("TYPE_ID", "==", "call")])
+    >>> report = store.sync()
+    >>> len(store.read(["SUBJECT", "CREATED"])) == report.added
+    True
+    """
+
+    @hiding_arguments
+    def __init__(
+        self,
+        place: str | os.PathLike[str],
+        portal: Portal | str | None = None,
+        filters: Filters | None = None,
+        *,
+        storage_options: dict[str, str] | None = None,
+    ) -> None:
+        if find_spec("deltalake") is None or find_spec("pyarrow") is None:
+            lacking = "python -m pip install 'b24frames[store]'"
+            raise ImportError(f"ActivityStore needs deltalake and pyarrow: {lacking}")
+        if not isinstance(place, (str, os.PathLike)) or not str(place):
+            raise TypeError(f"place={short_repr(place)} is not a folder or another address")
+        self._place = os.fspath(place)
+        if looks_like_address(self._place) and "/rest/" in self._place:
+            raise ValueError("place is the address of a portal, not of a table")
+        self._portal = None if portal is None else as_portal(portal)
+        self._selection = _canonical(parse_filters(filters, UTC))
+        given = list(filters or [("ID", ">", 0)])
+        self._filters = [given] if isinstance(given[0], tuple) else given
+        self._options = storage_options
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._place!r})"
+
+    @property
+    def table(self) -> Any:
+        """The `deltalake.DeltaTable` as it is now, for other engines and for maintenance."""
+        with _storing(self._place):
+            return dl.DeltaTable(self._place, storage_options=self._options)
+
+    def sync(self, full: bool = False, progress: bool | ProgressBar | None = None) -> SyncReport:
+        """Bring the table up to date; the first time, read all that matches.
+
+        Parameters
+        ----------
+        full : bool, default False
+            Also go through all ids that match, for what leaves no trace in LAST_UPDATED: changed
+            owners, deletions, and what this user may no longer read. One request more for each
+            2 500 rows.
+        progress : bool or ProgressBar, optional
+            As of `read_activities`.
+
+        Returns
+        -------
+        SyncReport
+            What has changed. The portal does not tell why a row is gone: it was deleted, is no
+            longer visible to this user, or no longer matches.
+
+        Raises
+        ------
+        ValueError
+            The table holds other filters, or the activities of another portal or user.
+        StoreBusyError
+            Another program has written to the table meanwhile; sync again.
+        StoreError
+            The table cannot be read or written.
+        PortalError
+            As of `find_activities`. What was committed stays; the next sync goes on from there.
+
+        Notes
+        -----
+        Rows change in one commit together with what the next sync has to know; more than 20 000
+        are committed in parts, each of which ends at an id. New activities are found by their
+        ids, so that calls are found which telephony enters under an earlier time; what was
+        changed is found by LAST_UPDATED, from ten minutes before the last sync on, by the
+        portal's own clock.
+        """
+        start = perf_counter()
+        arguments.check_choice("full", full, Literal[True, False])
+        arguments.check_progress(progress)
+        portal = as_portal(self._portal)
+        table = self._open(portal)
+        report = SyncReport()
+        with progress_bar(1, progress) as bar:
+            _Sync(self._place, table, portal, self._filters, bar, report).run(full)
+        with _storing(self._place):
+            report.unchanged = table.count() - report.added - report.changed
+        report.seconds = round(perf_counter() - start, 1)
+        return report
+
+    def read(
+        self,
+        columns: Iterable[str] | None = None,
+        filters: Filters | None = None,
+        *,
+        dtype_backend: Backend = "numpy_nullable",
+        tz: str | tzinfo = "UTC",
+    ) -> pd.DataFrame:
+        """Read activities from the table, without any request.
+
+        Parameters
+        ----------
+        columns, filters, dtype_backend, tz : optional
+            As of `find_activities`, but BINDINGS. Only these columns are read, and only those
+            parts of the files in which rows may match.
+
+        Returns
+        -------
+        pandas.DataFrame, shape (m, k)
+            As of `find_activities`: one row for each activity, ascending by ID, which is the
+            index.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An argument that is not accepted.
+        StoreError
+            There is no table, or it cannot be read.
+        """
+        names, zone = arguments.check_columns(columns), arguments.check_tz(tz)
+        arguments.check_backend(dtype_backend)
+        expression = arrow.to_expression(parse_filters(filters, zone))
+        table = self.table
+        facts = _facts(table, self._place)
+        with _storing(self._place):
+            dataset = table.to_pyarrow_dataset()
+            held = [name for name in dataset.schema.names if name != _BLOCK]
+            names = (*COLUMNS, *sort_extras(held)) if names is None else names
+            wanted = [name for name in held if name == "ID" or name in names]
+            rows = arrow.sort_by_id(dataset.to_table(columns=wanted, filter=expression))
+        frame = arrow.to_pandas(rows, names, dtype_backend, zone)
+        owner: Any = SimpleNamespace(address=facts["portal"], user_id=facts["user_id"])
+        report = ReadReport(len(frame), len(frame), read_at=facts["synced_at"])
+        frame.attrs["b24"] = attrs_of(owner, report)
+        return frame
+
+    def info(self) -> dict[str, Any]:
+        """Return what the table holds, and of whom.
+
+        Returns
+        -------
+        dict of str to object
+            ``portal``, ``user_id``, ``filters`` as they are sent, ``highest_id``, ``synced_at``
+            (by the portal's clock, the start of the last sync that changed anything), ``rows``,
+            ``files``, ``size`` [bytes], and ``version`` of the Delta table.
+        """
+        table = self.table
+        facts = _facts(table, self._place)
+        with _storing(self._place):
+            sizes = table.get_add_actions()["size_bytes"].to_pylist()
+            rows = table.count()
+        facts["filters"] = json.loads(facts["filters"])
+        size = {"rows": rows, "files": len(sizes), "size": sum(sizes)}
+        return facts | size | {"version": table.version()}
+
+    def _open(self, portal: Portal) -> Any:
+        """Return the table, made if there is none, or raise where it is not of these rows."""
+        mine = {
+            "portal": portal.address,
+            "user_id": portal.user_id,
+            "filters": self._selection,
+            "schema": _SCHEMA_VERSION,
+        }
+        with _storing(self._place):
+            dl.DeltaTable.create(
+                self._place,
+                _with_blocks(arrow.to_arrow([])).schema,
+                mode="ignore",
+                partition_by=[_BLOCK],
+                configuration={f"b24frames.{name}": str(fact) for name, fact in mine.items()},
+                storage_options=self._options,
+                raise_if_key_not_exists=False,
+            )
+        table = self.table
+        facts = _facts(table, self._place)
+        for name, fact in mine.items():
+            if facts[name] != fact:
+                raise ValueError(
+                    f"{self._place} holds {name} {facts[name]}, not {name} {fact}; "
+                    "what else is to be kept needs a place of its own"
+                )
+        return table
+
+
+@dataclass
+class _Sync:
+    """A sync under way: it reads by the filters, writes to the table, and fills the report."""
+
+    place: str
+    table: dl.DeltaTable
+    portal: Portal
+    filters: list[Any]
+    bar: ProgressBar | None
+    report: SyncReport
+    now: int = 0  # the portal's time when it was asked first [s since 1970]
+
+    def __post_init__(self) -> None:
+        self.highest = self.table.transaction_version(_HIGHEST) or 0
+        self.since = self.table.transaction_version(_SINCE) or 0
+
+    def run(self, full: bool) -> None:
+        """Read what may have changed, and commit what has."""
+        suspects: set[int] = set()
+        if self.highest:
+            moment = datetime.fromtimestamp(max(self.since - _OVERLAP, 0), UTC)
+            changed = [("LAST_UPDATED", ">=", moment), ("ID", "<=", self.highest)]
+            suspects.update(*self._search([changed], ("ID",), {}))
+            if full:
+                suspects.update(self._reconcile())
+        has_suspects = bool(suspects)
+        # All suspects are asked for again, by the filters: those that do not come are gone.
+        bounds = (("ID", ">", self.highest - _MARGIN), ("ID", "in", sorted(suspects)))
+        filters = [[*conditions, bound] for bound in bounds for conditions in self.filters]
+        records: Records = {}
+        ready: list[int] = []
+        for ids in self._search(filters, None, records):
+            ready += ids
+            suspects.difference_update(ids)
+            while len(ready) > _ROWS_A_COMMIT:
+                some, ready = ready[:_ROWS_A_COMMIT], ready[_ROWS_A_COMMIT:]
+                self._commit([*map(records.pop, some)], [], self.since or self.now)
+        lines, since = [*map(records.pop, ready)], self.now or self.since
+        self._commit(lines, list(suspects), since, even_if_same=has_suspects)
+
+    def _search(
+        self, filters: list[Any], columns: tuple[str, ...] | None, records: Records
+    ) -> Iterator[list[int]]:
+        """Yield the ids of what matches, once their records are there."""
+        alternatives, entries = parse_filters(filters, UTC), Entries(None, self.portal)
+        search = Search(self.portal, alternatives, columns, entries, records, self.bar)
+        with closing(iter(search)) as steps:
+            for ids in steps:
+                self.now = self.now or _seconds(search.report.portal_time)
+                yield ids
+        self.now = self.now or _seconds(search.report.portal_time)
+        self.report.http_requests += search.report.http_requests
+
+    def _reconcile(self) -> Iterator[int]:
+        """Yield the ids of rows that are not as the portal lists them, or in one place only."""
+        records: Records = {}
+        found = self._search(self.filters, _TRACES, records)
+        layout = Layout(_TRACES, None, dtype_backend="pyarrow")
+        parts = iter_frames(records, found, _ROWS_A_GROUP, layout, repeat({}))
+        listed = pd.concat([_as_numbers(part) for part in parts])
+        with _storing(self.place):
+            rows = self.table.to_pyarrow_dataset().to_table(columns=list(_TRACES))
+        held = _as_numbers(rows.to_pandas(types_mapper=pd.ArrowDtype))
+        off = (listed - held).abs()
+        # Where few fields are asked for, dates may be an hour off.
+        off["LAST_UPDATED"] %= _HOUR
+        yield from off.index[(off != 0).any(axis=1)].tolist()
+
+    def _commit(
+        self, lines: list[bytes], suspects: list[int], since: int, *, even_if_same: bool = False
+    ) -> None:
+        """Write rows, remove suspects, and note how far the table goes, in one commit."""
+        with _storing(self.place):
+            dataset = self.table.to_pyarrow_dataset()
+            names = set(dataset.schema.names) - {_BLOCK}
+            rows = arrow.sort_by_id(_with_blocks(arrow.to_arrow(lines, names)))
+            ids = rows["ID"].to_pylist()
+            wanted = pa.array(ids + suspects, pa.int64())
+            blocks = pc.unique(pc.divide(wanted, _IDS_A_BLOCK))
+            is_wanted = pc.field(_BLOCK).isin(blocks) & pc.field("ID").isin(wanted)
+            held = arrow.sort_by_id(dataset.to_table(filter=is_wanted))
+            held = pa.concat_tables([held, rows.slice(0, 0)], promote_options="default")
+            is_gone = pc.is_in(held["ID"], pa.array(suspects, pa.int64()))
+            is_known = pc.is_in(rows["ID"], held["ID"].combine_chunks())
+            known, gone = rows.filter(is_known), held.filter(is_gone)
+            changed = known.filter(arrow.is_different(known, held.filter(pc.invert(is_gone))))
+            new = rows.filter(pc.invert(is_known))
+            if len(new) or len(changed) or len(gone) or even_if_same:
+                self.highest = max([self.highest, *ids[-1:]])
+                self._write(new, changed, gone, since)
+        self.report.added += len(new)
+        self.report.changed += len(changed)
+        self.report.gone += len(gone)
+
+    def _write(self, new: pa.Table, changed: pa.Table, gone: pa.Table, since: int) -> None:
+        """Make one commit of rows and of what the next sync has to know."""
+        state = [
+            dl.Transaction(_HIGHEST, self.highest),
+            dl.Transaction(_SINCE, since),
+        ]
+        options: Any = {
+            "commit_properties": dl.CommitProperties(app_transactions=state),
+            "writer_properties": dl.WriterProperties(
+                compression="ZSTD", max_row_group_size=_ROWS_A_GROUP
+            ),
+        }
+        if not len(changed) and not len(gone):
+            dl.write_deltalake(self.table, new, mode="append", schema_mode="merge", **options)
+            return
+        source = pa.concat_tables([new, changed, gone.select(new.schema.names)])
+        is_gone = [False] * (len(new) + len(changed)) + [True] * len(gone)
+        # By their numbers, since deltalake would read all other blocks, too.
+        blocks = ", ".join(map(str, pc.unique(source[_BLOCK]).to_pylist()))
+        merger = self.table.merge(
+            source.append_column("_gone", pa.array(is_gone, pa.bool_())),
+            f"t.{_BLOCK} IN ({blocks}) AND t.{_BLOCK} = s.{_BLOCK} AND t.ID = s.ID",
+            source_alias="s",
+            target_alias="t",
+            merge_schema=True,
+            **options,
+        )
+        merger.when_matched_delete("s._gone")
+        merger.when_matched_update_all(except_cols=["_gone"])
+        merger.when_not_matched_insert_all("NOT s._gone", except_cols=["_gone"])
+        merger.execute()
+
+
+@contextmanager
+def _storing(place: str) -> Iterator[None]:
+    """Raise errors of our own in place of those of deltalake and Arrow."""
+    try:
+        yield
+    except CommitFailedError:
+        raise StoreBusyError(
+            f"{place}: another program has written to the table meanwhile; sync again"
+        ) from None
+    except TableNotFoundError:
+        raise StoreError(f"{place}: there is no table; ActivityStore.sync makes it") from None
+    except (DeltaError, OSError, ValueError) as error:
+        message = _COLOUR.sub("", str(error))
+        raise StoreError(f"{place}: {one_line(message)}") from None
+
+
+def _canonical(alternatives: Sequence[Alternative]) -> str:
+    """Return filters as JSON text that does not depend on the order of their parts."""
+    sent = [[selection.as_json() for selection in some] for some in alternatives]
+    for value in (value for some in sent for filters in some for value in filters.values()):
+        if isinstance(value, list):
+            value.sort(key=str)
+    return json.dumps(sorted(sent, key=str), sort_keys=True)
+
+
+def _facts(table: Any, place: str) -> dict[str, Any]:
+    """Return of whom the rows of a table are, what they match, and how far they go."""
+    given = table.metadata().configuration
+    names = ("portal", "user_id", "filters", "schema")
+    if any(f"b24frames.{name}" not in given for name in names):
+        raise StoreError(f"{place} is a Delta table, but none that ActivityStore has made")
+    facts: dict[str, Any] = {name: given[f"b24frames.{name}"] for name in names}
+    since = table.transaction_version(_SINCE)
+    return facts | {
+        "user_id": int(facts["user_id"]),
+        "highest_id": table.transaction_version(_HIGHEST) or 0,
+        "synced_at": datetime.fromtimestamp(since, UTC).isoformat() if since else "",
+    }
+
+
+def _seconds(text: str) -> int:
+    """Return a time of the portal in seconds since 1970; 0: it is none."""
+    with suppress(*BAD_VALUE):
+        if moment := parse_datetime(text):
+            return int(moment.replace(tzinfo=UTC).timestamp())
+    return 0
+
+
+def _with_blocks(rows: pa.Table) -> pa.Table:
+    """Return rows with the column that they are partitioned by."""
+    return rows.append_column(_BLOCK, pc.divide(rows["ID"], _IDS_A_BLOCK))
+
+
+def _as_numbers(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return columns as doubles, which are exact here, by ID."""
+    return frame.astype("int64[pyarrow]").astype("float64").set_index("ID")
