@@ -275,8 +275,8 @@ def test_calls__conditions(
     missed = b24.read_calls(None, portal, filters=[parse_where(text) for text in where[1::2]])
     assert main(["calls", *where, "--portal", portal.url, "--labels", "--names"]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line[:1].isdigit()]
-    assert [int(line.split()[0]) for line in lines] == missed.index.tolist()
-    assert all("incoming" in line and "missed" in line for line in lines)
+    assert {int(line.split()[0]) for line in lines} == set(missed.index)  # once in each part
+    assert sum("missed" in line for line in lines) == len(missed)
     file = tmp_path / "calls.csv"
     assert main(["calls", "1-300", "--portal", portal.url, "--to", str(file)]) == 0
     frame = pd.read_csv(file)
