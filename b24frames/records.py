@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Protocol
 from b24frames.cache import ACTIVITY_METHOD, MISSING_AGE, ActivityCache, Lookup
 from b24frames.credentials import hide_addresses, hiding_arguments
 from b24frames.errors import CacheError, CacheWarning
+from b24frames.messages import facts_html, facts_text, one_line, warn_at_caller
 from b24frames.portal import Portal, as_portal
 from b24frames.serialization import encode_record
 
