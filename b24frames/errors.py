@@ -206,7 +206,7 @@ class CacheError(B24Error):
 
 
 class StoreError(B24Error):
-    """The table of an `ActivityStore` cannot be read or written."""
+    """The table of an `b24frames.ActivityStore` cannot be read or written."""
 
 
 class StoreBusyError(StoreError):

@@ -43,7 +43,7 @@ default_role = "py:obj"
 nitpicky = True  # a name that leads nowhere is a warning, but for parameters and other projects'
 nitpick_ignore_regex = [
     ("py:obj", "at|columns|dtype_backend|filters|handle|hint|kind|max_size|tz"),
-    ("py:obj", r"pandas\.(Timedelta|read_parquet)"),
+    ("py:obj", r"pandas\.(Timedelta|read_parquet)|deltalake\.DeltaTable|find|frame"),
 ]
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
