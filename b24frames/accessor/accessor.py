@@ -353,8 +353,8 @@ class FrameAccessor:
         Raises
         ------
         AttributeError
-            The frame lacks COMMUNICATIONS, which `b24frames.find_activities` asks for where `columns` names
-            them.
+            The frame lacks COMMUNICATIONS, which `b24frames.find_activities` asks for where
+            `columns` names them.
         ValueError
             A value is neither a list nor an object.
 
