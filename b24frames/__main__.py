@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict
 from io import TextIOWrapper
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NoReturn, get_args
-
-import pandas as pd
 
 from b24frames._version import __version__
 from b24frames.activities import Missing, count_activities, find_activities, read_activities
@@ -23,17 +20,25 @@ from b24frames.by_id import Via
 from b24frames.cache import ActivityCache
 from b24frames.calls import read_calls
 from b24frames.credentials import hide_addresses
-from b24frames.delivery import SUFFIXES, check_file, print_table, visible, write_file
-from b24frames.errors import B24Error, B24Warning, MissingActivitiesError
+from b24frames.delivery import (
+    SHOWN_COLUMNS,
+    SUFFIXES,
+    check_file,
+    deliver,
+    fail,
+    one_line_warnings,
+    print_table,
+    visible,
+)
+from b24frames.errors import B24Error, MissingActivitiesError
 from b24frames.filters import parse_where
 from b24frames.ids import parse_id_text
-from b24frames.messages import name_some, one_line, short_repr
+from b24frames.messages import name_some, short_repr
 from b24frames.names import read_users
 from b24frames.portal import WEBHOOK_VARIABLE
 from b24frames.practice import practice_portal
 from b24frames.schema import USER, OnBadValue
 
-_SHOWN_COLUMNS = ["TYPE_ID", "PROVIDER_ID", "SUBJECT", "START_TIME", "COMPLETED", "RESPONSIBLE_ID"]
 _SHOWN_OF_CALLS = ["CALL_START_DATE", "CALL_TYPE", "CALL_DURATION", "CALL_FAILED_CODE"]
 
 
@@ -44,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
-        with _one_line_warnings():
+        with one_line_warnings():
             status: int = options.run(options)
             if sys.stdout is not None:
                 sys.stdout.flush()
@@ -52,9 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()  # the reader of our output has gone, and Python would say so again
         return 1
     except KeyboardInterrupt:
-        return _fail("interrupted", 130)
+        return fail("interrupted", 130)
     except (B24Error, ValueError, TypeError, AttributeError, ImportError, OSError) as error:
-        return _fail(str(error), 1)
+        return fail(str(error), 1)
     return status
 
 
@@ -69,10 +74,10 @@ def _read(options: argparse.Namespace) -> int:
             frame, status = read_activities(chain(*options.ids), portal, **keywords), 0
             missing = frame.attrs["b24"]["missing"]
             if options.missing == "keep" and missing:
-                status = _fail(f"rows without a record: {name_some(missing)}", 1)
+                status = fail(f"rows without a record: {name_some(missing)}", 1)
         except MissingActivitiesError as error:
-            frame, status = error.frame, _fail(str(error), 1)
-        _deliver(frame, options, portal)
+            frame, status = error.frame, fail(str(error), 1)
+        deliver(frame, options, portal)
     return status
 
 
@@ -81,7 +86,7 @@ def _find(options: argparse.Namespace) -> int:
     keywords = _keywords(options)
     with _portal(options) as portal:
         frame = find_activities(options.where, portal, limit=options.limit, **keywords)
-        _deliver(frame, options, portal)
+        deliver(frame, options, portal)
     return 0
 
 
@@ -90,7 +95,7 @@ def _users(options: argparse.Namespace) -> int:
     check_file(options.to)
     with _portal(options) as portal:
         ids = [*chain(*options.ids)] or None
-        _deliver(read_users(ids, portal), options, portal, list(USER)[1:], "users")
+        deliver(read_users(ids, portal), options, portal, list(USER)[1:], "users")
     return 0
 
 
@@ -100,7 +105,7 @@ def _calls(options: argparse.Namespace) -> int:
     with _portal(options) as portal:
         ids = [*chain(*options.ids)] or None
         frame = read_calls(ids, portal, filters=options.where, tz=options.tz)
-        _deliver(frame, options, portal, _SHOWN_OF_CALLS, "calls")
+        deliver(frame, options, portal, _SHOWN_OF_CALLS, "calls")
     return 0
 
 
@@ -135,7 +140,7 @@ def _demo(options: argparse.Namespace) -> int:
             seconds = perf_counter() - start
             print(f"{title}: {len(frame):,} rows in {seconds:.2f} s")
         print(f"\nthe second read in detail:\n{frame.b24.report}\n")
-    print_table(frame[_SHOWN_COLUMNS].head())
+    print_table(frame[SHOWN_COLUMNS].head())
     print(f"\n{frame.dtypes.to_string()}")
     return 0
 
@@ -188,51 +193,12 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _deliver(
-    frame: pd.DataFrame,
-    options: argparse.Namespace,
-    portal: Any,
-    shown: Sequence[str] = _SHOWN_COLUMNS,
-    what: str = "activities",
-) -> None:
-    """Print a frame, or write it to a file."""
-    cache = options.cache or not options.no_cache
-    names = frame.b24.names(portal, cache=cache) if options.names else frame[[]]
-    if options.labels:
-        frame = frame.assign(**frame.b24.labels())
-    frame = frame.join(names)
-    if options.to is not None:
-        write_file(frame, options.to, what)
-    else:
-        print_table(frame if options.columns else frame[[*shown, *names.columns]])
-
-
-@contextmanager
-def _one_line_warnings() -> Iterator[None]:
-    """Show our warnings as one line each, without the place in the code."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", B24Warning)
-        warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
-        yield
-
-
-def _fail(message: str, status: int) -> int:
-    """Print an error in one line; return the exit status."""
-    _say(f"error: {message}")
-    return status
-
-
-def _say(message: str) -> None:
-    """Print one line on stderr; arguments in it may be a webhook in the wrong place."""
-    print(one_line(hide_addresses(message)), file=sys.stderr)
-
-
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, as all others are."""
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong, and end."""
-        sys.exit(_fail(f"{message} (see {self.prog} --help)", 2))
+        sys.exit(fail(f"{message} (see {self.prog} --help)", 2))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -212,7 +212,7 @@ def test_read__parquet_without_pyarrow(
     portal: PracticePortal, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So is one of a form that nothing installed can write."""
-    monkeypatch.setattr("b24frames.__main__.find_spec", lambda _: None)
+    monkeypatch.setattr("b24frames.delivery.find_spec", lambda _: None)
     assert main(["read", "5", "--portal", portal.url, "--to", "a.parquet"]) == 1
     assert "needs pyarrow: python -m pip install" in capsys.readouterr().err
     assert posts(portal) == 0
