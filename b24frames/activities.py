@@ -160,7 +160,8 @@ def read_activities(
         [2]_, 2 500 ids a request. One of the ids is read by both, and the results are compared.
     chunksize : int, optional
         Return an iterator of frames of so many rows instead of one frame, all with the same
-        columns and dtypes. Everything is fetched first, into a temporary file.
+        columns and dtypes. With `columns`, a frame comes as soon as its rows are there; without,
+        everything is fetched first, into a temporary file, for the columns are not known before.
     progress : bool or ProgressBar, optional
         Whether to show a progress bar; by default in notebooks and terminals after a second. Or a
         bar of your own, with the methods ``update(n)`` and ``set_postfix_str(text)`` of tqdm; an
