@@ -843,6 +843,19 @@ def test_card__details_refused(panel: b24.LookupPanel, portal: PracticePortal) -
     assert shown(panel).count("No connection to 127.0.0.1") == 1
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"), [("9223372036854775807", "2562047788015215:30:07"), ("3725", "1:02:05")]
+)
+def test_card__length_of_a_call(
+    panel: b24.LookupPanel, portal: PracticePortal, seconds: str, text: str
+) -> None:
+    """Whatever length the statistics of a call tell, the card shows it."""
+    plant(portal.server, ["CALL_DURATION"], seconds)
+    calls = b24.find_activities([("ORIGIN_ID", "contains", "VI_")], portal).b24.calls(portal)
+    panel.lookup([int(calls["CRM_ACTIVITY_ID"].iloc[0])])
+    assert f'<li dir="auto">{text} ' in shown(panel)
+
+
 def test_details__hostile(panel: b24.LookupPanel, portal: PracticePortal) -> None:
     """Names, phone numbers and addresses that a stranger chose stay texts."""
     fields = "NAME LAST_NAME SECOND_NAME title name lastName companyTitle VALUE TYPE PHONE_NUMBER"

@@ -71,14 +71,12 @@ def table_rows(frame: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def table_html(
-    rows: Sequence[Mapping[str, str]],
-    chosen: int | None = None,
-    sorted_by: str = "",
-    direction: str = "ascending",
+    rows: Sequence[Mapping[str, str]], chosen: int | None = None, sort: tuple[str, str] = ("", "")
 ) -> Html:
     """Return rows as a table, with marks at the chosen activity and the column sorted by."""
+    by, direction = sort
     th = Html('<th scope="col" class="b24-{0}" aria-sort="{1}">{0}</th>')
-    head = (th.format(name, direction if name == sorted_by else "none") for name in rows[0])
+    head = (th.format(name, direction if name == by else "none") for name in rows[0])
     body = (_row_html(row, marked=row["ID"] == str(chosen)) for row in rows)
     return Html(
         '<table class="b24-table {}"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>'
@@ -194,7 +192,8 @@ def _link(row: Mapping[str, Any]) -> str:
 def _call_texts(row: Mapping[str, Any]) -> Iterator[str]:
     """Yield how long a call was, then what else its statistics say."""
     seconds, start = row["CALL_DURATION"], row["CALL_START_DATE"]
-    yield "" if seconds is None else str(pd.Timedelta(seconds, "s").to_pytimedelta())
+    # By hand: an odd statistic may have more seconds than a timedelta takes.
+    yield f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}" if seconds else "0:00:00"
     yield _label("CALL_FAILED_CODE", row)
     yield _label("CALL_TYPE", row)
     yield row["PHONE_NUMBER"]

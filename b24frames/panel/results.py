@@ -188,8 +188,8 @@ class Results:
         self._page = page
         self._pages.value = note_html(f"{first + 1:,}–{last:,} of {total:,} · times in {self._tz}")
         self._previous.disabled, self._next.disabled = page == 0, last >= total
-        direction = "descending" if self._descending.value else "ascending"
-        self._table.value = table_html(rows, self._chosen, self._sort.value, direction)
+        sort = self._sort.value, "descending" if self._descending.value else "ascending"
+        self._table.value = table_html(rows, self._chosen, sort)
         for button, row in zip(self._buttons, rows, strict=False):
             button.description = visible(f"Show activity {row['ID']}: {row['Subject']}")
         self._rows.children = self._buttons[: len(rows)]
