@@ -38,7 +38,10 @@ def to_arrow(lines: Sequence[bytes], names: Iterable[str] = ()) -> pa.Table:
 
 
 def sort_by_id(rows: pa.Table) -> pa.Table:
-    """Return rows in the order of their ids, in which most of them are already."""
+    """Return rows in the order of their ids, in which most batches are already."""
+    batches = [batch for batch in rows.to_batches() if len(batch)]
+    batches.sort(key=lambda batch: batch["ID"][0].as_py())
+    rows = pa.Table.from_batches(batches, rows.schema)
     ids = rows["ID"].to_numpy()
     return rows if (ids[1:] > ids[:-1]).all() else rows.sort_by("ID")
 
