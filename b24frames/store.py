@@ -50,12 +50,10 @@ with suppress(ImportError):  # ActivityStore says what is lacking
     from b24frames.frame import arrow
 
 _SCHEMA_VERSION = "1"
-_BLOCK, _IDS_A_BLOCK = "ID_BLOCK", 100_000
 _HIGHEST, _SINCE = "b24frames.highest_id", "b24frames.changed_since"
 _ROWS_A_COMMIT = 20_000
 _MARGIN = 500  # ids below the highest that may be committed after it
 _OVERLAP = 600  # [s] by which changes may be committed after their time
-_ROWS_A_GROUP = 10_000  # smaller groups skip more, and ten blocks are rewritten in half the memory
 # What a merged or converted owner rewrites, and what any other change does.
 _TRACES = ("ID", "OWNER_TYPE_ID", "OWNER_ID", "LAST_UPDATED")
 _HOUR = 3_600 * 1_000_000
@@ -253,7 +251,7 @@ class ActivityStore:
         facts = _facts(table, self._place)
         with _storing(self._place):
             dataset = table.to_pyarrow_dataset()
-            held = [name for name in dataset.schema.names if name != _BLOCK]
+            held = [name for name in dataset.schema.names if name != arrow.BLOCK]
             names = (*COLUMNS, *sort_extras(held)) if names is None else names
             wanted = [name for name in held if name == "ID" or name in names]
             rows = arrow.sort_by_id(dataset.to_table(columns=wanted, filter=expression))
@@ -293,9 +291,9 @@ class ActivityStore:
         with _storing(self._place):
             dl.DeltaTable.create(
                 self._place,
-                _with_blocks(arrow.to_arrow([])).schema,
+                arrow.add_blocks(arrow.to_arrow([])).schema,
                 mode="ignore",
-                partition_by=[_BLOCK],
+                partition_by=[arrow.BLOCK],
                 configuration={f"b24frames.{name}": str(fact) for name, fact in mine.items()},
                 storage_options=self._options,
                 raise_if_key_not_exists=False,
@@ -369,7 +367,7 @@ class _Sync:
         records: Records = {}
         found = self._search(self.filters, _TRACES, records)
         layout = Layout(_TRACES, None, dtype_backend="pyarrow")
-        parts = iter_frames(records, found, _ROWS_A_GROUP, layout, repeat({}))
+        parts = iter_frames(records, found, arrow.ROWS_A_GROUP, layout, repeat({}))
         listed = pd.concat([_as_numbers(part) for part in parts])
         with _storing(self.place):
             rows = self.table.to_pyarrow_dataset().to_table(columns=list(_TRACES))
@@ -385,12 +383,12 @@ class _Sync:
         """Write rows, remove suspects, and note how far the table goes, in one commit."""
         with _storing(self.place):
             dataset = self.table.to_pyarrow_dataset()
-            names = set(dataset.schema.names) - {_BLOCK}
-            rows = arrow.sort_by_id(_with_blocks(arrow.to_arrow(lines, names)))
+            names = set(dataset.schema.names) - {arrow.BLOCK}
+            rows = arrow.sort_by_id(arrow.add_blocks(arrow.to_arrow(lines, names)))
             ids = rows["ID"].to_pylist()
             wanted = pa.array(ids + suspects, pa.int64())
-            blocks = pc.unique(pc.divide(wanted, _IDS_A_BLOCK))
-            is_wanted = pc.field(_BLOCK).isin(blocks) & pc.field("ID").isin(wanted)
+            blocks = pc.unique(pc.divide(wanted, arrow.IDS_A_BLOCK))
+            is_wanted = pc.field(arrow.BLOCK).isin(blocks) & pc.field("ID").isin(wanted)
             held = arrow.sort_by_id(dataset.to_table(filter=is_wanted))
             held = pa.concat_tables([held, rows.slice(0, 0)], promote_options="default")
             is_gone = pc.is_in(held["ID"], pa.array(suspects, pa.int64()))
@@ -414,7 +412,7 @@ class _Sync:
         options: Any = {
             "commit_properties": dl.CommitProperties(app_transactions=state),
             "writer_properties": dl.WriterProperties(
-                compression="ZSTD", max_row_group_size=_ROWS_A_GROUP
+                compression="ZSTD", max_row_group_size=arrow.ROWS_A_GROUP
             ),
         }
         if not len(changed) and not len(gone):
@@ -422,29 +420,16 @@ class _Sync:
             return
         rows = pa.concat_tables([new, changed])
         replaced = pa.chunked_array([*changed["ID"].chunks, *gone["ID"].chunks], pa.int64())
-        blocks = sorted({*rows[_BLOCK].to_pylist(), *gone[_BLOCK].to_pylist()})
-        batches = _rewrite(self.table.to_pyarrow_dataset(), blocks, rows, replaced)
+        blocks = sorted({*rows[arrow.BLOCK].to_pylist(), *gone[arrow.BLOCK].to_pylist()})
+        batches = arrow.rewrite_blocks(self.table.to_pyarrow_dataset(), blocks, rows, replaced)
         dl.write_deltalake(
             self.table,
             pa.RecordBatchReader.from_batches(rows.schema, batches),
             mode="overwrite",
-            predicate=f"{_BLOCK} IN ({', '.join(map(str, blocks))})",
+            predicate=f"{arrow.BLOCK} IN ({', '.join(map(str, blocks))})",
             schema_mode="merge",
             **options,
         )
-
-
-def _rewrite(
-    dataset: Any, blocks: list[int], rows: pa.Table, replaced: pa.ChunkedArray
-) -> Iterator[pa.RecordBatch]:
-    """Yield all rows of some blocks, one block after the other, ascending by ID."""
-    # deltalake's own merge leaves rows unsorted and texts that pandas cannot take [1.6].
-    for block in blocks:
-        is_here = pc.field(_BLOCK) == block
-        kept = dataset.to_table(filter=is_here & ~pc.field("ID").isin(replaced))
-        both = pa.concat_tables([kept, rows.filter(is_here)], promote_options="default")
-        ordered = arrow.sort_by_id(both.select(rows.schema.names))
-        yield from ordered.to_batches(max_chunksize=_ROWS_A_GROUP)
 
 
 @contextmanager
@@ -493,11 +478,6 @@ def _seconds(text: str) -> int:
         if moment := parse_datetime(text):
             return int(moment.replace(tzinfo=UTC).timestamp())
     return 0
-
-
-def _with_blocks(rows: pa.Table) -> pa.Table:
-    """Return rows with the column that they are partitioned by."""
-    return rows.append_column(_BLOCK, pc.divide(rows["ID"], _IDS_A_BLOCK))
 
 
 def _as_numbers(frame: pd.DataFrame) -> pd.DataFrame:
