@@ -4,7 +4,8 @@
 
     read_activities   activities by id, as a typed DataFrame
     find_activities   activities by what they are; count_activities: how many
-    df.b24, s.b24     labels, durations, files and back; reading by a column of ids
+    read_calls        the statistics of calls; read_users: who the users are
+    df.b24, s.b24     labels, names, durations, files and back; reading by a column of ids
     Portal            a portal; without one, the webhook in B24_WEBHOOK_URL is read
     ActivityCache     what is kept on this machine
     LookupPanel       look activities up by hand, in a notebook
@@ -29,6 +30,8 @@ from b24frames._version import __version__ as __version__
 if TYPE_CHECKING:
     from b24frames.activities import count_activities, find_activities, read_activities
     from b24frames.cache import ActivityCache
+    from b24frames.calls import read_calls
+    from b24frames.names import read_users
     from b24frames.panel import LookupPanel
     from b24frames.portal import Portal
     from b24frames.practice import practice_portal
@@ -44,6 +47,8 @@ __all__ = [
     "find_activities",
     "practice_portal",
     "read_activities",
+    "read_calls",
+    "read_users",
     "schema",
 ]
 
@@ -58,6 +63,8 @@ _LAZY = {
     "load_ipython_extension": "magics",  # what %load_ext looks for
     "practice_portal": "practice",
     "read_activities": "activities",
+    "read_calls": "calls",
+    "read_users": "names",
 }
 
 

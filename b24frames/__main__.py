@@ -3,40 +3,49 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict
-from importlib.util import find_spec
 from io import TextIOWrapper
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NoReturn, get_args
+from typing import Any, get_args
 
 import pandas as pd
 
 from b24frames._version import __version__
-from b24frames.accessor.interchange import spreadsheet_safe, storable, to_json
 from b24frames.activities import Missing, count_activities, find_activities, read_activities
-from b24frames.arguments import parse_age
 from b24frames.by_id import Via
 from b24frames.cache import ActivityCache
+from b24frames.calls import read_calls
 from b24frames.credentials import hide_addresses
-from b24frames.errors import B24Error, B24Warning, MissingActivitiesError
+from b24frames.delivery import (
+    SUFFIXES,
+    Parser,
+    age_option,
+    check_file,
+    count_option,
+    fail,
+    max_age_option,
+    one_line_warnings,
+    option,
+    print_table,
+    visible,
+    write_file,
+)
+from b24frames.errors import B24Error, MissingActivitiesError
 from b24frames.filters import parse_where
 from b24frames.ids import parse_id_text
-from b24frames.messages import name_some, one_line, short_repr
+from b24frames.messages import name_some
+from b24frames.names import read_users
 from b24frames.portal import WEBHOOK_VARIABLE
 from b24frames.practice import practice_portal
-from b24frames.schema import OnBadValue
+from b24frames.schema import USER, OnBadValue
 
 _SHOWN_COLUMNS = ["TYPE_ID", "PROVIDER_ID", "SUBJECT", "START_TIME", "COMPLETED", "RESPONSIBLE_ID"]
-# Control characters but line breaks, and what breaks a line or turns its direction elsewhere.
-_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-_SUFFIXES = (".parquet", ".csv", ".json")
+_SHOWN_OF_CALLS = ["CALL_START_DATE", "CALL_TYPE", "CALL_DURATION", "CALL_FAILED_CODE"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
-        with _one_line_warnings():
+        with one_line_warnings():
             status: int = options.run(options)
             if sys.stdout is not None:
                 sys.stdout.flush()
@@ -54,9 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()  # the reader of our output has gone, and Python would say so again
         return 1
     except KeyboardInterrupt:
-        return _fail("interrupted", 130)
-    except (B24Error, ValueError, TypeError, ImportError, OSError) as error:
-        return _fail(str(error), 1)
+        return fail("interrupted", 130)
+    except (B24Error, ValueError, TypeError, AttributeError, ImportError, OSError) as error:
+        return fail(str(error), 1)
     return status
 
 
@@ -71,10 +80,10 @@ def _read(options: argparse.Namespace) -> int:
             frame, status = read_activities(chain(*options.ids), portal, **keywords), 0
             missing = frame.attrs["b24"]["missing"]
             if options.missing == "keep" and missing:
-                status = _fail(f"rows without a record: {name_some(missing)}", 1)
+                status = fail(f"rows without a record: {name_some(missing)}", 1)
         except MissingActivitiesError as error:
-            frame, status = error.frame, _fail(str(error), 1)
-    _deliver(frame, options)
+            frame, status = error.frame, fail(str(error), 1)
+        _deliver(frame, options, portal)
     return status
 
 
@@ -82,7 +91,27 @@ def _find(options: argparse.Namespace) -> int:
     """Find activities, and print them or write them to a file."""
     keywords = _keywords(options)
     with _portal(options) as portal:
-        _deliver(find_activities(options.where, portal, limit=options.limit, **keywords), options)
+        frame = find_activities(options.where, portal, limit=options.limit, **keywords)
+        _deliver(frame, options, portal)
+    return 0
+
+
+def _users(options: argparse.Namespace) -> int:
+    """Read users, and print them or write them to a file."""
+    check_file(options.to)
+    with _portal(options) as portal:
+        ids = [*chain(*options.ids)] or None
+        _deliver(read_users(ids, portal), options, portal, list(USER)[1:], "users")
+    return 0
+
+
+def _calls(options: argparse.Namespace) -> int:
+    """Read the statistics of calls, and print them or write them to a file."""
+    check_file(options.to)
+    with _portal(options) as portal:
+        ids = [*chain(*options.ids)] or None
+        frame = read_calls(ids, portal, filters=options.where, tz=options.tz)
+        _deliver(frame, options, portal, _SHOWN_OF_CALLS, "calls")
     return 0
 
 
@@ -117,7 +146,7 @@ def _demo(options: argparse.Namespace) -> int:
             seconds = perf_counter() - start
             print(f"{title}: {len(frame):,} rows in {seconds:.2f} s")
         print(f"\nthe second read in detail:\n{frame.b24.report}\n")
-    _print(frame[_SHOWN_COLUMNS].head())
+    print_table(frame[_SHOWN_COLUMNS].head())
     print(f"\n{frame.dtypes.to_string()}")
     return 0
 
@@ -131,7 +160,7 @@ def _cache_info(options: argparse.Namespace) -> int:
     lines = [(name, f"{v:,}" if isinstance(v, int) else v or "-") for name, v in facts.items()]
     lines += [("set aside", path) for path in set_aside]
     for name, value in lines:
-        print(_visible(hide_addresses(f"{name}: {value}")))
+        print(visible(hide_addresses(f"{name}: {value}")))
     return 0
 
 
@@ -159,8 +188,7 @@ def _portal(options: argparse.Namespace) -> AbstractContextManager[Any]:
 
 def _keywords(options: argparse.Namespace) -> dict[str, Any]:
     """Return the keywords that reading and finding share; refuse a file that cannot be written."""
-    if options.to is not None:
-        _check_file(options.to)
+    check_file(options.to)
     cache = options.cache if options.cache is not None else not options.no_cache
     return {
         "columns": [c.strip() for c in options.columns.split(",")] if options.columns else None,
@@ -171,98 +199,45 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _deliver(frame: pd.DataFrame, options: argparse.Namespace) -> None:
+def _deliver(
+    frame: pd.DataFrame,
+    options: argparse.Namespace,
+    portal: Any,
+    shown: Sequence[str] = _SHOWN_COLUMNS,
+    what: str = "activities",
+) -> None:
     """Print a frame, or write it to a file."""
+    cache = options.cache or not options.no_cache
+    names = frame.b24.names(portal, cache=cache) if options.names else frame[[]]
     if options.labels:
         frame = frame.assign(**frame.b24.labels())
+    frame = frame.join(names)
     if options.to is not None:
-        _write(frame, options.to)
+        write_file(frame, options.to, what)
     else:
-        _print(frame if options.columns else frame[_SHOWN_COLUMNS])
-
-
-def _print(frame: pd.DataFrame) -> None:
-    """Print a frame as a table that fits a terminal."""
-    with pd.option_context(
-        "display.width", None, "display.max_columns", None, "display.max_colwidth", 40
-    ):
-        print(_visible(str(frame)))
-
-
-def _visible(text: str) -> str:
-    """Write control characters visibly: those in a subject must not command the terminal."""
-    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
-
-
-def _check_file(path: Path) -> None:
-    """Refuse a file that could not be written, before anything is read."""
-    suffix = path.suffix.lower()
-    if suffix not in _SUFFIXES:
-        raise ValueError(f"--to {path}: accepted are files of {', '.join(_SUFFIXES)}")
-    if not path.parent.is_dir():
-        raise ValueError(f"--to {path}: there is no folder {path.parent}")
-    if suffix == ".parquet" and find_spec("pyarrow") is None:
-        raise ImportError(f"--to {path} needs pyarrow: python -m pip install 'b24frames[arrow]'")
-
-
-def _write(frame: pd.DataFrame, path: Path) -> None:
-    """Write a frame to a file, of the form that its suffix names."""
-    if path.suffix.lower() == ".csv":
-        spreadsheet_safe(frame).to_csv(path)
-    elif path.suffix.lower() == ".json":
-        # What UTF-8 cannot write becomes an escape, which JSON reads as what it was.
-        text = to_json(frame.reset_index())
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")
-    else:
-        storable(frame).to_parquet(path)
-    print(f"{len(frame):,} activities written to {path}")
-
-
-@contextmanager
-def _one_line_warnings() -> Iterator[None]:
-    """Show our warnings as one line each, without the place in the code."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", B24Warning)
-        warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
-        yield
-
-
-def _fail(message: str, status: int) -> int:
-    """Print an error in one line; return the exit status."""
-    _say(f"error: {message}")
-    return status
-
-
-def _say(message: str) -> None:
-    """Print one line on stderr; arguments in it may be a webhook in the wrong place."""
-    print(one_line(hide_addresses(message)), file=sys.stderr)
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, as all others are."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print what is wrong, and end."""
-        sys.exit(_fail(f"{message} (see {self.prog} --help)", 2))
+        print_table(frame if options.columns else frame[[*shown, *names.columns]])
 
 
 def _parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = _Parser(
+    parser = Parser(
         prog="python -m b24frames", description="Activities of a Bitrix24 CRM as a table."
     )
     parser.add_argument("--version", action="version", version=f"b24frames {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    portal, conditions, frame = _portal_options(), _condition_options(), _frame_options()
-    zone = _Parser(add_help=False)
+    portal, conditions, output = _portal_options(), _condition_options(), _output_options()
+    frame = _frame_options()
+    zone = Parser(add_help=False)
     zone.add_argument("--tz", metavar="ZONE", default="UTC", help="zone of dates (default: UTC)")
     text = "read activities by their ids, and print or write them"
-    _add_read(commands.add_parser("read", parents=[portal, zone, frame], help=text))
+    _add_read(commands.add_parser("read", parents=[portal, zone, frame, output], help=text))
     text = "find activities by conditions, and print or write them"
-    find = commands.add_parser("find", parents=[conditions, portal, zone, frame], help=text)
+    find = commands.add_parser("find", parents=[conditions, portal, zone, frame, output], help=text)
     find.set_defaults(run=_find)
-    find.add_argument("--limit", type=_count, metavar="N", help="at most so many, the highest ids")
+    find.add_argument(
+        "--limit", type=count_option, metavar="N", help="at most so many, the highest ids"
+    )
     text = "count activities by conditions"
     count = commands.add_parser("count", parents=[conditions, portal, zone], help=text)
     count.set_defaults(run=_count_matches)
@@ -272,14 +247,24 @@ def _parser() -> argparse.ArgumentParser:
     sync.add_argument("place", metavar="PLACE", help="a folder, or s3://bucket/activities")
     sync.add_argument("--full", action="store_true", help="also find deletions and new owners")
     sync.add_argument("--quiet", action="store_true", help="no progress bar")
+    text = "read users, all or some, and print or write them"
+    users = commands.add_parser("users", parents=[portal], help=text)
+    users.set_defaults(run=_users, labels=False, names=False, cache=None, no_cache=True)
+    text = "read the statistics of calls, all or those of some activities, and print or write them"
+    calls = commands.add_parser("calls", parents=[conditions, portal, zone, output], help=text)
+    calls.set_defaults(run=_calls)
+    for command in (users, calls):
+        command.add_argument("ids", type=option(parse_id_text), nargs="*", help="such as 1-200")
+        command.set_defaults(columns=None)
+    _add_to(users)
     _add_demo(commands)
     _add_cache(commands)
     return parser
 
 
-def _portal_options() -> _Parser:
+def _portal_options() -> Parser:
     """Return the options of all commands that ask a portal."""
-    options = _Parser(add_help=False)
+    options = Parser(add_help=False)
     place = options.add_mutually_exclusive_group()
     place.add_argument(
         "--portal",
@@ -290,12 +275,12 @@ def _portal_options() -> _Parser:
     return options
 
 
-def _condition_options() -> _Parser:
+def _condition_options() -> Parser:
     """Return the options that say which activities are meant."""
-    options = _Parser(add_help=False)
+    options = Parser(add_help=False)
     options.add_argument(
         "--where",
-        type=_argument(parse_where),
+        type=option(parse_where),
         action="append",
         metavar="CONDITION",
         help="'CREATED>=2026-10-01', 'TYPE_ID in call,meeting' and the like; all must hold",
@@ -303,29 +288,40 @@ def _condition_options() -> _Parser:
     return options
 
 
-def _frame_options() -> _Parser:
+def _frame_options() -> Parser:
     """Return the options of all commands that make a frame."""
-    options = _Parser(add_help=False)
-    options.add_argument("--to", type=Path, metavar="FILE", help=f"a file: {', '.join(_SUFFIXES)}")
+    options = Parser(add_help=False)
     options.add_argument("--columns", metavar="A,B", help="fields to keep, in that order")
-    options.add_argument("--labels", action="store_true", help="names in place of codes")
     options.add_argument(
         "--on-bad-value",
         choices=get_args(OnBadValue),
         default="warn",
         help="what to do about values that are not understood (default: warn)",
     )
+    options.add_argument("--quiet", action="store_true", help="no progress bar")
+    return options
+
+
+def _output_options() -> Parser:
+    """Return the options that say what becomes of a frame."""
+    options = Parser(add_help=False)
+    _add_to(options)
+    options.add_argument("--labels", action="store_true", help="words in place of codes")
+    options.add_argument("--names", action="store_true", help="names of users and owners, too")
     store = options.add_mutually_exclusive_group()
     store.add_argument("--cache", metavar="PATH", help="folder or file of the cache")
     store.add_argument("--no-cache", action="store_true", help="keep nothing")
-    options.add_argument("--quiet", action="store_true", help="no progress bar")
     return options
+
+
+def _add_to(options: argparse.ArgumentParser) -> None:
+    options.add_argument("--to", type=Path, metavar="FILE", help=f"a file: {', '.join(SUFFIXES)}")
 
 
 def _add_read(read: argparse.ArgumentParser) -> None:
     """Add what the command `read` has by itself."""
     read.set_defaults(run=_read)
-    read.add_argument("ids", type=_argument(parse_id_text), nargs="+", help="such as 1-200,999")
+    read.add_argument("ids", type=option(parse_id_text), nargs="+", help="such as 1-200,999")
     read.add_argument(
         "--missing",
         choices=get_args(Missing),
@@ -333,7 +329,7 @@ def _add_read(read: argparse.ArgumentParser) -> None:
         help="what to do about ids without a record (default: raise)",
     )
     text = "oldest entry to accept: 1h (default), 0, any"
-    read.add_argument("--max-age", type=_max_age, metavar="AGE", default="1h", help=text)
+    read.add_argument("--max-age", type=max_age_option, metavar="AGE", default="1h", help=text)
     read.add_argument("--only-if-cached", action="store_true", help="never ask the portal")
     read.add_argument("--stale-if-error", action="store_true", help="older entries when offline")
     read.add_argument(
@@ -346,7 +342,11 @@ def _add_demo(commands: Any) -> None:
     demo = commands.add_parser("demo", help="read from a practice portal twice, and show how fast")
     demo.set_defaults(run=_demo)
     demo.add_argument(
-        "--activities", type=_count, metavar="N", default=2000, help="how many (default: 2000)"
+        "--activities",
+        type=count_option,
+        metavar="N",
+        default=2000,
+        help="how many (default: 2000)",
     )
 
 
@@ -360,53 +360,18 @@ def _add_cache(commands: Any) -> None:
     info.set_defaults(run=_cache_info)
     clear = actions.add_parser("clear", help="forget all entries, or those of some ids")
     clear.set_defaults(run=_cache_clear)
-    clear.add_argument(
-        "--ids", type=_argument(parse_id_text), metavar="IDS", help="such as 1-200,999"
-    )
+    clear.add_argument("--ids", type=option(parse_id_text), metavar="IDS", help="such as 1-200,999")
     prune = actions.add_parser("prune", help="forget old entries, or too many")
     prune.set_defaults(run=_cache_prune)
-    prune.add_argument("--older-than", type=_age, metavar="AGE", help="such as 30d")
+    prune.add_argument("--older-than", type=age_option, metavar="AGE", help="such as 30d")
     prune.add_argument(
-        "--max-size", type=_count, metavar="BYTES", help="keep what was read last, up to this size"
+        "--max-size",
+        type=count_option,
+        metavar="BYTES",
+        help="keep what was read last, up to this size",
     )
     for action in (info, clear, prune):
         action.add_argument("--cache", metavar="PATH", help="folder or file of the cache")
-
-
-def _count(text: str) -> int:
-    """Read an option that is a number."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{short_repr(text)} is not a number of at least 1")
-    return int(text)
-
-
-def _age(text: str, besides: str = "") -> str:
-    """Check an option that is a time span; the message is of command lines, not of Python."""
-    try:
-        parse_age(text, "age")
-    except ValueError:
-        problem = (
-            f"{short_repr(text)} is not a time span; accepted are 1h, 30d and the like{besides}"
-        )
-        raise argparse.ArgumentTypeError(problem) from None
-    return text
-
-
-def _max_age(text: str) -> str | None:
-    """Read the option for the oldest entry to accept; None is any."""
-    return None if text == "any" else _age(text, besides=", 0 and any")
-
-
-def _argument(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Return a parser of an argument of which argparse shows what is wrong."""
-
-    def parse_argument(text: str) -> Any:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return parse_argument
 
 
 if __name__ == "__main__":

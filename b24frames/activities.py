@@ -86,6 +86,7 @@ class _Request:
     progress: bool | ProgressBar | None
 
 
+# Only chunksize decides about the type of the result: the other keywords are typed once, above.
 @overload
 def read_activities(
     ids: object,
@@ -132,10 +133,10 @@ def read_activities(
         The portal, or the URL of an incoming webhook; by default the URL in the environment
         variable ``B24_WEBHOOK_URL``.
     columns : iterable of str, optional
-        The fields to keep, in that order; by default all. The one that becomes the index is no
-        column.
+        The fields to keep, in that order; by default all. The field that becomes the index is not
+        among the columns.
     index_col : str or None, default "ID"
-        The field that becomes the index; None: a RangeIndex, and ID stays a column.
+        The field that becomes the index; None for a RangeIndex, and ID as a column.
     dtype_backend : {"numpy_nullable", "pyarrow"}, default "numpy_nullable"
         The family of dtypes; ``"pyarrow"`` needs the extra ``arrow``.
     tz : str or tzinfo, default "UTC"
@@ -145,25 +146,26 @@ def read_activities(
     on_bad_value : {"warn", "raise"}, default "warn"
         What to do about a value that cannot be understood: NA and a warning, or an error.
     cache : bool, path-like or ActivityCache, default True
-        Where entries are kept: the default cache, nowhere (False), or at a path.
+        The default cache (True), none (False), or the cache at a path.
     max_age : str, timedelta, 0 or None, default "1h"
-        The oldest cache entry to accept, as anything `pandas.Timedelta` takes; 0: always ask the
-        portal; None: any age. That an id has no record is believed for ten minutes at most.
+        The greatest age of cache entries, as anything `pandas.Timedelta` takes; 0 to read all from
+        the portal; None for any age. Entries of missing ids are used for ten minutes at most.
     only_if_cached : bool, default False
-        Never ask the portal; ids that are not in the cache are missing.
+        Send no request; ids that are not in the cache are missing.
     stale_if_error : bool, default False
-        When the portal is out of reach, take older entries, with a warning; an id without any
-        entry is then an error.
+        If the portal is out of reach, use older entries, with a warning; an id without any entry
+        is then an error.
     via : {"get", "list"}, default "get"
         The REST method: ``crm.activity.get`` [1]_, 50 ids a request, or ``crm.activity.list``
-        [2]_, 2 500 ids a request. One of the ids is asked for by both, and compared.
+        [2]_, 2 500 ids a request. One of the ids is read by both, and the results are compared.
     chunksize : int, optional
-        Return an iterator of frames of so many rows in place of one frame, all with the same
-        columns and dtypes. Everything is fetched first, into a temporary file.
+        Return an iterator of frames of so many rows instead of one frame, all with the same
+        columns and dtypes. With `columns`, a frame comes as soon as its rows are there; without,
+        everything is fetched first, into a temporary file, for the columns are not known before.
     progress : bool or ProgressBar, optional
-        Show a progress bar; by default in notebooks and terminals when it takes a while. Or a bar
-        of your own: an object with the methods ``update(n)`` and ``set_postfix_str(text)`` of
-        tqdm's; what they raise ends the read.
+        Whether to show a progress bar; by default in notebooks and terminals after a second. Or a
+        bar of your own, with the methods ``update(n)`` and ``set_postfix_str(text)`` of tqdm; an
+        exception that they raise ends the read.
 
     Returns
     -------
@@ -175,7 +177,7 @@ def read_activities(
     Raises
     ------
     TypeError, ValueError
-        An argument that is not accepted; before any request.
+        An invalid argument; before any request.
     ImportError
         ``dtype_backend="pyarrow"`` without pyarrow.
     MissingActivitiesError
@@ -183,7 +185,7 @@ def read_activities(
     BadValueError
         A value cannot be understood, and ``on_bad_value="raise"``.
     PortalError
-        The portal refused, or was out of reach; what had been received is in the cache.
+        The portal refused, or was out of reach; the records received are in the cache.
 
     Warns
     -----
@@ -192,9 +194,9 @@ def read_activities(
 
     Notes
     -----
-    Every answer is cached as soon as it is there, so an interrupted read goes on where it stopped
-    when it is asked for again. ``df.attrs["b24"]`` and ``df.b24.report`` tell what was read, from
-    where, and what is missing and why.
+    Every answer is cached at once, so an interrupted read, repeated, goes on where it stopped.
+    ``df.attrs["b24"]`` and ``df.b24.report`` tell what was read, from where, and what is missing
+    and why.
 
     References
     ----------
@@ -214,6 +216,7 @@ def read_activities(
     portal = as_portal(portal)
     if cache is False and (only_if_cached or stale_if_error):
         raise ValueError("cache=False leaves only_if_cached and stale_if_error nothing to read")
+    # Not in `_read`: a generator would check its arguments only when it is iterated over.
     request = _Request(
         ids=parse_ids(ids),
         portal=portal,
@@ -240,19 +243,22 @@ def read_activities(
 
 
 def _read(request: _Request) -> Iterator[pd.DataFrame]:
-    """Fetch the records and yield their frames: one, or one for each chunk of rows."""
+    """Fetch the records and yield their frames: one, or one per chunk."""
     records: Records = {}
     report = ReadReport(requested=len(request.ids))
     with ExitStack() as stack:
+        # Only frames of chunks have to fit in memory.
         if request.chunksize is not None:
             records = SpooledRecords(stack.enter_context(TemporaryFile()))
-        # Closed here, since an interruption would else leave open what has answers to keep.
+        # Closed here: after an interruption the run still has answers to cache.
         steps = stack.enter_context(closing(_ready(request, records, report, stack)))
         ready: Iterator[list[int]] = steps
+        # Frames can go out early if their columns are known and no missing id makes them an error.
         streams = request.layout.columns is not None and request.missing != "raise"
         if request.chunksize is None or not streams:
             ready = iter([[i for ids in steps for i in ids]])
             _report_missing(request, records, report)
+        # Computed anew for each frame, since the report grows.
         attrs = (attrs_of(request.portal, report) for _ in repeat(None))
         if request.chunksize is None:
             yield build_frame(records, next(ready), request.layout, next(attrs))
@@ -265,7 +271,7 @@ def _read(request: _Request) -> Iterator[pd.DataFrame]:
 def _ready(
     request: _Request, records: Records, report: ReadReport, stack: ExitStack
 ) -> Generator[list[int]]:
-    """Fetch the records; yield ids that have a row, in the order asked for, once they are there."""
+    """Fetch the records; yield the ids of rows, in the order given, as they arrive."""
     cache = open_cache(request.cache, request.portal, stack)
     done, ids, keep = 0, request.ids, request.missing == "keep"
     with progress_bar(len(ids), request.progress) as bar:
@@ -273,6 +279,7 @@ def _ready(
             ids, request.portal, cache, records, request.freshness, request.via, bar, report
         )
         for _ in stack.enter_context(closing(fetched)):
+            # Answers come in any order: a row waits for those before it.
             start = done
             while done < len(ids) and (ids[done] in records or ids[done] in report.missing):
                 done += 1
@@ -280,7 +287,7 @@ def _ready(
 
 
 def _report_missing(request: _Request, records: Records, report: ReadReport) -> None:
-    """Name the ids without a record, as the caller chose."""
+    """Report the ids without a record as `missing` says."""
     if not report.missing or request.missing in ("ignore", "keep"):
         return
     named = [f"{i} ({reason})" for i, reason in report.missing.items()]
@@ -288,6 +295,7 @@ def _report_missing(request: _Request, records: Records, report: ReadReport) -> 
     if request.missing == "warn":
         warn_at_caller(message, MissingActivitiesWarning)
         return
+    # The error carries the rows that were found, for callers who want to go on with them.
     found = [i for i in request.ids if i in records]
     frame = build_frame(records, found, request.layout, attrs_of(request.portal, report))
     raise MissingActivitiesError(message, list(report.missing), frame)
@@ -330,42 +338,42 @@ def find_activities(
     ----------
     filters : list of tuple, or list of list of tuple, optional
         Conditions (field, operator, value) that must all hold, as in `pandas.read_parquet`; a list
-        of such lists: one of them must hold; by default every activity that the user may see.
+        of such lists: one of them must hold; by default all activities that the user may see.
         Operators: ``==``, ``!=``, ``>``, ``>=``, ``<``, ``<=``, ``in``, ``not in``, and for text
-        ``contains``. Enumerations take codes or labels (``"call"``). Dates without a zone are meant
+        ``contains``. Enumerations take codes or labels (``"call"``). Dates without a zone are
         in `tz`. ``("BINDINGS", "in", [("deal", 5), ("company", None)])``: linked to any of these.
         ``("DEADLINE", "==", None)``: no deadline.
     portal : Portal or str, optional
-        As of `read_activities`.
+        As in `read_activities`.
     columns : iterable of str, optional
-        The fields to ask for and to keep, in that order; by default whole records.
+        The fields to request and to keep, in that order; by default whole records.
         ``COMMUNICATIONS``, ``FILES`` and ``IS_INCOMING_CHANNEL`` may be among them.
     index_col, dtype_backend, tz, on_bad_value : optional
-        As of `read_activities`.
+        As in `read_activities`.
     cache : bool, path-like or ActivityCache, default True
-        Where whole records are kept for later reads by id; with `columns`, nothing is.
+        The cache that stores whole records for later reads by id; unused with `columns`.
     limit : int, optional
-        At most so many, those of the highest ids, and in descending order.
+        The largest number of rows: those of the highest ids, in descending order.
     chunksize : int, optional
         Return an iterator of frames of so many rows, all with the same columns and dtypes. With
-        `columns`, each comes as soon as its rows are there.
+        `columns`, each is yielded as soon as its rows have arrived.
     progress : bool or ProgressBar, optional
-        As of `read_activities`.
+        As in `read_activities`.
 
     Returns
     -------
     pandas.DataFrame, shape (m, k)
-        One row for each activity, ascending by ID; columns and dtypes as of `read_activities`. Or
+        One row for each activity, ascending by ID; columns and dtypes as in `read_activities`. Or
         an iterator of such frames.
 
     Raises
     ------
     TypeError, ValueError
-        An argument that is not accepted; before any request.
+        An invalid argument; before any request.
     InvalidAnswerError
-        The portal ignored a condition, or its pages are not those asked for.
+        The portal ignored a condition, or returned other pages than those requested.
     PortalError
-        The portal refused, or was out of reach; whole records that had come are in the cache.
+        The portal refused, or was out of reach; the whole records received are in the cache.
     BadValueError
         A value cannot be understood, and ``on_bad_value="raise"``.
 
@@ -376,10 +384,10 @@ def find_activities(
 
     Notes
     -----
-    What matched from the beginning to the end of the call is in the frame, once, whatever is
-    created, changed or deleted meanwhile; what began or ceased to match meanwhile may be. The user
-    of the webhook sees what he may read. ``!=`` and ``not in`` include rows in which the field is
-    empty, and text is compared without regard to case, both as the portal does it [1]_.
+    An activity that matches throughout the call is in the frame, once, whatever is created, changed
+    or deleted meanwhile; one that begins or ceases to match meanwhile may be. The result has what
+    the user of the webhook may read. ``!=`` and ``not in`` include rows in which the field is
+    empty, and text is compared without regard to case, both as in the portal [1]_.
 
     References
     ----------
@@ -417,7 +425,7 @@ def _find(
     chunksize: int | None,
     progress: bool | ProgressBar | None,
 ) -> Iterator[pd.DataFrame]:
-    """Search, and yield the frames: one, or one for each chunk of rows."""
+    """Search, and yield the frames: one, or one per chunk."""
     records: Records = {}
     with ExitStack() as stack:
         if chunksize is not None:
@@ -425,11 +433,13 @@ def _find(
         names = layout.columns
         if names is not None and layout.index_col is not None:
             names = (layout.index_col, *names)
+        # The cache has whole records only.
         place = open_cache(cache if names is None else False, portal, stack)
         entries = Entries(place, portal)
         bar = stack.enter_context(progress_bar(1, progress))
         search = Search(portal, alternatives, names, entries, records, bar, limit)
         ready = stack.enter_context(closing(iter(search)))
+        # So that a saved frame still says which conditions it answers.
         sent = {"filters": [[s.as_json() for s in selections] for selections in alternatives]}
         attrs = (attrs_of(portal, search.report) | sent for _ in repeat(None))
         if chunksize is None:
@@ -448,29 +458,29 @@ def count_activities(
     *,
     tz: str | tzinfo = "UTC",
 ) -> int:
-    """Count the activities that match conditions: in one request, where the portal can.
+    """Count the activities that match conditions, in one request if possible.
 
     Parameters
     ----------
     filters : list of tuple, or list of list of tuple, optional
-        As of `find_activities`.
+        As in `find_activities`.
     portal : Portal or str, optional
-        As of `read_activities`.
+        As in `read_activities`.
     tz : str or tzinfo, default "UTC"
-        The zone of dates without one.
+        The zone of dates without one in `filters`.
 
     Returns
     -------
     int
-        How many the user of the webhook may see. Alternatives, known ids, links and comparisons
-        with 0 are counted by walking through the ids.
+        The number that the user of the webhook may see. Alternatives, known ids, links and
+        comparisons with 0 are counted by walking through the ids.
 
     Raises
     ------
     ValueError
-        An argument that is not accepted; before any request.
+        An invalid argument; before any request.
     PortalError
-        As of `find_activities`.
+        As in `find_activities`.
 
     Examples
     --------
@@ -482,19 +492,22 @@ def count_activities(
 
 
 def read_aligned(ids: pd.Series, portal: Portal, options: ReadOptions) -> pd.DataFrame:
-    """Read the distinct ids once, and give each position its row."""
+    """Read the distinct ids once, and return a frame aligned with `ids`."""
     for name in ("index_col", "chunksize"):
         if name in options:
             raise TypeError(f"{name} is not accepted here: the frame has the index of the ids")
     names = arguments.check_columns(options.get("columns"))
     needed = None if names is None else dict.fromkeys((*names, "ID"))
     options = {**options, "columns": needed, "index_col": None}
+    # Gaps become rows of NA, and duplicates share one record.
     wanted = parse_column(None if na else value for value, na in zip(ids, ids.isna(), strict=True))
     distinct = [i for i in dict.fromkeys(wanted) if i is not None]
     frame = read_activities(distinct, portal, **options)
     rows = {i: row for row, i in enumerate(frame["ID"])}
+    # No row has the label -1: reindex puts NA there.
     aligned: pd.DataFrame = frame.reindex([rows.get(i, -1) for i in wanted])
-    for name in aligned.select_dtypes("object").columns:  # pandas has put NaN there
+    # In columns of objects reindex puts NaN, but missing values are None there.
+    for name in aligned.select_dtypes("object").columns:
         aligned[name] = aligned[name].where(aligned[name].notna(), None)
     aligned.index = ids.index
     return aligned if names is None else aligned[list(names)]

@@ -1,4 +1,4 @@
-"""Arguments of public functions: each is checked before any request is sent, without network."""
+"""Validation of arguments of public functions, before any request is sent."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from b24frames.schema import ACTIVITY, CUSTOM_FIELD_PREFIX, Backend, is_column
 
 
 class ProgressBar(Protocol):
-    """What is told how far a read is; what it raises ends the read. Bars of tqdm are such."""
+    """A progress bar, such as those of tqdm; an exception that it raises ends the read."""
 
     def update(self, n: int, /) -> object:
-        """Take note that n more ids are settled; 0 now and then while answers are awaited."""
+        """Record n more settled ids; called with 0 now and then during waits."""
 
     def set_postfix_str(self, text: str, /) -> object:
-        """Take note of why the portal is not asked for a while, and the like."""
+        """Show a note, such as the reason for a wait."""
 
 
 def check_choice(name: str, value: Any, choices: Any) -> Any:
-    """Return a value that must be one of the members of a `Literal`."""
+    """Return a value that is a member of a `Literal`, or raise."""
     accepted = get_args(choices)
-    # 1 == True, but only True says what is meant.
+    # By identity, since 1 == True.
     if not any(
         value is choice or (isinstance(value, str) and value == choice) for choice in accepted
     ):
@@ -41,9 +41,10 @@ def check_choice(name: str, value: Any, choices: Any) -> Any:
 
 
 def check_columns(columns: Iterable[str] | None) -> tuple[str, ...] | None:
-    """Return the names of columns, all different and all known."""
+    """Return the names of columns, all different and all known, or raise."""
     if columns is None:
         return None
+    # A str is iterable, too: as single letters.
     if isinstance(columns, str) or not isinstance(columns, Iterable):
         given = short_repr(columns)
         raise TypeError(f"columns={given} is not a list of field names, such as ['SUBJECT']")
@@ -58,14 +59,14 @@ def check_columns(columns: Iterable[str] | None) -> tuple[str, ...] | None:
 
 
 def check_index_col(index_col: str | None) -> str | None:
-    """Return the name of the index: a known field, or None."""
+    """Return the name of the index, a known field or None, or raise."""
     if index_col is not None and not is_column(index_col):
         raise ValueError(f"index_col: {unknown_field(index_col)}")
     return index_col
 
 
 def check_backend(dtype_backend: Backend) -> Backend:
-    """Return a family of dtypes that can be made here."""
+    """Return a family of dtypes whose package is installed, or raise."""
     check_choice("dtype_backend", dtype_backend, Backend)
     if dtype_backend == "pyarrow" and find_spec("pyarrow") is None:
         raise ImportError(
@@ -75,7 +76,8 @@ def check_backend(dtype_backend: Backend) -> Backend:
 
 
 def check_tz(tz: str | tzinfo) -> tzinfo:
-    """Return the zone that pandas knows by a name."""
+    """Return the time zone of a name, or raise."""
+    # By pandas, which accepts more than zoneinfo, and raises errors of many types.
     if isinstance(tz, (str, tzinfo)):
         with suppress(TypeError, ValueError, KeyError, OSError, AttributeError):
             return pd.DatetimeTZDtype("us", tz).tz
@@ -84,7 +86,7 @@ def check_tz(tz: str | tzinfo) -> tzinfo:
 
 
 def check_progress(progress: bool | ProgressBar | None) -> bool | ProgressBar | None:
-    """Return whether to show a progress bar, or the caller's own."""
+    """Return a valid `progress` argument, or raise."""
     if progress is None or isinstance(progress, bool):
         return progress
     if not all(callable(getattr(progress, name, None)) for name in ("update", "set_postfix_str")):
@@ -96,7 +98,7 @@ def check_progress(progress: bool | ProgressBar | None) -> bool | ProgressBar | 
 
 
 def check_rows(name: str, rows: int | None) -> int | None:
-    """Return a number of rows, or None."""
+    """Return a positive number of rows or None, or raise."""
     if rows is None:
         return None
     if isinstance(rows, bool) or not hasattr(rows, "__index__") or rows < 1:
@@ -105,7 +107,7 @@ def check_rows(name: str, rows: int | None) -> int | None:
 
 
 def unknown_field(name: object) -> str:
-    """Say that a field is unknown, and what may have been meant."""
+    """Return a message about an unknown field, with the closest known one."""
     close = get_close_matches(str(name).upper(), list(ACTIVITY), n=1)
     meant = f"did you mean {close[0]!r}? " if close else ""
     return (
@@ -115,7 +117,7 @@ def unknown_field(name: object) -> str:
 
 
 def parse_age(age: Any, name: str) -> float | None:
-    """Return a time span in seconds, or None for any age.
+    """Return a time span [s], or None for any age.
 
     Parameters
     ----------
@@ -133,13 +135,13 @@ def parse_age(age: Any, name: str) -> float | None:
     if age is None:
         return None
     seconds = -1.0
-    # NumPy registers its time spans as numbers.
+    # NumPy registers timedelta64 as a number.
     is_number = isinstance(age, Number) and not isinstance(age, np.timedelta64)
     if is_number or (isinstance(age, str) and age.strip().isdigit()):
         seconds = 0.0 if not isinstance(age, bool) and age in (0, "0") else -1.0
     else:
         with suppress(ValueError, TypeError):
-            # pandas 3 wants days written with a capital.
+            # pandas 3 expects days as a capital D.
             span = re.sub(r"(?<=[0-9 ])d(?![A-Za-z])", "D", age) if isinstance(age, str) else age
             seconds = pd.Timedelta(span).total_seconds()
     if not seconds >= 0:

@@ -20,7 +20,7 @@ from b24frames.records import (
     id_of,
     is_given_by_get,
 )
-from b24frames.walk import Walk, rows_of
+from b24frames.walk import Walk, belongs, rows_of
 
 WHOLE = ("*", "FILES")
 """What the list is asked for where whole records are wanted, as `crm.activity.get` gives them."""
@@ -179,7 +179,7 @@ class Search:
             if not walk.lists_records(name) or all(walk is not w[0] for w in self._alternatives):
                 continue
             for row in rows_of(page) or ():
-                if walk.belongs(row):
+                if belongs(walk.selection.conditions, row):
                     i = int(id_of(row) or 0)
                     found[i] = encode_listed(row, i)
                     if is_given_by_get(row):

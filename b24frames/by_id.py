@@ -1,4 +1,4 @@
-"""From ids to records: the cache first, the portal for the rest, the missing ones named.
+"""Read records by id: from the cache first, and the rest from the portal.
 
 References
 ----------
@@ -44,7 +44,9 @@ from b24frames.schema import COLUMNS
 from b24frames.serialization import decode_record, encode_record
 
 _PROBE = "probe"
+# Ids looked up in the cache between two updates of the progress bar.
 _IDS_AT_ONCE = 2_500
+# By get these are 100 requests, twice the burst of a cloud portal: a hint at the list pays.
 _MANY = 5_000
 _NOT_CACHED = "not in the cache"
 _TOO_OLD = "in the cache, but older than max_age"
@@ -54,16 +56,16 @@ Via = Literal["get", "list"]
 
 @dataclass(frozen=True)
 class Freshness:
-    """Which cache entries to accept.
+    """Which cache entries are fresh enough.
 
     Attributes
     ----------
     max_age : float or None
-        The oldest [s]; None: any age.
+        The greatest age [s]; None for any age.
     only_if_cached : bool
-        Never ask the portal.
+        Send no request.
     stale_if_error : bool
-        Older ones too, when the portal is out of reach.
+        Accept older ones if the portal is out of reach.
     """
 
     max_age: float | None = 3600.0
@@ -81,37 +83,37 @@ def fetch_records(
     bar: ProgressBar,
     report: ReadReport,
 ) -> Generator[None]:
-    """Put the record of every id into `records` and report those that have none, step by step.
+    """Put the record of each id into `records`, and report the missing ones, step by step.
 
     Parameters
     ----------
     ids : sequence of int
         Distinct activity ids.
     portal : Portal
-        Asked for what is not in the cache; every answer is cached before it is passed on.
+        Called for what is not in the cache; each answer is cached before it is passed on.
     cache : ActivityCache or None
-        Where entries are kept; None: nowhere.
+        The cache; None for none.
     records : mutable mapping of int to bytes
         Filled with the JSON text of each record.
     freshness : Freshness
-        Which cache entries to accept.
+        Which cache entries are fresh enough.
     via : {"get", "list"}
-        The method that brings the rest: ``crm.activity.get`` [1]_, 50 ids a request, or
+        The method to read the rest by: ``crm.activity.get`` [1]_, 50 ids a request, or
         ``crm.activity.list`` [2]_, 2 500 ids a request.
     bar : ProgressBar
-        What it raises ends the read.
+        An exception that it raises ends the read.
     report : ReadReport
-        Filled with what was done, and with the ids that have no record.
+        Filled with figures, and with the ids that have no record.
 
     Yields
     ------
     None
-        Whenever there may be more.
+        Whenever there may be new records.
 
     Raises
     ------
     PortalError
-        The portal refused or was out of reach; what had been received is in the cache.
+        The portal refused or was out of reach; the records received are in the cache.
     """
     read = _Read(portal, Entries(cache, portal), records, bar, report)
     try:
@@ -129,13 +131,14 @@ def fetch_records(
             read.take_stale(rest, error)
     finally:
         read.entries.warn()
+    # Answers come in any order: the missing ids are reported in the order given.
     report.missing = {i: report.missing[i] for i in ids if i in report.missing}
     yield
 
 
 @dataclass
 class _Read:
-    """One read under way: from the cache and the portal into records and report."""
+    """The state of one read."""
 
     portal: Portal
     entries: Entries
@@ -143,12 +146,14 @@ class _Read:
     bar: ProgressBar
     report: ReadReport
     ids: Sequence[int] = ()
-    held: dict[str, Any] | None = None  # answers of the list, before it has been compared
+    # Pages of the list, held back until get and list have been compared.
+    held: dict[str, Any] | None = None
     differences: Sequence[str] = ()
-    refusal: PortalError | None = None  # of one id: it counts for all where none is answered
+    # A refusal of one id; raised if no id at all was answered.
+    refusal: PortalError | None = None
 
     def take_cached(self, ids: Sequence[int], freshness: Freshness) -> list[int]:
-        """Take what is in the cache and fresh; return the ids to ask the portal for."""
+        """Take fresh entries from the cache; return the ids to read from the portal."""
         rest: list[int] = []
         for block in chunks(ids, _IDS_AT_ONCE):
             hits = self.entries.read(block, freshness.max_age)
@@ -164,7 +169,7 @@ class _Read:
         return rest
 
     def take_stale(self, ids: Sequence[int], error: PortalError) -> None:
-        """Take entries of any age for all ids, or raise the error where one has none."""
+        """Take entries of any age, or raise the error if an id has none."""
         hits = self.entries.read(ids, max_age=None, missing_age=None)
         if any(i not in hits.records and i not in hits.missing for i in ids):
             raise error
@@ -183,10 +188,10 @@ class _Read:
         self.report.missing |= hits.missing
 
     def fetch(self, ids: Sequence[int], via: Via) -> Iterator[None]:
-        """Ask the portal for activities, and keep what each request brings.
+        """Read activities from the portal, and keep the answers of each request.
 
-        By list, the first request gets one of them, too: where the two methods do not agree the
-        read goes on by get. All pages are asked for at once; what comes before is held back.
+        By list, the first batch also gets one of them: if the two methods disagree, the read goes
+        on by get.
         """
         self.ids = ids
         commands: Iterable[tuple[str, Command]] = ((f"a{i}", (GET, {"id": i})) for i in ids)
@@ -197,6 +202,7 @@ class _Read:
             commands = chain([(_PROBE, (GET, {"id": ids[0]}))], pages)
         self.queue = CommandQueue(commands)
         self.run = self.portal.run(self.queue)
+        # A second run, by get, adds to the requests of the first.
         waiting, before = "", self.report.http_requests
         try:
             for answers in self.run:
@@ -208,6 +214,7 @@ class _Read:
                 if self.run.waiting != waiting:
                     waiting = self.run.waiting
                     self.bar.set_postfix_str(waiting)
+        # Ctrl-C included: answers already received go into the cache.
         except BaseException:
             self._keep(self.run.drain())
             raise
@@ -225,7 +232,7 @@ class _Read:
             raise self.refusal
 
     def _keep(self, answers: dict[str, Any]) -> None:
-        """Read the answers of a request, cache them, and take them into the result."""
+        """Parse the answers of a request, cache them, and add them to the result."""
         if self.held is not None:
             self.held |= answers
             if not {_PROBE, "p0"} <= self.held.keys():
@@ -250,7 +257,7 @@ class _Read:
             raise brought.failure
 
     def _read_got(self, i: int, answer: object, brought: _Brought) -> None:
-        """Read the answer to one `crm.activity.get`."""
+        """Parse the answer to one `crm.activity.get`."""
         if _is_record_of(answer, i):
             brought.found[i] = encode_record({**answer, "ID": str(i)})
         elif isinstance(answer, ActivityNotFoundError):
@@ -269,7 +276,7 @@ class _Read:
             brought.odd[i] = f"the portal answers with {_described(answer)} in place of its record"
 
     def _read_page(self, start: int, answer: Any, brought: _Brought) -> None:
-        """Read a page of `crm.activity.list`; what is not in an odd one is got one by one."""
+        """Parse a page of `crm.activity.list`."""
         page = self.ids[start : start + PAGE]
         if isinstance(answer, PortalError) and _concerns_all(answer):
             brought.failure = answer
@@ -286,6 +293,7 @@ class _Read:
                 brought.found[i] = encode_listed(record, i)
         for i in page:
             if i not in brought.found and i not in brought.missing:
+                # An id that is absent from an invalid page may exist.
                 if is_odd:
                     self.queue.append(f"a{i}", (GET, {"id": i}))
                 else:
@@ -294,12 +302,12 @@ class _Read:
 
 @dataclass
 class _Brought:
-    """What one request brought: records, and reasons for missing ones."""
+    """The content of one answer: records, and reasons for missing ones."""
 
     found: dict[int, bytes] = field(default_factory=dict)
     missing: dict[int, str] = field(default_factory=dict)
-    odd: dict[int, str] = field(default_factory=dict)  # reasons that are not remembered
-    failure: PortalError | None = None  # that of all others, too
+    odd: dict[int, str] = field(default_factory=dict)  # reasons that are not cached
+    failure: PortalError | None = None  # an error that ends the read
 
 
 def _list(page: Sequence[int]) -> Command:
@@ -307,18 +315,17 @@ def _list(page: Sequence[int]) -> Command:
 
 
 def _concerns_all(error: PortalError) -> bool:
-    """Return whether an error is not that of the one command that it refused."""
+    """Return whether an error concerns more than the one command."""
     return error.ends_all or isinstance(error, (RateLimitError, OperatingTimeError))
 
 
 def _described(answer: object) -> str:
-    """Return what was answered in place of a record."""
     number = id_of(answer)
     return f"the record of activity {number}" if number else short_repr(answer)
 
 
 def _differences(got: object, listed: Any, i: int) -> Sequence[str]:
-    """Return the fields in which a record that was got is not as it was listed."""
+    """Return the fields in which the results of get and list differ."""
     for answer in (got, listed):
         if isinstance(answer, PortalError) and (answer.retryable or answer.ends_all):
             raise answer
@@ -326,6 +333,7 @@ def _differences(got: object, listed: Any, i: int) -> Sequence[str]:
         raise listed
     records = listed.values() if isinstance(listed, dict) else listed
     found = [record for record in records if id_of(record) == i]
+    # Get refuses some providers that the list has: that is no difference.
     if found and not is_given_by_get(found[0]):
         found = []
     if not _is_record_of(got, i):
@@ -337,7 +345,7 @@ def _differences(got: object, listed: Any, i: int) -> Sequence[str]:
 
 
 def _is_record_of(answer: object, i: int) -> TypeGuard[dict[str, Any]]:
-    """Return whether an answer is the record of an activity; it may lack its id."""
+    """Return whether an answer is the record of this activity; it may lack an id."""
     if not isinstance(answer, dict):
         return False
     number = id_of(answer)

@@ -1,4 +1,4 @@
-"""The one module that knows secrets: it holds them, uses them for a call, and hides them."""
+"""Credentials: the only module that holds secrets, uses them for calls, and redacts them."""
 
 from __future__ import annotations
 
@@ -19,28 +19,46 @@ R = TypeVar("R")
 
 AUTHORIZATION_SERVER = "https://oauth.bitrix.info"
 _HIDDEN = "***"
-_UNQUOTED = "!#$%&'()*+,/:;=?@[]~"  # what requests leaves as it is
+_UNQUOTED = "!#$%&'()*+,/:;=?@[]~"  # not percent-encoded by requests
 # The secret of a webhook in the path of a call, and tokens in the query of a refresh.
 _LOGGED_SECRET = re.compile(
     r"(/rest/(?:api/)?[0-9]+/)[^/\s\"]+|((?:client_secret|refresh_token|auth|access_token)=)[^&\s\"']+"
 )
-# With a scheme, or cut off before the host.
+# A URL, or a part of one that was copied without the host.
 _ADDRESS_LIKE = re.compile(r"://|/rest/(?:api/)?[0-9]+/|[?&]auth=")
+_TOKEN_NAMES = (
+    "auth token sessid session session_id sessionid secret password passwd signature credential "
+    "api_key apikey api-key access_key jwt"
+).split()
+_NAMED = "|".join(f"(?<={name})" for name in _TOKEN_NAMES)
+# In JSON, where "/" and "&" may be escaped; an address inside an address is percent-encoded. Three
+# patterns, since one of three alternatives takes ten times as long to search.
+_TOKENS = (
+    re.compile(
+        rf"([?&;#%\\][\w.-]++(?=[=%])(?i:{_NAMED})(?:=|%(?:25)*3[dD]))"
+        r"(?:[^&#;\s\"'<>()\[\]{}|\\%]|\\+/|%(?!(?:25)*(?:2[0236-9]|3[BCEbce])))+".encode()
+    ),
+    re.compile(rb"(/rest\\*/(?:api\\*/)?[0-9]+\\*/)[\w-]{10,}"),  # a webhook
+    re.compile(rb"(:\\*/\\*/[^\s\"'@/\\:?#&<>]*:)[^\s\"'@/\\<>]+(?=@)"),  # user:password@host
+)
 _HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?")
-_READ_DIFFERENTLY = frozenset("ßẞς\u200c\u200d")  # by the two versions of IDNA: another host
+# IDNA 2003 and IDNA 2008 map these to different hosts.
+_READ_DIFFERENTLY = frozenset("ßẞς\u200c\u200d")
 _WEBHOOK = "expected https://PORTAL/rest/USER_ID/SECRET/"
 _ADDRESS = "expected https://PORTAL"
 
 
 def hiding_arguments(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a refusal of secret arguments leave no frame that holds them: some debuggers show it."""
+    """Strip the frames that hold secret arguments from errors: some debuggers show them."""
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> R:
         given, named = [args], [kwargs]
-        args, kwargs = (), {}  # a traceback of IPython shows them
+        # IPython's tracebacks show the local variables of this frame, too.
+        args, kwargs = (), {}
         try:
             return function(*given.pop(), **named.pop())
+        # Raised again outside the handler, or this error would be its context.
         except (TypeError, ValueError, AttributeError) as error:
             refused = error.with_traceback(None)
         refused.__context__ = refused.__cause__ = None
@@ -50,16 +68,16 @@ def hiding_arguments(function: Callable[P, R]) -> Callable[P, R]:
 
 
 class Credential(ABC):
-    """Where a portal is, which user asks, and what proves it; never shown, never pickled.
+    """Address, user and secret of a portal; never shown, never pickled.
 
     Attributes
     ----------
     address : str
         Scheme and host of the portal, without any secret.
     user_id : int
-        The user as whom the portal is asked.
+        The user who makes the calls.
     renewals : int
-        How often what proves the user has been renewed.
+        How often the access token has been renewed.
     """
 
     __slots__ = ("address", "renewals", "user_id")
@@ -79,17 +97,19 @@ class Credential(ABC):
 
     @abstractmethod
     def secrets(self) -> tuple[str, ...]:
-        """Return what must never be shown."""
+        """Return the secrets, for `redact`."""
 
     def redact(self, text: str) -> str:
         """Return the text with every occurrence of a secret hidden."""
         for secret in self.secrets():
+            # As given, percent-encoded, and as requests encodes it in a path.
             for spelling in {secret, quote(secret, safe=""), quote(secret, safe=_UNQUOTED)}:
                 text = text.replace(spelling, _HIDDEN)
         return text
 
     def __repr__(self) -> str:
-        if not hasattr(self, "address"):  # a debugger looks at one that was refused
+        # Debuggers show objects whose __init__ has raised.
+        if not hasattr(self, "address"):
             return f"{type(self).__name__}()"
         return f"{type(self).__name__}({self.address!r}, user_id={self.user_id})"
 
@@ -139,17 +159,17 @@ class Webhook(Credential):
         return dict(params)
 
     def secrets(self) -> tuple[str, ...]:
-        """Return what must never be shown."""
+        """Return the secrets, for `redact`."""
         return (self._secret,)
 
 
 class TokenPair(NamedTuple):
-    """The tokens that an OAuth refresh gave; its repr hides them.
+    """The tokens of an OAuth refresh; the repr hides them.
 
     Attributes
     ----------
     access_token, refresh_token : str
-        Both new; those before them are spent.
+        Both new; the previous ones are invalid.
     """
 
     access_token: str
@@ -160,22 +180,22 @@ class TokenPair(NamedTuple):
 
 
 class AccessToken(Credential):
-    """An OAuth access token, which goes into the body of every call, and what renews it.
+    """An OAuth access token, sent in the body of every call, and what is needed to renew it.
 
     Parameters
     ----------
     address : str
         ``https://PORTAL``.
     tokens : TokenPair
-        The access token, and the refresh token or "" where it cannot be renewed.
+        The access token, and the refresh token or "" if there is none.
     client_id, client_secret : str
-        Of the application.
+        Those of the application.
     user_id : int
         The user who granted the token.
     on_refresh : callable, optional
-        Given the new `TokenPair` before it is used.
+        Called with the new `TokenPair` before it is used.
     authorization_server : str
-        Where tokens are renewed.
+        The server that renews tokens.
     """
 
     __slots__ = ("_client", "_lock", "_on_refresh", "_tokens", "authorization_server")
@@ -196,7 +216,8 @@ class AccessToken(Credential):
         if not tokens.access_token:
             raise ValueError("the access token is empty")
         if type(user_id) is not int or user_id < 1:
-            kind = type(user_id).__name__  # not the value: it may be a token in the wrong place
+            # Not the value, which may be a token given as the wrong argument.
+            kind = type(user_id).__name__
             raise ValueError(f"user_id (a {kind}) is not a positive int: entries are kept by user")
         if on_refresh is not None and not callable(on_refresh):
             raise TypeError(f"on_refresh is a {type(on_refresh).__name__}, which cannot be called")
@@ -219,12 +240,12 @@ class AccessToken(Credential):
         return {**params, "auth": self._tokens.access_token}
 
     def secrets(self) -> tuple[str, ...]:
-        """Return what must never be shown."""
+        """Return the secrets, for `redact`."""
         return tuple(secret for secret in (*self._tokens, self._client[1]) if secret)
 
     @property
     def renewable(self) -> bool:
-        """Whether there is all that a refresh needs."""
+        """Whether there is everything that a refresh needs."""
         return bool(self._tokens.refresh_token and all(self._client))
 
     def refresh_query(self) -> dict[str, str]:
@@ -238,25 +259,23 @@ class AccessToken(Credential):
 
     @contextmanager
     def renewing(self, renewals: int) -> Iterator[bool]:
-        """Let one thread renew the token; tell whether it has not been since so many renewals.
-
-        The threads that come later find that it has been renewed.
-        """
+        """Admit one thread to renew the token; yield whether none has since so many renewals."""
         with self._lock:
             yield renewals == self.renewals
 
     def renew(self, tokens: TokenPair) -> None:
-        """Take new tokens, once the caller has been given them."""
+        """Pass new tokens to the caller, then use them."""
         try:
             if self._on_refresh is not None:
                 self._on_refresh(tokens)
         finally:
-            self._tokens = tokens  # whatever the caller did: the old pair is spent
+            # Even if the caller's function raised: the old pair is invalid.
+            self._tokens = tokens
             self.renewals += 1
 
 
 def looks_like_address(text: object) -> bool:
-    """Return whether a text may be, or hold, a webhook: it is repeated nowhere.
+    """Return whether a text may contain a webhook, which messages must not repeat.
 
     Examples
     --------
@@ -277,13 +296,38 @@ def hide_addresses(text: str) -> str:
     return _LOGGED_SECRET.sub(rf"\1\2{_HIDDEN}", text)
 
 
+def without_query(address: str) -> str:
+    """Return an address without its query, in which sessions and tokens are, and without a login.
+
+    Examples
+    --------
+    >>> without_query("https://acme.bitrix24.com/disk/7/?token=abc123")
+    'https://acme.bitrix24.com/disk/7/'
+    """
+    return re.sub(r"(?s)[?#].*|(?<=://)[^/@]*@", "", address)
+
+
+def remove_tokens(text: bytes) -> bytes:
+    """Return JSON without the tokens, sessions and passwords in the addresses in it.
+
+    Examples
+    --------
+    >>> remove_tokens(b'{"url": "/show_file.php?fileId=5&auth=abc123&a=1"}')
+    b'{"url": "/show_file.php?fileId=5&auth=&a=1"}'
+    """
+    for pattern in _TOKENS:
+        text = pattern.sub(rb"\1", text)
+    return text
+
+
 class _RedactingFilter(logging.Filter):
-    """Hides the secret in log lines that show the path of a call."""
+    """Redacts secrets in log lines that show the path of a call."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg = hide_addresses(record.getMessage())
         record.args = ()
-        record.exc_info = record.exc_text = None  # its text repeats the address, too
+        # The text of an exception repeats the URL, too.
+        record.exc_info = record.exc_text = None
         return True
 
 
@@ -291,13 +335,13 @@ _redacting = _RedactingFilter()
 
 
 def hide_in_logs() -> None:
-    """Keep secrets out of the log lines of the HTTP library, which show the address called."""
+    """Redact secrets in the log lines of the HTTP library, which show the URL."""
     for name in ("urllib3.connection", "urllib3.connectionpool", "urllib3.util.retry"):
         logging.getLogger(name).addFilter(_redacting)
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address is this very machine."""
+    """Return whether a host name or address is this machine."""
     if host == "localhost":
         return True
     try:
@@ -312,12 +356,12 @@ def split_address(url: str, what: str, expected: str) -> tuple[str, str]:
     Raises
     ------
     TypeError, ValueError
-        Not a URL of a portal; plain HTTP to another machine.
+        An invalid URL, or plain HTTP to another machine.
     """
     if not isinstance(url, str):
         raise TypeError(f"the {what} is a {type(url).__name__}; {expected}")
     scheme = host = ""
-    # The error of a bad URL repeats parts of it: ours must be raised outside its handler.
+    # The error of urlsplit repeats parts of the URL: ours must not have it as its context.
     with suppress(ValueError):
         parts = urlsplit(url.strip())
         port = parts.port
@@ -331,7 +375,7 @@ def split_address(url: str, what: str, expected: str) -> tuple[str, str]:
             f"plain http:// would show the secret of {host} to the network; use https://"
         )
     if ":" not in host:
-        # One spelling per portal: this is also how cache entries name it.
+        # One spelling per portal, since keys of cache entries contain it.
         with suppress(UnicodeError):
             host = host if _READ_DIFFERENTLY & set(host) else host.encode("idna").decode("ascii")
         if not _HOST.fullmatch(host) or max(map(len, host.split("."))) > 63:

@@ -1,4 +1,4 @@
-"""Every error and warning of b24frames, and the way from a portal's answer to its error.
+"""Every error and warning of b24frames, and the translation of a portal's answers to errors.
 
 ::
 
@@ -12,7 +12,7 @@
     │   ├── PortalUnavailableError   internal error, gateway, connection, timeout (transient)
     │   ├── InvalidAnswerError       not of the REST API's form (transient, but for web pages)
     │   ├── ActivityNotFoundError    no such activity, or not visible to this user
-    │   └── ActivityRefusedError     the activity is there, but this method does not give it
+    │   └── ActivityRefusedError     the activity exists, but this method does not return it
     ├── MissingActivitiesError       (also a KeyError) some ids have no record
     ├── BadValueError                (also a ValueError) a value that cannot be understood
     ├── CacheError                   the cache's file cannot be read or written
@@ -22,6 +22,7 @@
     B24Warning (a UserWarning)
     ├── MissingActivitiesWarning
     ├── BadValueWarning
+    ├── NamesMissingWarning
     ├── StaleDataWarning
     ├── MethodsDifferWarning
     └── CacheWarning
@@ -33,11 +34,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 WEB_PAGE = "WEB_PAGE"
-"""Our code of a web page in place of an answer, such as that of a login; not of a gateway's."""
+"""Our code of a web page in place of an answer, such as a login page; not of a gateway's."""
 
 
+# Completion offers the classes that users catch; the rest is internal.
 def __dir__() -> list[str]:
-    """Offer what users catch; the rest is for the modules of the package."""
     own = (value for value in globals().values() if isinstance(value, type))
     return [kind.__name__ for kind in own if kind.__module__ == __name__]
 
@@ -46,38 +47,37 @@ class B24Error(Exception):
     """Root of all errors of b24frames."""
 
     def __str__(self) -> str:
-        # KeyError would show the repr of its argument.
+        # KeyError.__str__ would show the repr of the message.
         return str(self.args[0]) if self.args else ""
 
 
 class PortalError(B24Error):
-    """A call that the portal, or the way to it, refused.
+    """A call that failed, in the portal or on the way to it.
 
     Parameters
     ----------
     description : str
-        What happened, in the portal's words or in ours.
+        The message, the portal's or ours.
     code : str
         The portal's error code; often empty. Ours are ``TIMEOUT``, ``WEB_PAGE``, ``PROXY`` and
         ``TLS``.
     http_status : int or None
-        Status of the HTTP answer; None where there was none (no connection), and for one
-        command of a batch.
+        The HTTP status; None without an answer (no connection), and for a command of a batch.
     method : str
         The REST method that was called, such as ``crm.activity.get``.
     retry_after : float or None
-        Seconds after which the call is worth repeating, where the portal said so [s].
+        The delay that the portal asked for before the call is repeated [s].
 
     Attributes
     ----------
     retryable : bool
         Whether the same call may succeed later (transient) or not (final).
     ends_all : bool
-        Whether every other call would be refused alike.
+        Whether all other calls would fail in the same way.
     reached : bool
-        Whether there was a connection to the portal.
+        Whether a connection to the portal was made.
     hint : str
-        What can be done about it; often empty.
+        How to fix the problem; often empty.
 
     Examples
     --------
@@ -86,6 +86,7 @@ class PortalError(B24Error):
     (True, 503)
     """
 
+    # Defaults of the class; an instance may differ, such as the final error of a proxy.
     retryable: bool = False
     ends_all: bool = False
     reached: bool = True
@@ -117,8 +118,9 @@ class PortalError(B24Error):
 
     @property
     def hint(self) -> str:
-        """What can be done about it; often empty."""
+        """How to fix the problem; often empty."""
         hint = _HINTS.get(self.code.upper(), self.usual_hint)
+        # The scope that is missing depends on the family of methods.
         prefix = self.method.lower().partition(".")[0]
         return hint.replace("SCOPE", _SCOPES.get(prefix, "crm"))
 
@@ -134,7 +136,7 @@ class PermissionDeniedError(PortalError):
     """The credential is accepted but not allowed to do this."""
 
     ends_all = True
-    usual_hint = "Check that the webhook has the scope 'crm' and that its user may read activities."
+    usual_hint = "Check that the webhook has the scope 'SCOPE' and that its user may do this."
 
 
 class RateLimitError(PortalError):
@@ -173,7 +175,7 @@ class ActivityNotFoundError(PortalError):
 
 
 class ActivityRefusedError(PortalError):
-    """The activity exists, but the portal does not give it by this method."""
+    """The activity exists, but this method does not return it."""
 
 
 class MissingActivitiesError(B24Error, KeyError):
@@ -184,7 +186,7 @@ class MissingActivitiesError(B24Error, KeyError):
     message : str
         Names the ids.
     ids : sequence of int
-        The ids without a record, in the order asked for.
+        The ids without a record, in the order given.
     frame : pandas.DataFrame or None
         The rows that were found.
     """
@@ -196,7 +198,7 @@ class MissingActivitiesError(B24Error, KeyError):
 
 
 class BadValueError(B24Error, ValueError):
-    """A value cannot be understood, and the caller chose ``on_bad_value="raise"``."""
+    """A value is invalid, and the caller chose ``on_bad_value="raise"``."""
 
 
 class CacheError(B24Error):
@@ -204,7 +206,7 @@ class CacheError(B24Error):
 
 
 class StoreError(B24Error):
-    """The table of an `ActivityStore` cannot be read or written."""
+    """The table of an `b24frames.ActivityStore` cannot be read or written."""
 
 
 class StoreBusyError(StoreError):
@@ -220,11 +222,15 @@ class MissingActivitiesWarning(B24Warning):
 
 
 class BadValueWarning(B24Warning):
-    """Values that cannot be understood became NA; the message names field, ids and values."""
+    """Invalid values became NA; the message names field, ids and values."""
+
+
+class NamesMissingWarning(B24Warning):
+    """Some users or owners have no name; the message names them, and what the webhook lacks."""
 
 
 class StaleDataWarning(B24Warning):
-    """The portal is out of reach and older cache entries were used in its place."""
+    """The portal is out of reach; older cache entries were used instead."""
 
 
 class MethodsDifferWarning(B24Warning):
@@ -235,7 +241,7 @@ class CacheWarning(B24Warning):
     """The cache was damaged, or could not be used; the read went on."""
 
 
-# Codes of the REST API's "Statuses and System Error Codes" that decide alone, whatever the status:
+# Codes of the REST API's "Statuses and System Error Codes", which decide whatever the HTTP status:
 # https://apidocs.bitrix24.com/api-reference/crm/timeline/activities/activity-base/crm-activity-get.html
 _KINDS: Mapping[str, type[PortalError]] = {
     "NO_AUTH_FOUND": AuthenticationError,
@@ -259,10 +265,10 @@ _KINDS: Mapping[str, type[PortalError]] = {
 }
 
 
-_SCOPES = {"user": "user", "voximplant": "telephony"}
+_SCOPES = {"user": "user_brief", "voximplant": "telephony"}
 _WEBHOOK_PAGE = "docs/how-to/webhook.md"
 _NETWORK_PAGE = "docs/how-to/corporate-network.md"
-# https://helpdesk.bitrix24.com/open/21269128 tells what INVALID_CREDENTIALS means.
+# For INVALID_CREDENTIALS see https://helpdesk.bitrix24.com/open/21269128
 _HINTS: Mapping[str, str] = {
     "NO_AUTH_FOUND": f"Check the webhook: copy its URL again ({_WEBHOOK_PAGE}).",
     "INVALID_CREDENTIALS": "The webhook was deleted or blocked, its secret or owner was changed, "
@@ -294,12 +300,11 @@ def error_from_answer(
     http_status: int | None = None,
     retry_after: float | None = None,
 ) -> PortalError:
-    """Return the error that an answer with the key ``error`` is.
-
-    The code decides first, then (it is often empty) the description, then the HTTP status.
-    """
+    """Return the error of an answer with the key ``error``."""
     code = str(answer.get("error") or "")
     description = str(answer.get("error_description") or "")
+    # The HTTP status comes last, since it may stand for transient and for final errors alike. The
+    # code is often empty; then the description decides.
     kind = (
         _KINDS.get(code.upper())
         or _activity_error(method, code, description, http_status)
@@ -317,9 +322,11 @@ def error_from_answer(
 def _activity_error(
     method: str, code: str, description: str, http_status: int | None
 ) -> type[PortalError] | None:
-    """Tell what an error without a code says about the one activity asked for."""
+    """Return the error of a single activity, if the answer is one."""
+    # A command of a batch has no status of its own.
     if code or method.lower() != "crm.activity.get" or http_status not in (None, 400, 403, 404):
         return None
+    # These errors have no code: only the description tells them apart.
     words = description.lower()
     if "not found" in words or "access denied" in words:
         return ActivityNotFoundError
@@ -329,7 +336,6 @@ def _activity_error(
 
 
 def _error_of_status(http_status: int | None) -> type[PortalError]:
-    """Fall back on the HTTP status where neither code nor description is known."""
     if http_status == 401:
         return AuthenticationError
     if http_status == 403:

@@ -26,7 +26,7 @@ import pandas as pd
 from b24frames.arguments import unknown_field
 from b24frames.ids import parse_ids
 from b24frames.messages import short_repr
-from b24frames.schema import ACTIVITY, COLUMNS, Field, Wire
+from b24frames.schema import ACTIVITY, ALL_FIELDS, COLUMNS, Field, Wire
 
 BINDINGS = "BINDINGS"
 Filters = Sequence[Any]
@@ -83,13 +83,13 @@ class Condition:
         """The value in the portal's filter."""
         if self.prefix == "=" and self.values == (None,):
             return ""
-        written = [_WRITERS[ACTIVITY[self.field].wire](value) for value in self.values]
+        written = [_WRITERS[ALL_FIELDS[self.field].wire](value) for value in self.values]
         return written if self.field == BINDINGS or "@" in self.prefix else written[0]
 
     @property
     def takes_none(self) -> bool:
         """Whether the portal may take an empty number for the 0 that it is compared with."""
-        is_number = ACTIVITY[self.field].wire in (Wire.INTEGER, Wire.DOUBLE)
+        is_number = ALL_FIELDS[self.field].wire in (Wire.INTEGER, Wire.DOUBLE)
         return is_number and 0 in self.values and self.prefix in ("=", "@", ">=", "<=")
 
 
@@ -117,7 +117,7 @@ class Selection:
         """The portal's filter, but for ids."""
         found = {condition.key: condition.wire for condition in self.conditions}
         for condition in self.conditions:
-            name, is_date = condition.field, ACTIVITY[condition.field].wire is Wire.DATETIME
+            name, is_date = condition.field, ALL_FIELDS[condition.field].wire is Wire.DATETIME
             is_after = is_date and condition.prefix in (">", ">=") and condition.values != (None,)
             if is_after and not found.keys() & {f"<{name}", f"<={name}"}:
                 # What has no date is stored as the greatest one: it is after none.
@@ -152,7 +152,9 @@ Alternative = tuple[Selection, ...]
 """Selections that must all hold."""
 
 
-def parse_filters(filters: Any, tz: tzinfo) -> list[Alternative]:
+def parse_filters(
+    filters: Any, tz: tzinfo, fields: Mapping[str, Field] = ACTIVITY
+) -> list[Alternative]:
     """Return the selections of which all must hold, for each alternative.
 
     Parameters
@@ -161,6 +163,8 @@ def parse_filters(filters: Any, tz: tzinfo) -> list[Alternative]:
         Conditions (field, operator, value).
     tz : tzinfo
         The zone of dates without one.
+    fields : mapping of str to Field
+        The table that conditions are about; by default that of activities.
 
     Raises
     ------
@@ -185,7 +189,7 @@ def parse_filters(filters: Any, tz: tzinfo) -> list[Alternative]:
         alternatives = [filters]
     else:
         raise ValueError(f"filters: {short_repr(filters)} is neither of the two forms; {_ACCEPTED}")
-    parsed = [[_parse_condition(part, tz) for part in alternative] for alternative in alternatives]
+    parsed = [[_parse_condition(part, tz, fields) for part in one] for one in alternatives]
     found = [_select(conditions) for one in parsed for conditions in _without_none(one)]
     return [selections for selections in found if not any(s.is_empty for s in selections)]
 
@@ -219,24 +223,27 @@ def parse_where(text: str) -> tuple[str, str, Any]:
     return name, operator, None if value.lower() == "none" else value
 
 
-def _parse_condition(part: Any, tz: tzinfo) -> Condition:
+def _parse_condition(part: Any, tz: tzinfo, fields: Mapping[str, Field]) -> Condition:
     """Return a condition, or raise for what is wrong with it."""
     if not isinstance(part, tuple) or len(part) != 3:
         raise ValueError(f"filters: {short_repr(part)} is not a condition; {_ACCEPTED}")
     name, operator, value = part
-    if name == BINDINGS:
+    if name == BINDINGS and fields is ACTIVITY:
         return _parse_bindings(operator, value)
-    if name not in FIELDS:
-        known = name in ACTIVITY if isinstance(name, str) else False
-        why = f"{name} cannot be filtered by the portal" if known else unknown_field(name)
-        raise ValueError(f"filters: {why}; fields of conditions are {', '.join(FIELDS)}, BINDINGS")
-    field = ACTIVITY[name]
+    accepted = (*FIELDS, BINDINGS) if fields is ACTIVITY else tuple(fields)
+    if name not in accepted:
+        why = f"{short_repr(name)} is not a field of a call"
+        if fields is ACTIVITY:
+            known = isinstance(name, str) and name in ACTIVITY
+            why = f"{name} cannot be filtered by the portal" if known else unknown_field(name)
+        raise ValueError(f"filters: {why}; fields of conditions are {', '.join(accepted)}")
+    field = fields[name]
     prefix = _PREFIXES.get(operator) if isinstance(operator, str) else None
     if prefix not in _OPERATORS[field.wire]:
-        accepted = [o for o, p in _PREFIXES.items() if p in _OPERATORS[field.wire] and o != "="]
+        known_as = [o for o, p in _PREFIXES.items() if p in _OPERATORS[field.wire] and o != "="]
         raise ValueError(
             f"filters: {short_repr(operator)} is not an operator of {name}; "
-            f"accepted are {', '.join(map(repr, accepted))}"
+            f"accepted are {', '.join(map(repr, known_as))}"
         )
     if "@" in prefix:
         return Condition(name, prefix, tuple(dict.fromkeys(_parse_list(field, value, tz))))
@@ -353,7 +360,7 @@ def _on_whole_seconds(
         accepted = "datetime, Timestamp, date and ISO text, such as '2026-10-01T09:00+03:00'"
         if name == "DEADLINE":
             accepted += "; None with == and !="
-        raise _refuse(ACTIVITY[name], value, accepted)
+        raise _refuse(ALL_FIELDS[name], value, accepted)
     microseconds = (moment.tz_convert("UTC") - _EPOCH) // pd.Timedelta("1us")
     seconds, rest = divmod(int(microseconds), 1_000_000)
     if rest and prefix not in _ORDERS:
@@ -436,7 +443,7 @@ def _merge(name: str, prefix: str, some: Sequence[Condition]) -> list[Condition]
         # To the portal none is equal to 0, but not to the 0 of a list.
         is_list = len(values) > 1 or Condition(name, "=", values).takes_none
         return [Condition(name, "!@" if is_list else "!=", values)] if values else []
-    is_exact = name != BINDINGS and ACTIVITY[name].wire is not Wire.TEXT
+    is_exact = name != BINDINGS and ALL_FIELDS[name].wire is not Wire.TEXT
     if prefix == "@" and is_exact:
         values = tuple(v for v in some[0].values if all(v in c.values for c in some))
         return [Condition(name, "=" if len(values) == 1 else "@", values)]

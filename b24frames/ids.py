@@ -1,12 +1,15 @@
-"""What a caller may name activities by, read into distinct ids, and some at a time."""
+"""Parsing of activity ids, and cutting them into chunks."""
 
 from __future__ import annotations
 
-import math
 import re
+from collections import UserString
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from decimal import Decimal
+from enum import Enum
 from itertools import islice
+from math import floor
 from numbers import Integral, Real
 from operator import index
 from typing import Any, TypeVar
@@ -15,12 +18,16 @@ from b24frames.messages import short_repr
 
 T = TypeVar("T")
 
+# The greatest value of the dtype Int64, in which frames have ids.
 _MOST = 2**63 - 1
+# int() takes time quadratic in the length of a text; no id is that long.
 _MOST_DIGITS = 30
 _ACCEPTED = "accepted are positive whole numbers, as int, str of digits or whole float"
-_GAPS = ("None", "nan", "<NA>", "NaT")
+_GAPS = ("None", "nan", "NaN", "<NA>", "NaT", "--")
 _KEEP = "; leave gaps out by dropna(), or keep them by the Series' .b24.read_activities()"
+_TEXTS = (bytes, bytearray, memoryview, UserString)  # and arrays of letters: not one id a letter
 _RANGE = re.compile(r"\s*([0-9]{1,19})\s*(?:-\s*([0-9]{1,19})\s*)?", re.ASCII)
+# A mistyped range such as 1-99999999999 must not fill the memory.
 _MOST_IN_TEXT = 10_000_000
 
 
@@ -39,7 +46,7 @@ def parse_ids(ids: object) -> list[int]:
     Raises
     ------
     TypeError, ValueError
-        A value that is not an id; the message names it and its position.
+        An invalid id; the message names it and its position.
 
     Examples
     --------
@@ -50,9 +57,10 @@ def parse_ids(ids: object) -> list[int]:
         ...
     ValueError: ids: 'abc' at position 1 is not an activity id; accepted are positive ...
     """
-    if isinstance(ids, (str, Real)):
+    if isinstance(ids, (str, Real, Decimal)):
         return [_parse_id(ids, "")]
-    if isinstance(ids, (bytes, bytearray, memoryview, Mapping)) or not isinstance(ids, Iterable):
+    is_text = isinstance(ids, _TEXTS) or getattr(ids, "typecode", "") in ("u", "w")
+    if is_text or isinstance(ids, Mapping) or not isinstance(ids, Iterable):
         kind = type(ids).__name__
         raise TypeError(f"ids: a {kind} was given; {_ACCEPTED}, or an iterable of them")
     dimensions = getattr(ids, "ndim", 1)
@@ -76,7 +84,7 @@ def parse_id_text(text: str) -> list[int]:
     Raises
     ------
     ValueError
-        A part that is neither an id nor a range of ids, or more than ten million ids.
+        A part is neither an id nor a range of ids, or there are more than ten million.
 
     Examples
     --------
@@ -90,7 +98,6 @@ def parse_id_text(text: str) -> list[int]:
 
 
 def _parse_range(part: str) -> range:
-    """Read one id, or ``first-last``."""
     match = _RANGE.fullmatch(part)
     if match is None:
         given = short_repr(part.strip())
@@ -104,28 +111,33 @@ def _parse_range(part: str) -> range:
 
 def _parse_id(value: Any, where: str) -> int:
     """Read one id, or raise with its value and position."""
-    number: Any = 0
-    if isinstance(value, bool):
-        raise TypeError(f"ids: {value!r}{where} is not an activity id; {_ACCEPTED}")
-    if isinstance(value, str):
+    if hasattr(value, "as_py"):  # of Arrow, whose null is no None
+        value = value.as_py()
+    number: Any = None
+    if isinstance(value, (bool, Enum)):
+        pass  # no id is meant, though both may be integers
+    elif isinstance(value, str):
         digits = value.strip() if value.isascii() else ""
         number = int(digits) if digits.isdigit() and len(digits) < _MOST_DIGITS else 0
-    elif hasattr(value, "__index__"):  # NumPy's time spans are Integral, but no integers
-        number = index(value)
-    elif isinstance(value, Real) and not isinstance(value, Integral):
-        with suppress(ValueError, OverflowError):  # NaN, infinity
-            number = math.floor(value) if value == math.floor(value) else 0
-    else:
-        given = f"{short_repr(value)}{where} (a {type(value).__name__})"
+    elif hasattr(value, "__index__"):
+        # NumPy's arrays have it too, a masked one gives what is masked; its time spans have not.
+        with suppress(TypeError):
+            number = None if getattr(value, "mask", False) else index(value)
+    elif isinstance(value, (Real, Decimal)) and not isinstance(value, Integral):
+        number = 0
+        with suppress(ValueError, ArithmeticError):  # NaN, infinity
+            exact: Any = value
+            number = floor(exact) if 0 < exact <= _MOST and exact == floor(exact) else 0
+    given = f"{short_repr(value)}{where}"
+    if number is None:
+        given = f"{given} (a {type(value).__name__})"
         raise TypeError(f"ids: {given} is not an activity id; {_ACCEPTED}{_hint(value)}")
     if not 0 < number <= _MOST:
-        given = f"{short_repr(value)}{where}"
         raise ValueError(f"ids: {given} is not an activity id; {_ACCEPTED}{_hint(value)}")
     return int(number)
 
 
 def _hint(value: object) -> str:
-    """Say what to do about a gap in a column, if the value is one."""
     return _KEEP if not isinstance(value, str) and str(value) in _GAPS else ""
 
 
@@ -144,9 +156,7 @@ def parse_column(values: Iterable[object]) -> list[int | None]:
 
 
 class IdList(list[int]):
-    """A list of ids in `df.attrs`, which pandas copies deeply at each of its steps.
-
-    Numbers need no copy each, and a pickled list has no need of this class.
+    """A list of ids in `df.attrs` that is cheap to copy.
 
     Examples
     --------
@@ -155,15 +165,17 @@ class IdList(list[int]):
     [1, 2]
     """
 
+    # pandas copies attrs deeply at each step; ints need no copy each.
     def __deepcopy__(self, memo: dict[int, object]) -> IdList:
         return IdList(self)
 
+    # Pickled as a plain list, which can be loaded without b24frames.
     def __reduce__(self) -> tuple[type[list[int]], tuple[list[int]]]:
         return list, (list(self),)
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Cut ids, or anything in their order, into lists of at most so many.
+    """Yield lists of at most `size` consecutive items.
 
     Examples
     --------

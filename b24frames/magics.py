@@ -37,7 +37,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
     Parameters
     ----------
     shell : IPython.core.interactiveshell.InteractiveShell
-        What ``%load_ext b24frames`` passes.
+        The shell, passed by ``%load_ext b24frames``.
     """
     manager: Any = shell.magics_manager  # its types are those of an unbound method
     for name, get_frame in (("activity", _read), ("activities", _find)):
@@ -105,20 +105,22 @@ def _run(
                 if options.practice
                 else _portal(shell, options.portal)
             )
-            # A warning would show a line of IPython's own code.
+            # warnings.warn would show a line of IPython's own code.
             stack.enter_context(redirect_warnings(_tell))
             frame = get_frame(options, portal)
     except (B24Error, ValueError, TypeError, OSError) as error:
         problem = one_line(error)
-    except SystemExit:  # argparse ends so after --help
+    except SystemExit:  # raised by --help
         return None
     else:
         return frame.assign(**frame.b24.labels()) if options.labels else frame
+    # Outside the handler, so that the error has no context.
     raise UsageError(problem)
 
 
 def _portal(shell: InteractiveShell, name: str | None) -> Portal | None:
-    """Return the portal that a variable holds; the name is not repeated, it may be a secret."""
+    """Return the portal that a variable holds."""
+    # Messages do not repeat the name: it may be a secret given by mistake.
     if name is None:
         return None
     portal = shell.user_ns.get(name)
@@ -132,5 +134,4 @@ def _portal(shell: InteractiveShell, name: str | None) -> Portal | None:
 
 
 def _tell(note: str) -> None:
-    """Show what the user should know."""
     sys.stderr.write(f"{note}\n")

@@ -1,4 +1,4 @@
-"""Words for values, ids and numbers, and warnings at the caller's line."""
+"""Formatting of values for messages, and warnings at the caller's line."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import html
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 from b24frames.credentials import looks_like_address
 from b24frames.errors import B24Warning
@@ -43,9 +44,7 @@ def name_some(items: Sequence[object], most: int = 5) -> str:
 
 
 def short_repr(value: object) -> str:
-    """Return the repr of a value, cut where it is long; not that of an address.
-
-    A webhook in the place of another argument must not be repeated.
+    """Return the repr of a value, cut if it is long.
 
     Examples
     --------
@@ -53,9 +52,31 @@ def short_repr(value: object) -> str:
     "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"
     """
     text = repr(value).replace("\n", " ")
+    # A webhook given as another argument must not appear in the message.
     if looks_like_address(text):
         return "an address"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
+
+
+def name_in(record: Mapping[str, Any]) -> str:
+    """Return the name in a record of a user or of a CRM object; none: ``""``.
+
+    Characters that UTF-8 cannot write become visible.
+
+    Examples
+    --------
+    >>> name_in({"title": "", "name": "Ada", "lastName": "King"})
+    'Ada King'
+    """
+    texts = {
+        key.replace("_", "").lower(): str(value)
+        for key, value in record.items()
+        if type(value) in (str, int) and str(value).strip()
+    }
+    person = [texts[part] for part in ("name", "secondname", "lastname") if part in texts]
+    others = (texts[part] for part in ("companytitle", "accountnumber") if part in texts)
+    name = texts.get("title") or " ".join(person) or next(others, "")
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def facts_text(facts: Sequence[tuple[str, str]]) -> str:
@@ -88,7 +109,7 @@ def facts_html(facts: Sequence[tuple[str, str]]) -> str:
 
 
 def visible(text: str) -> str:
-    r"""Return text with what no UTF-8 can hold, such as lone surrogates, as visible escapes.
+    r"""Return text with what UTF-8 cannot encode, such as lone surrogates, as escapes.
 
     Examples
     --------
@@ -99,17 +120,19 @@ def visible(text: str) -> str:
 
 
 def one_line(text: object) -> str:
-    """Return text on one line, control characters visible: it may come from the portal."""
+    """Return text on one line, with control characters as escapes."""
+    # Otherwise text of the portal could move the cursor of a terminal, or forge a line of a log.
     line = " ".join(str(text).split())
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
+# A context variable, since `warnings.catch_warnings` would affect all threads.
 _listener: ContextVar[Callable[[str], object] | None] = ContextVar("listener", default=None)
 
 
 @contextmanager
 def redirect_warnings(listener: Callable[[str], object]) -> Iterator[None]:
-    """Hand the warnings of this thread to a listener; `warnings` could catch them only for all."""
+    """Pass the warnings of this thread to a listener."""
     token = _listener.set(listener)
     try:
         yield
@@ -118,10 +141,11 @@ def redirect_warnings(listener: Callable[[str], object]) -> Iterator[None]:
 
 
 def warn_at_caller(message: str, category: type[B24Warning]) -> None:
-    """Warn at the line that called into b24frames, however deep the call went."""
+    """Warn at the line that called into b24frames, however deep the stack is."""
     if listener := _listener.get():
         listener(message)
         return
+    # Python 3.12 has skip_file_prefixes for this; 3.11 has not.
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE_DIR):
         level, frame = level + 1, frame.f_back

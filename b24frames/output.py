@@ -1,9 +1,9 @@
-"""From records to what a caller is given: frames, their attrs, a progress bar, an open cache."""
+"""The output of a read: frames and their attrs, a progress bar, an open cache."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from copy import deepcopy
 from itertools import chain
@@ -14,23 +14,25 @@ import pandas as pd
 from b24frames.arguments import ProgressBar
 from b24frames.cache import ActivityCache
 from b24frames.errors import CacheError, CacheWarning
-from b24frames.frame import Layout, build_frame_of_lines, sort_extras
+from b24frames.frame import Layout, build_frame_of_columns, build_frame_of_lines, sort_extras
 from b24frames.ids import IdList
 from b24frames.messages import short_repr, warn_at_caller
 from b24frames.portal import Portal
 from b24frames.records import ReadReport, Records
+from b24frames.schema import Field
 from b24frames.serialization import encode_record, extra_names
 
 CachePlace = ActivityCache | str | os.PathLike[str] | bool
 
 
 def check_cache(cache: CachePlace) -> CachePlace:
-    """Return where entries are kept, or raise."""
+    """Return a valid `cache` argument, or raise."""
     if not isinstance(cache, (ActivityCache, str, os.PathLike, bool)):
         kind = type(cache).__name__
         raise TypeError(
             f"cache is of type {kind}; accepted are True, False, a path or an ActivityCache"
         )
+    # "" would be the current folder; NUL raises only when the file is opened.
     if cache == "" or (isinstance(cache, str) and "\0" in cache):
         given = short_repr(cache)
         raise ValueError(f"cache={given} is not a path; accepted are True, False or a path")
@@ -38,7 +40,7 @@ def check_cache(cache: CachePlace) -> CachePlace:
 
 
 def open_cache(cache: CachePlace, portal: Portal, stack: ExitStack) -> ActivityCache | None:
-    """Return a cache; one that is opened here is closed at the end."""
+    """Return a cache; one that is opened here is closed by `stack`."""
     if isinstance(cache, ActivityCache) or cache is False:
         return cache or None
     try:
@@ -56,10 +58,25 @@ def build_frame(
     attrs: dict[str, Any],
     extras: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Return the frame of some of the records, which are taken; of a missing one only the id."""
+    """Return the frame of some records, which are removed; a missing one has only its id."""
+    # Removed, so that the text of a row is freed once the row exists.
     lines = (records.pop(i) if i in records else encode_record({"ID": i}) for i in ids)
     frame = build_frame_of_lines(lines, layout, extras)
     frame.attrs["b24"] = deepcopy(attrs)
+    return frame
+
+
+def build_table(
+    rows: Sequence[Mapping[str, Any]],
+    fields: Mapping[str, Field],
+    layout: Layout,
+    attrs: dict[str, Any],
+) -> pd.DataFrame:
+    """Return the typed frame of rows of another table of fields than that of activities."""
+    columns: dict[str, list[Any]] = {name: [row.get(name) for row in rows] for name in fields}
+    wires = {name: field.wire for name, field in fields.items()}
+    frame = build_frame_of_columns(columns, len(rows), layout, wires)
+    frame.attrs["b24"] = attrs
     return frame
 
 
@@ -70,12 +87,9 @@ def iter_frames(
     layout: Layout,
     attrs: Iterator[dict[str, Any]],
 ) -> Iterator[pd.DataFrame]:
-    """Yield frames of so many rows, all with the same columns.
-
-    Where the columns are given, each as soon as its rows are there. Else all are awaited, since
-    the extra ones are those of all records.
-    """
+    """Yield frames of `chunksize` rows, all with the same columns."""
     extras: Sequence[str] = ()
+    # Without `columns`, the extra ones depend on all records, which are awaited.
     if layout.columns is None:
         ready = iter([[i for ids in ready for i in ids]])
     waiting: list[int] = []
@@ -96,7 +110,7 @@ def iter_frames(
 
 
 def attrs_of(portal: Portal, report: ReadReport) -> dict[str, Any]:
-    """Return what `df.attrs["b24"]` tells of a read: small, JSON-able, without secrets."""
+    """Return the content of `df.attrs["b24"]`: small, JSON-serializable, without secrets."""
     reasons: dict[str, IdList] = {}
     for i, reason in report.missing.items():
         reasons.setdefault(reason, IdList()).append(i)
@@ -116,14 +130,14 @@ def attrs_of(portal: Portal, report: ReadReport) -> dict[str, Any]:
 
 
 def progress_bar(total: int, progress: bool | ProgressBar | None) -> Any:
-    """Make a progress bar, shown by default in notebooks and terminals when it takes a while."""
+    """Return a progress bar, by default shown in notebooks and terminals after a second."""
     if not isinstance(progress, bool | None):
         return nullcontext(progress)
-    # Here, because in a notebook it imports ipywidgets.
+    # Imported here, since in a notebook tqdm.auto imports ipywidgets.
     from tqdm.asyncio import tqdm_asyncio
     from tqdm.auto import tqdm
 
-    # tqdm hides itself where stderr is no terminal (None); it does not know notebooks.
+    # None makes tqdm hide the bar if stderr is no terminal, which is so in notebooks, too.
     in_notebook = tqdm is not tqdm_asyncio
     hidden = not progress if progress is not None else (False if in_notebook else None)
     return tqdm(

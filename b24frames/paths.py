@@ -1,4 +1,4 @@
-"""Where b24frames keeps what it keeps."""
+"""The location of the cache."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FILE_SUFFIXES = (".sqlite", ".sqlite3", ".db")
 
 
 def cache_file(path: str | os.PathLike[str] | None = None) -> Path:
-    """Return the file of a cache.
+    """Return the path of the file of a cache.
 
     Parameters
     ----------
@@ -27,9 +27,9 @@ def cache_file(path: str | os.PathLike[str] | None = None) -> Path:
     Raises
     ------
     CacheError
-        There is no such place.
+        There is no such location.
     ValueError
-        An address, in place of a path.
+        A URL in place of a path.
 
     Examples
     --------
@@ -37,12 +37,14 @@ def cache_file(path: str | os.PathLike[str] | None = None) -> Path:
     ('activities.sqlite', 'some.sqlite')
     """
     given = os.environ.get(CACHE_VARIABLE) or None if path is None else path
-    if looks_like_address(given):  # a webhook would become the name of a folder, secret and all
+    # A webhook would become the name of a folder, with its secret.
+    if looks_like_address(given):
         raise ValueError(f"the place of the cache (or {CACHE_VARIABLE}) is an address, not a path")
     try:
         place = user_cache_path("b24frames", appauthor=False) if given is None else Path(given)
         place = place.expanduser().absolute()
         is_file = place.suffix.lower() in _FILE_SUFFIXES and not place.is_dir()
-    except (OSError, RuntimeError, ValueError) as error:  # no home, no access, no valid name
+    # RuntimeError: no home folder; ValueError: NUL in the name.
+    except (OSError, RuntimeError, ValueError) as error:
         raise CacheError(f"there is no place for a cache at {given!r}: {error}") from error
     return place if is_file else place / _FILE_NAME

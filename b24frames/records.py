@@ -1,4 +1,4 @@
-"""What a read collects: records, a report, and the cache that it reads and writes.
+"""The results of a read: its records and report, and its view of the cache.
 
 References
 ----------
@@ -9,25 +9,26 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from io import SEEK_END
 from typing import Any, BinaryIO, Protocol
 
-from b24frames.cache import MISSING_AGE, ActivityCache, Lookup
+from b24frames.cache import ACTIVITY_METHOD, MISSING_AGE, ActivityCache, Lookup
 from b24frames.credentials import hide_addresses, hiding_arguments
 from b24frames.errors import CacheError, CacheWarning
-from b24frames.messages import one_line, warn_at_caller
+from b24frames.messages import facts_html, facts_text, one_line, warn_at_caller
 from b24frames.portal import Portal, as_portal
 from b24frames.serialization import encode_record
 
 GET, LIST = "crm.activity.get", "crm.activity.list"
+# The documented size of a page of the list [2]_.
 PAGE = 50
-# What the list returns and get does not.
+# Providers whose activities the list returns and get refuses.
 _REFUSED_BY_GET = ("CONFIGURABLE_REST_APP",)
 
 Records = MutableMapping[int, bytes]
-"""The JSON text of records by activity id: a dict, or where they are too many, a file."""
+"""The JSON text of records by activity id: in a dict, or in a file if they may be too many."""
 
 
 class SpooledRecords(Records):
@@ -36,7 +37,7 @@ class SpooledRecords(Records):
     Parameters
     ----------
     file : binary file
-        Open for reading and writing; the caller's to close.
+        Open for reading and writing; the caller closes it.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -53,6 +54,7 @@ class SpooledRecords(Records):
         self._file.write(record)
 
     def __delitem__(self, key: int) -> None:
+        # The text stays in the file, which lasts no longer than the read.
         del self._places[key]
 
     def __iter__(self) -> Iterator[int]:
@@ -64,20 +66,20 @@ class SpooledRecords(Records):
 
 @dataclass
 class ReadReport:
-    """What a read did, and could not do.
+    """What a read did, and what it did not find.
 
     Attributes
     ----------
     requested, from_cache, fetched : int
-        How many distinct ids were asked for, were in the cache, and came from the portal.
+        The number of distinct ids, of those found in the cache, and of those from the portal.
     http_requests : int
-        How many HTTP requests were sent.
+        The number of HTTP requests sent.
     cache_age : float
-        How long ago the portal was asked for the oldest record from the cache [s].
+        The age of the oldest record from the cache [s].
     missing : dict of int to str
-        The ids without a record, in the order asked for, each with its reason.
+        The ids without a record, in the order given, each with its reason.
     stale : list of int
-        Ids whose record is older than asked for, because the portal was out of reach.
+        Ids whose record is older than `max_age`, since the portal was out of reach.
     read_at : str
         When, ISO 8601 in UTC.
     portal_time : str
@@ -95,8 +97,42 @@ class ReadReport:
     portal_time: str = ""
 
 
+@dataclass(repr=False)
+class SyncReport:
+    """What a sync has changed.
+
+    Attributes
+    ----------
+    added, changed, gone, unchanged : int
+        How many rows were added, rewritten and removed, and how many stayed as they were.
+    http_requests : int
+        How many HTTP requests were sent.
+    seconds : float
+        How long it took [s].
+    """
+
+    added: int = 0
+    changed: int = 0
+    gone: int = 0
+    unchanged: int = 0
+    http_requests: int = 0
+    seconds: float = 0.0
+
+    def _facts(self) -> list[tuple[str, str]]:
+        facts = {name.replace("_", " "): f"{value:,}" for name, value in asdict(self).items()}
+        if self.gone:
+            facts["gone"] += " (deleted, no longer visible to this user, or no longer matching)"
+        return list(facts.items())
+
+    def __repr__(self) -> str:
+        return facts_text(self._facts())
+
+    def _repr_html_(self) -> str:
+        return facts_html(self._facts())
+
+
 class Entries:
-    """The cache as seen from one read: when it fails, the read goes on without it."""
+    """The cache as seen by one read: if it fails, the read goes on without it."""
 
     def __init__(self, cache: ActivityCache | None, portal: Portal) -> None:
         self._cache = self._given = cache
@@ -104,26 +140,36 @@ class Entries:
         self._error: CacheError | None = None
 
     def read(
-        self, ids: Iterable[int], max_age: float | None, missing_age: float | None = MISSING_AGE
+        self,
+        ids: Iterable[int],
+        max_age: float | None,
+        missing_age: float | None = MISSING_AGE,
+        method: str = ACTIVITY_METHOD,
     ) -> Lookup:
-        """Return what the cache knows; nothing where there is none."""
+        """Return the entries of the ids; none without a cache."""
         if self._cache is not None:
             try:
-                return self._cache.read(self._portal, ids, max_age, missing_age)
+                return self._cache.read(self._portal, ids, max_age, missing_age, method=method)
+            # Set to None, so that a broken cache is tried and reported once, not per request.
             except CacheError as error:
                 self._cache, self._error = None, error
         return Lookup()
 
-    def write(self, found: Mapping[int, bytes], missing: Mapping[int, str]) -> None:
-        """Keep what one request brought."""
+    def write(
+        self,
+        found: Mapping[int, bytes],
+        missing: Mapping[int, str],
+        method: str = ACTIVITY_METHOD,
+    ) -> None:
+        """Store the records and the missing ids of one request."""
         if self._cache is not None and (found or missing):
             try:
-                self._cache.write(self._portal, found, missing)
+                self._cache.write(self._portal, found, missing, method=method)
             except CacheError as error:
                 self._cache, self._error = None, error
 
     def warn(self) -> None:
-        """Tell the caller when the cache was damaged or has failed."""
+        """Warn if the cache was damaged or has failed."""
         warnings = self._given.take_warnings() if self._given is not None else []
         if self._error is not None:
             warnings.append(f"{self._error}; this read goes on without it")
@@ -132,26 +178,26 @@ class Entries:
 
 
 class HasAttrs(Protocol):
-    """A frame, or a column of it."""
+    """A frame or a Series."""
 
     attrs: dict[Any, Any]
 
 
 @hiding_arguments
 def portal_of(frame: HasAttrs, portal: Portal | str | None) -> Portal:
-    """Return the portal that a frame was read from, to read more for it.
+    """Return the portal that a frame was read from.
 
     Parameters
     ----------
     frame : HasAttrs
-        Its ``attrs["b24"]`` name the portal and the user.
+        Has the portal and the user in ``attrs["b24"]``.
     portal : Portal, str or None
-        That portal; None: the one of ``B24_WEBHOOK_URL``.
+        That portal; None for the one of ``B24_WEBHOOK_URL``.
 
     Raises
     ------
     ValueError
-        The frame is of another portal or user, or does not say which and none was given.
+        The frame is of another portal or user, or has neither and no portal was given.
     """
     facts = frame.attrs.get("b24")
     known = facts if isinstance(facts, Mapping) else {}
@@ -161,7 +207,8 @@ def portal_of(frame: HasAttrs, portal: Portal | str | None) -> Portal:
             "this frame does not say which portal and user it was read from: an operation has "
             "dropped df.attrs['b24']; name the portal, such as portal=b24frames.Portal(url)"
         )
-    portal = as_portal(portal)  # no traceback must hold the address that was given
+    # Rebound, so that no traceback shows the webhook URL that was given.
+    portal = as_portal(portal)
     given = portal.address, portal.user_id
     if any(is_of not in (None, asked) for is_of, asked in zip(source, given, strict=True)):
         was = hide_addresses(one_line(f"{source[0]}, user {source[1]}"))
@@ -173,18 +220,18 @@ def portal_of(frame: HasAttrs, portal: Portal | str | None) -> Portal:
 
 
 def id_of(record: object) -> int | None:
-    """Return the activity id that a record says it has; None: it says none, 0: it is no id."""
+    """Return the activity id in a record; None if there is none, 0 if it is invalid."""
     if not isinstance(record, dict) or record.get("ID") in (None, ""):
         return None
     value = record["ID"]
-    # "15.0" and 15.0, as some servers write 15; of a number, too.
+    # Some servers write 15 as 15.0 or "15.0".
     digits = str(value).removesuffix(".0")
     is_id = digits.isascii() and digits.isdigit() and len(digits) < 20
     return int(digits) if is_id and not isinstance(value, bool) else 0
 
 
 def is_given_by_get(record: Mapping[str, Any]) -> bool:
-    """Return whether `crm.activity.get` gives a record that was listed."""
+    """Return whether `crm.activity.get` returns a record of the list, too."""
     return record.get("PROVIDER_ID") not in _REFUSED_BY_GET
 
 

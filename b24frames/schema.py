@@ -1,13 +1,16 @@
-"""The table of an activity's fields: wire form, dtype, enumeration, meaning. Data, no logic.
+"""The tables of fields: wire form, dtype, enumeration, meaning. Data, no logic.
 
-Everything that depends on the fields derives from `ACTIVITY`: the columns of a frame and their
-dtypes, the empty frame, labels, and the documentation's table of columns.
+Everything that depends on the fields of activities, calls and users derives from `ACTIVITY`, `CALL`
+and `USER`: the columns of a frame and their dtypes, the empty frame, labels, and the
+documentation's tables of columns.
 
 References
 ----------
 .. [1] https://apidocs.bitrix24.com/api-reference/crm/timeline/activities/activity-base/crm-activity-get.html
 .. [2] https://apidocs.bitrix24.com/api-reference/crm/timeline/activities/activity-base/crm-activity-fields.html
 .. [3] https://apidocs.bitrix24.com/api-reference/crm/auxiliary/enum/index.html
+.. [4] https://apidocs.bitrix24.com/api-reference/telephony/voximplant/statistic/voximplant-statistic-get.html
+.. [5] https://apidocs.bitrix24.com/api-reference/user/user-get.html
 """
 
 from __future__ import annotations
@@ -19,9 +22,10 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 # The enumerations are in ACTIVITY, as labels.
-__all__ = ["ACTIVITY", "COLUMNS", "DTYPES", "Field", "Wire", "label"]
+__all__ = ["ACTIVITY", "CALL", "COLUMNS", "DTYPES", "USER", "Field", "Wire", "label"]
 
 
+# Completion offers the public names only.
 def __dir__() -> list[str]:
     return __all__
 
@@ -30,7 +34,7 @@ Backend = Literal["numpy_nullable", "pyarrow"]
 """The families of dtypes."""
 
 OnBadValue = Literal["warn", "raise"]
-"""What to do about a value that cannot be understood."""
+"""What to do about an invalid value."""
 
 
 class Wire(StrEnum):
@@ -51,6 +55,7 @@ DTYPES: Mapping[str, Mapping[Wire, str]] = MappingProxyType(
         "numpy_nullable": {
             Wire.INTEGER: "Int64",
             Wire.DOUBLE: "Float64",
+            # Microseconds: nanoseconds end in the year 2262.
             Wire.DATETIME: "datetime64[us, {tz}]",
             Wire.FLAG: "boolean",
             Wire.TEXT: "string",
@@ -64,6 +69,7 @@ DTYPES: Mapping[str, Mapping[Wire, str]] = MappingProxyType(
             Wire.DATETIME: "timestamp[us, tz={tz}][pyarrow]",
             Wire.FLAG: "bool[pyarrow]",
             Wire.TEXT: "string[pyarrow]",
+            # JSON text: objects differ in their keys, and Arrow's structs must not.
             Wire.OBJECT: "string[pyarrow]",
             Wire.LIST: "string[pyarrow]",
             Wire.ANY: "string[pyarrow]",
@@ -75,19 +81,19 @@ DTYPES: Mapping[str, Mapping[Wire, str]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Field:
-    """One field of an activity, and so one column of a frame.
+    """One field of an activity, a call or a user, and so one column of a frame.
 
     Parameters
     ----------
     name : str
-        The portal's own name.
+        Its name in the portal.
     wire : Wire
         How JSON writes the value.
     meaning : str
         One sentence.
     labels : mapping of int or str to str
-        What the codes of an enumeration mean; empty for other fields. Enumerations are open:
-        codes that are not listed occur.
+        The labels of an enumeration by code; empty for other fields. Enumerations are open: codes
+        that are not listed occur.
     always : bool
         Whether every frame has the column; otherwise only those whose data have it.
     """
@@ -99,6 +105,7 @@ class Field:
     always: bool = True
 
 
+# Enumerations are open: a code without a label is shown as it is.
 TYPES = {
     0: "undefined",
     1: "meeting",
@@ -116,6 +123,7 @@ CONTENT_TYPES = {0: "undefined", 1: "plain text", 2: "BB-code", 3: "HTML"}
 RESULT_STREAMS = {0: "undefined", 1: "incoming", 2: "outgoing", 3: "reversing", 4: "missed"}
 RESULT_MARKS = {0: "none", 1: "negative", 2: "positive", 3: "neutral"}
 RESULT_STATUSES = {0: "undefined", 1: "unanswered", 2: "answered"}
+USER_TYPE = 0  # in the place of an owner's type: a user
 OWNER_TYPES = {
     1: "lead",
     2: "deal",
@@ -169,6 +177,29 @@ PROVIDERS = {
     "CRM_REPEAT_SALE": "repeat sale",
 }
 
+CALL_TYPES = {
+    1: "outgoing",
+    2: "incoming",
+    3: "incoming, redirected",
+    4: "callback",
+    5: "informational",
+}
+CALL_FAILED_CODES = {
+    "200": "answered",
+    "304": "missed",
+    "603": "declined",
+    "603-S": "canceled",
+    "403": "forbidden",
+    "404": "wrong number",
+    "486": "busy",
+    "484": "no such direction",
+    "503": "direction not available",
+    "480": "temporarily not available",
+    "402": "not enough money",
+    "423": "blocked",
+    "OTHER": "undefined",
+}
+
 _FIELDS = (
     # In the order of the method's page [1].
     Field("ID", Wire.INTEGER, "The activity."),
@@ -210,7 +241,7 @@ _FIELDS = (
     Field("RESULT_STREAM", Wire.INTEGER, "The stream of the result.", RESULT_STREAMS),
     Field("RESULT_SOURCE_ID", Wire.TEXT, "The source of the result."),
     Field("AUTOCOMPLETE_RULE", Wire.INTEGER, "The rule by which it completes itself."),
-    # Not on the page, but known to occur.
+    # Not on the page, but known to occur: frames have them only if their data do.
     Field("ORIGIN_VERSION", Wire.TEXT, "The version in the external source.", always=False),
     Field("IS_INCOMING_CHANNEL", Wire.FLAG, "Whether it came in by a channel.", always=False),
     Field("BINDINGS", Wire.LIST, "The CRM objects it is bound to.", always=False),
@@ -219,23 +250,83 @@ _FIELDS = (
     Field("WEBDAV_ELEMENTS", Wire.LIST, "The attached files of the drive.", always=False),
 )
 
+# Read-only: everything else is derived from it.
 ACTIVITY: Mapping[str, Field] = MappingProxyType({f.name: f for f in _FIELDS})
 """Every known field of an activity by its name, in the order of the columns."""
 
 COLUMNS: tuple[str, ...] = tuple(f.name for f in _FIELDS if f.always)
 """The 39 fields that every frame has, one of them perhaps as its index."""
 
+CALL: Mapping[str, Field] = MappingProxyType(
+    {
+        f.name: f
+        for f in (
+            # In the order of the method's page [4].
+            Field("ID", Wire.INTEGER, "The row; a transferred call has several."),
+            Field("CALL_TYPE", Wire.INTEGER, "The kind of call.", CALL_TYPES),
+            Field("CALL_ID", Wire.TEXT, "The call; ORIGIN_ID of its activity is VI_ and this."),
+            Field("EXTERNAL_CALL_ID", Wire.TEXT, "The call in an external system."),
+            Field("CALL_CATEGORY", Wire.TEXT, "The category, such as external."),
+            Field("CALL_DURATION", Wire.INTEGER, "How long it lasted [s]."),
+            Field("CALL_START_DATE", Wire.DATETIME, "When it began."),
+            Field("CALL_RECORD_URL", Wire.TEXT, "The recording, without the token it asks for."),
+            Field("CALL_VOTE", Wire.INTEGER, "The customer's mark."),
+            Field("COST", Wire.DOUBLE, "The cost, in COST_CURRENCY."),
+            Field("COST_CURRENCY", Wire.TEXT, "The currency of the cost."),
+            Field("CALL_FAILED_CODE", Wire.TEXT, "How it ended.", CALL_FAILED_CODES),
+            Field("CALL_FAILED_REASON", Wire.TEXT, "How it ended, in the portal's words."),
+            Field("CRM_ACTIVITY_ID", Wire.INTEGER, "The activity; 0 or NA: none."),
+            Field("CRM_ENTITY_ID", Wire.INTEGER, "The CRM object of the other party."),
+            Field("CRM_ENTITY_TYPE", Wire.TEXT, "Its type: LEAD, CONTACT or COMPANY."),
+            Field("PORTAL_USER_ID", Wire.INTEGER, "The user who talked."),
+            Field("PORTAL_NUMBER", Wire.TEXT, "The portal's number."),
+            Field("PHONE_NUMBER", Wire.TEXT, "The other party's number, as it was dialled."),
+            Field("RECORD_DURATION", Wire.INTEGER, "How long the recording is [s]."),
+            Field("RECORD_FILE_ID", Wire.INTEGER, "The recording's file on the drive."),
+            Field("REDIAL_ATTEMPT", Wire.INTEGER, "Which attempt it was."),
+            Field("REST_APP_ID", Wire.INTEGER, "The application that made it."),
+            Field("REST_APP_NAME", Wire.TEXT, "That application's name."),
+            Field("SESSION_ID", Wire.INTEGER, "The session of the telephony."),
+            Field("TRANSCRIPT_ID", Wire.INTEGER, "The transcript."),
+            Field("TRANSCRIPT_PENDING", Wire.FLAG, "Whether the transcript is still being made."),
+            Field("CALL_LOG", Wire.TEXT, "The log, without the session it asks for."),
+            Field("COMMENT", Wire.TEXT, "The comment."),
+        )
+    }
+)
+"""Every field of a call's statistics by its name, in the order of the columns."""
+
+USER: Mapping[str, Field] = MappingProxyType(
+    {
+        f.name: f
+        for f in (
+            Field("ID", Wire.INTEGER, "The user."),
+            Field("NAME", Wire.TEXT, "The first name."),
+            Field("LAST_NAME", Wire.TEXT, "The last name."),
+            Field("SECOND_NAME", Wire.TEXT, "The second name, or the patronymic."),
+            Field("FULL_NAME", Wire.TEXT, "All three as one; `user 57` where there is none."),
+            Field("ACTIVE", Wire.FLAG, "Whether the user has not been dismissed."),
+            Field("WORK_POSITION", Wire.TEXT, "The position."),
+            Field("UF_DEPARTMENT", Wire.LIST, "The ids of the departments."),
+        )
+    }
+)
+"""Every field of a user by its name, in the order of the columns; FULL_NAME is ours."""
+
+ALL_FIELDS: Mapping[str, Field] = MappingProxyType({**ACTIVITY, **CALL, **USER})
+"""All fields: whatever has one name in two tables is of one wire form."""
+
 CUSTOM_FIELD_PREFIX = "UF_"
-"""How the names of a portal's own fields begin."""
+"""The prefix of the names of a portal's custom fields."""
 
 
 def is_column(name: object) -> bool:
-    """Tell whether a frame can have a column of this name: a known field, or a portal's own."""
+    """Return whether a name is that of a known field or of a custom field."""
     return isinstance(name, str) and (name in ACTIVITY or name.startswith(CUSTOM_FIELD_PREFIX))
 
 
 def label(name: str, code: int | str) -> str:
-    """Return what a code of an enumeration means; one that is not known stays what it is.
+    """Return the label of a code of an enumeration, or the code itself if it is unknown.
 
     Parameters
     ----------
@@ -254,21 +345,23 @@ def label(name: str, code: int | str) -> str:
     >>> label("TYPE_ID", 2), label("TYPE_ID", 77), label("OWNER_TYPE_ID", 1031)
     ('call', '77', 'smart process 1031 (recycle bin)')
     """
-    labels: Mapping[Any, str] = ACTIVITY[name].labels
+    labels: Mapping[Any, str] = ALL_FIELDS[name].labels
     if code in labels:
         return labels[code]
     return _owner_type(int(code)) if name == "OWNER_TYPE_ID" else str(code)
 
 
 def is_smart_process(owner_type: int) -> bool:
-    """Tell whether a type of CRM objects is one of the portal's own."""
+    """Return whether a type of CRM objects is a smart process of the portal."""
+    # Their ids are assigned from fixed ranges: 128 to 191, then even numbers from 1030.
     return 128 <= owner_type < 192 or (owner_type >= 1030 and owner_type % 2 == 0)
 
 
 def _owner_type(code: int) -> str:
-    """Name what has no label of its own: a portal's smart processes, and the recycle bin."""
+    """Return the label of a type that differs between portals, or is in the recycle bin."""
     if is_smart_process(code):
         return f"smart process {code}"
+    # A deleted object has a type of its own: 64 above, or the next odd number.
     if 192 <= code < 256 or code > 1030:
         return f"smart process {code} (recycle bin)"
     if 18 <= code <= 26 or code in (32, 37):

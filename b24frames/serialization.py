@@ -3,7 +3,8 @@
 A line holds the known fields as strings: numbers and flags in their usual wire form, nested values
 as JSON text; null fields are left out. All else (fields that are not known, values of an unusual
 wire form) is one JSON object in text under the empty name. Lines of this form can be read by
-Arrow, column by column, and lose nothing that a frame shows.
+Arrow, column by column, and lose nothing that a frame shows. Tokens in addresses are no part of
+them, since lines are kept.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from math import isfinite
 from typing import Any
 
+from b24frames.credentials import remove_tokens
 from b24frames.schema import ACTIVITY, COLUMNS, Wire
 
 OTHER = ""
@@ -28,7 +30,7 @@ _to_unescaped_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 
 def encode_record(record: Mapping[str, Any]) -> bytes:
-    r"""Return a record, decoded from JSON, as a line.
+    r"""Return a record, decoded from JSON, as a line; without the tokens in its addresses.
 
     Examples
     --------
@@ -50,9 +52,10 @@ def encode_record(record: Mapping[str, Any]) -> bytes:
     if other:
         line[OTHER] = _to_json(other)
     try:
-        return _to_unescaped_json(line).encode()
+        encoded = _to_unescaped_json(line).encode()
     except UnicodeEncodeError:  # a lone surrogate, which only an escape can write
-        return _to_json(line).encode()
+        encoded = _to_json(line).encode()
+    return remove_tokens(encoded) if b"=" in encoded or b"/" in encoded else encoded
 
 
 def decode_record(line: bytes) -> dict[str, Any]:
@@ -97,6 +100,8 @@ def _flag_text(value: object) -> str | None:
 
 def _nested_text(value: object) -> str | None:
     """Return the JSON text of a nested value; PHP writes false where it cannot read its own."""
+    if value == []:  # most are
+        return "[]"
     return _to_json(value) if value is False or isinstance(value, (dict, list)) else None
 
 

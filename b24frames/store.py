@@ -17,7 +17,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from importlib.util import find_spec
 from itertools import repeat
@@ -35,10 +35,10 @@ from b24frames.errors import StoreBusyError, StoreError
 from b24frames.filters import Alternative, Filters, parse_filters
 from b24frames.frame import Layout, sort_extras
 from b24frames.frame.convert import BAD_VALUE, parse_datetime
-from b24frames.messages import facts_html, facts_text, one_line, short_repr
+from b24frames.messages import one_line, short_repr
 from b24frames.output import attrs_of, iter_frames, progress_bar
 from b24frames.portal import Portal, as_portal
-from b24frames.records import Entries, ReadReport, Records
+from b24frames.records import Entries, ReadReport, Records, SyncReport
 from b24frames.schema import COLUMNS, Backend
 
 with suppress(ImportError):  # ActivityStore says what is lacking
@@ -58,40 +58,6 @@ _OVERLAP = 600  # [s] by which changes may be committed after their time
 _TRACES = ("ID", "OWNER_TYPE_ID", "OWNER_ID", "LAST_UPDATED")
 _HOUR = 3_600 * 1_000_000
 _COLOUR = re.compile(r"\x1b\[\d+m")  # in messages of deltalake
-
-
-@dataclass(repr=False)
-class SyncReport:
-    """What a sync has changed.
-
-    Attributes
-    ----------
-    added, changed, gone, unchanged : int
-        How many rows were added, rewritten and removed, and how many stayed as they were.
-    http_requests : int
-        How many HTTP requests were sent.
-    seconds : float
-        How long it took [s].
-    """
-
-    added: int = 0
-    changed: int = 0
-    gone: int = 0
-    unchanged: int = 0
-    http_requests: int = 0
-    seconds: float = 0.0
-
-    def _facts(self) -> list[tuple[str, str]]:
-        facts = {name.replace("_", " "): f"{value:,}" for name, value in asdict(self).items()}
-        if self.gone:
-            facts["gone"] += " (deleted, no longer visible to this user, or no longer matching)"
-        return list(facts.items())
-
-    def __repr__(self) -> str:
-        return facts_text(self._facts())
-
-    def _repr_html_(self) -> str:
-        return facts_html(self._facts())
 
 
 class ActivityStore:

@@ -14,7 +14,7 @@ References
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -30,7 +30,7 @@ from b24frames.records import (
     PAGE,
     id_of,
 )
-from b24frames.schema import ACTIVITY, Wire
+from b24frames.schema import ACTIVITY, ALL_FIELDS, Wire
 
 _ROWS_A_RANGE = 40  # of the 50 of a page: more would leave many ranges open, fewer need more pages
 _MORE = 1.25  # how much further than the rows that lack may be, if they are less dense
@@ -196,7 +196,11 @@ class Walk:
         elif kind == "total":
             self.total = total if isinstance(total, int) else 0
         else:
-            self.found.update(i for i, row in zip(ids, rows, strict=True) if self.belongs(row))
+            self.found.update(
+                i
+                for i, row in zip(ids, rows, strict=True)
+                if belongs(self.selection.conditions, row)
+            )
         is_full = len(rows) >= PAGE
         if kind.startswith("first") and is_full:
             self._first_page_end = self._planned = ids[-1]
@@ -227,12 +231,6 @@ class Walk:
         rows = max(self.total - len(self.found), 1)
         return self._plan(after, max(after, self.last), rows)
 
-    def belongs(self, row: dict[str, Any]) -> bool:
-        """Return whether a row matches by our rules, too: an empty number is not 0."""
-        return all(
-            not c.takes_none or _value(c, row) is not None for c in self.selection.conditions
-        )
-
 
 def rows_of(answer: Any) -> list[Any] | None:
     """Return the rows of a page; None: it is none."""
@@ -243,15 +241,20 @@ def rows_of(answer: Any) -> list[Any] | None:
 def _value(condition: Condition, row: dict[str, Any]) -> Any:
     """Return what a row has in a field; None: nothing, or nothing that can be understood."""
     try:
-        value = PARSERS[ACTIVITY[condition.field].wire](row.get(condition.field))
+        value = PARSERS[ALL_FIELDS[condition.field].wire](row.get(condition.field))
     except BAD_VALUE:
         return None
     return (value - _EPOCH) // _MICROSECOND if isinstance(value, datetime) else value
 
 
+def belongs(conditions: Iterable[Condition], row: dict[str, Any]) -> bool:
+    """Return whether a row that the portal finds matches by our rules: an empty number is not 0."""
+    return all(not c.takes_none or _value(c, row) is not None for c in conditions)
+
+
 def holds(condition: Condition, row: dict[str, Any], *, exact: bool) -> bool:
     """Return whether a condition holds for a row, as far as rows can be compared with it."""
-    wire, prefix = ACTIVITY[condition.field].wire, condition.prefix
+    wire, prefix = ALL_FIELDS[condition.field].wire, condition.prefix
     if condition.field not in row or condition.field == BINDINGS:
         return True
     value, wanted = _value(condition, row), condition.values

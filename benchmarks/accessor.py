@@ -19,7 +19,7 @@ import pandas as pd
 
 from b24frames.errors import BadValueWarning
 from b24frames.frame import Layout, build_frame_of_lines
-from b24frames.practice.store import make_record
+from b24frames.practice.dataset import make_record
 from b24frames.serialization import encode_record
 
 LIMIT = 100

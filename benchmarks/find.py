@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -88,6 +89,7 @@ _FINDERS: dict[str, Callable[[str], list[Any]]] = {
 def _find(client: str, url: str) -> tuple[list[int], float, str]:
     """Let a client find, in its process; return the ids, the seconds, and how it failed."""
     logging.disable()
+    warnings.simplefilter("ignore")
     started = time.perf_counter()
     try:
         ids, said = [int(i) for i in _FINDERS[client](url)], ""

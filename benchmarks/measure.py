@@ -16,7 +16,7 @@ from statistics import median
 from typing import Any
 
 from b24frames.frame import decode
-from b24frames.practice.store import make_record
+from b24frames.practice.dataset import make_record
 
 _spawn = get_context("spawn")
 _SYLLABLES = "ва ко ли ма но пе ро са ту ша al be co de er in ka on re ta".split()

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from threading import Barrier
 
 from b24frames import ActivityCache, Portal
-from b24frames.practice.store import make_record
+from b24frames.practice.dataset import make_record
 from b24frames.serialization import encode_record
 
 PROCESSES, EACH, BATCH, ROUNDS = 4, 2_500, 50, 3

@@ -41,7 +41,10 @@ nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json
 # The reference is made of the docstrings, which say the types in words.
 default_role = "py:obj"
 nitpicky = True  # a name that leads nowhere is a warning, but for parameters and other projects'
-nitpick_ignore_regex = [("py:obj", "at|dtype_backend|handle|kind|max_size|pandas.Timedelta")]
+nitpick_ignore_regex = [
+    ("py:obj", "at|columns|dtype_backend|filters|handle|hint|kind|max_size|tz"),
+    ("py:obj", r"pandas\.(Timedelta|read_parquet)|deltalake\.DeltaTable|find|frame"),
+]
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False

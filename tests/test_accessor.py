@@ -213,8 +213,8 @@ def test_warnings__point_at_the_caller(portal: PracticePortal) -> None:
 
 
 METHODS = """
-duration expand is_missed_call is_overdue labels plot provider_name read_activities refresh report
-spreadsheet_safe storable talk_time typed
+bindings calls communications duration expand is_missed_call is_overdue labels names owner_url plot
+provider_name read_activities refresh report spreadsheet_safe storable talk_time typed
 """.split()
 
 

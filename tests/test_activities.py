@@ -622,7 +622,9 @@ def test_progress__bar(portal: PracticePortal, capsys: pytest.CaptureFixture[str
 # --- arguments ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("ids", "named"), REFUSED_IDS, ids=lambda value: repr(value)[:30])
+@pytest.mark.parametrize(
+    ("ids", "named"), REFUSED_IDS, ids=[named[:40] for _, named in REFUSED_IDS]
+)
 def test_refused__ids(portal: PracticePortal, ids: Any, named: str) -> None:
     """A bad id is named before any request."""
     with pytest.raises((TypeError, ValueError), match=named):

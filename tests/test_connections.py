@@ -7,9 +7,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -25,7 +23,7 @@ from b24frames.practice.server import PracticeServer
 from tests.helpers.clocks import WaitlessClock
 from tests.helpers.exotic_faults import Fault
 from tests.helpers.practice import posts
-from tests.helpers.servers import Answers, Server
+from tests.helpers.servers import Answers, Server, running
 
 MakePortal = Callable[..., PracticePortal]
 ACME = "https://acme.bitrix24.com/rest/1/s3cret/"
@@ -67,19 +65,6 @@ class Peer(Server):
     def proxy(self) -> str:
         """Its URL as a proxy, with a password."""
         return f"http://user:pl4nted@127.0.0.1:{self.server_port}"
-
-
-@contextmanager
-def running(peer: Peer) -> Iterator[Peer]:
-    """Run a server."""
-    with peer:
-        thread = Thread(target=peer.serve_forever, args=(0.005,))
-        thread.start()
-        try:
-            yield peer
-        finally:
-            peer.shutdown()
-            thread.join()
 
 
 def client_of(url: str, session: requests.Session | None = None, **options: Any) -> b24.Portal:

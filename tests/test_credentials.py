@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
@@ -16,6 +18,8 @@ from b24frames.credentials import (
     hide_addresses,
     is_loopback,
 )
+from b24frames.practice import PracticePortal
+from b24frames.serialization import decode_record, encode_record
 
 SECRET = "s3cr3tw0rd"
 
@@ -154,3 +158,95 @@ def test_hide_addresses__whole_secret(secret: str) -> None:
     line = f'http://127.0.0.1:1 "POST /rest/1/{secret}/profile HTTP/1.1" 200'
     assert hide_addresses(line) == 'http://127.0.0.1:1 "POST /rest/1/***/profile HTTP/1.1" 200'
     assert hide_addresses(f"?refresh_token={SECRET}&x=1") == "?refresh_token=***&x=1"
+
+
+TOKEN = "s3cr3t-T0ken.~_x%2Fy%3D"
+ADDRESSES = [
+    "/bitrix/tools/crm_show_file.php?fileId=5&ownerTypeId=6&auth={}",
+    "https://acme.bitrix24.com/show.php?auth={}&a=1",
+    "https://acme.bitrix24.com/show.php?a=1&amp;auth={}&amp;b=2",
+    "https://acme.bitrix24.com/show.php?a=1;sessid={};b=2",
+    "https://acme.bitrix24.com/disk?token={}#page",
+    "https://acme.bitrix24.com/cb#access_token={}&token_type=bearer",
+    "https://acme.bitrix24.com/cb?refresh_token={}&client_secret={}",
+    "https://acme.bitrix24.com/?AUTH={}&PHPSESSID={}",
+    "https://s3.example/x.mp3?X-Amz-Signature={}&X-Amz-Security-Token={}&X-Amz-Date=20260101",
+    "https://sso.example/?next=https%3A%2F%2Facme.bitrix24.com%2F%3Fauth%3D{}%26a%3D1",
+    "https://sso.example/?next=https%253A%252F%252Facme%252F%253Fa%253D1%2526auth%253D{}",
+    "https://anna:{}@acme.example/log",
+    "<img src='https://acme.bitrix24.com/?auth={}'><b>text</b>",
+    "[url=https://acme.bitrix24.com/?auth={}]open[/url] (https://acme.bitrix24.com/?auth={})",
+    json.dumps({"link": "https://acme.bitrix24.com/?a=1&auth={}", "b": 1}),
+]
+
+
+def wrapped(text: str) -> list[dict[str, Any]]:
+    """Return records that hold a text in any of the ways in which records hold texts."""
+    php = json.dumps({"a": [text]}).replace("/", r"\/").replace("&", r"\u0026")
+    return [
+        {"DESCRIPTION": text},
+        {"PROVIDER_DATA": php},
+        {"SETTINGS": {"a": [{"b": text}]}},
+        {"SETTINGS": {"a": php}},
+        {"FILES": [{"id": 5, "url": text}]},
+        {"UF_CRM_LINK": text},
+        {"NEW": {"a": [text]}},
+        {"SUBJECT": f"half \ud83d {text}"},
+        {"SUBJECT": "Ж", "COMMUNICATIONS": {"1": {"VALUE": text}}},
+    ]
+
+
+@pytest.mark.parametrize("place", range(len(wrapped(""))))
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_encode_record__no_token(address: str, place: int) -> None:
+    """No value of a token is in a line; all else of the address and of the record is."""
+    record, expected = (wrapped(address.replace("{}", text))[place] for text in (TOKEN, ""))
+    line = encode_record({"ID": "5", **record})
+    assert b"s3cr3t" not in line
+    assert line == encode_record({"ID": "5", **expected})
+    assert "ID" in decode_record(line)
+
+
+def test_encode_record__no_webhook() -> None:
+    """The secret of a webhook that somebody wrote into a record is not kept either."""
+    url = "https://acme.bitrix24.com/rest/{}1/abc123def456ghij/crm.deal.list?id=5"
+    for part in ("", "api/"):
+        line = encode_record({"DESCRIPTION": url.format(part), "SETTINGS": {"a": url.format(part)}})
+        assert b"abc123" not in line
+        assert line.count(f"/rest/{part}1//crm.deal.list?id=5".encode()) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "auth=abc",
+        "the token = 5; author=Anna",
+        "?author=Anna&tokens=5&sessions=3&design=x",
+        "https://acme.bitrix24.com/crm/deal/details/5/?auth=&a=1",
+        "https://acme.bitrix24.com:8080/rest/1/short/",
+        "mail anna@acme.example: 12:30",
+        "a/b = c & d",
+        "https://jira.example/rest/api/2/issue/AB-1?fields=key",
+    ],
+)
+def test_encode_record__other_text_stays(text: str) -> None:
+    """What is no token in an address is kept character by character."""
+    assert decode_record(encode_record({"DESCRIPTION": text})) == {"DESCRIPTION": text}
+
+
+@pytest.mark.parametrize("via", ["get", "list"])
+def test_read__keeps_no_token(
+    portal: PracticePortal, tmp_path: Path, via: Literal["get", "list"]
+) -> None:
+    """A token in a file's address is neither in the cache nor in the frame, nor in a CSV file."""
+    url = f"https://acme.bitrix24.com/show.php?fileId=5&auth={SECRET}&a=1"
+    portal.server.touch(5, FILES=[{"id": 5, "url": url}], DESCRIPTION=f'<img src="{url}">')
+    cache = tmp_path / "cache.sqlite"
+    frame = b24.read_activities([5], portal, via=via, cache=cache)
+    shown = url.replace(SECRET, "")
+    assert frame.at[5, "FILES"] == [{"id": 5, "url": shown}]
+    assert frame.at[5, "DESCRIPTION"] == f'<img src="{shown}">'
+    assert SECRET not in frame.to_csv()
+    kept = b"".join(file.read_bytes() for file in tmp_path.glob("cache.sqlite*"))
+    assert b"fileId=5&auth=" in kept
+    assert SECRET.encode() not in kept

@@ -20,7 +20,7 @@ import pytest
 import b24frames
 from b24frames.__main__ import _parser
 from b24frames.practice import PracticePortal
-from b24frames.schema import ACTIVITY, DTYPES
+from b24frames.schema import ACTIVITY, CALL, DTYPES, USER
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -150,7 +150,7 @@ def test_contributing__command() -> None:
 
 
 def test_columns_page__is_the_schema() -> None:
-    """The table of columns in the documentation is the schema's."""
+    """The tables of columns in the documentation are the schema's."""
     rows = [
         line.strip("|").split("|")
         for line in (ROOT / "docs" / "columns.md").read_text(encoding="utf-8").splitlines()
@@ -164,7 +164,8 @@ def test_columns_page__is_the_schema() -> None:
             DTYPES["pyarrow"][field.wire].format(tz="tz"),
             field.meaning,
         ]
-        for field in ACTIVITY.values()
+        for table in (ACTIVITY, CALL, USER)
+        for field in table.values()
     ]
     assert documented == expected
 

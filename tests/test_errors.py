@@ -95,7 +95,7 @@ def test_error_from_answer__status_last(status: int, kind: type[PortalError]) ->
         ("INVALID_CREDENTIALS", "profile", "was deleted or blocked, its secret or owner was chan"),
         ("insufficient_scope", "crm.activity.get", "Tick the scope 'crm'"),
         ("insufficient_scope", "batch", "Tick the scope 'crm'"),
-        ("insufficient_scope", "user.get", "Tick the scope 'user'"),
+        ("insufficient_scope", "user.get", "Tick the scope 'user_brief'"),
         ("insufficient_scope", "voximplant.statistic.get", "Tick the scope 'telephony'"),
         ("ACCESS_DENIED", "profile", "commercial plan"),
         ("user_access_error", "profile", "access to the application"),

@@ -21,12 +21,12 @@ from b24frames.errors import B24Error, BadValueWarning, InvalidAnswerError
 from b24frames.filters import FIELDS
 from b24frames.frame import Layout
 from b24frames.practice import PracticePortal, practice_portal
+from b24frames.practice.dataset import Record, links
 from b24frames.practice.methods import METHODS, Answer, Call
-from b24frames.practice.store import Record, links
 from b24frames.schema import ACTIVITY, COLUMNS, Backend, Wire
 from tests.helpers.frames import assert_frame_equal, build_frame
 from tests.helpers.practice import posts
-from tests.test_interrupt import Interrupting
+from tests.helpers.sessions import Interrupting
 
 MakePortal = Callable[..., PracticePortal]
 LIST = "crm.activity.list"
@@ -265,6 +265,32 @@ def test_find_activities__empty_in(portal: PracticePortal) -> None:
     assert b24.count_activities([("TYPE_ID", "not in", [])], portal) == len(portal.server.records())
 
 
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"limit": 0}, ValueError, "limit=0"),
+        ({"limit": True}, ValueError, "limit=True"),
+        ({"chunksize": -1}, ValueError, "chunksize=-1"),
+        ({"columns": ["SUBJET"]}, ValueError, "did you mean 'SUBJECT'"),
+        ({"columns": "SUBJECT"}, TypeError, "not a list of field names"),
+        ({"index_col": "SUBJET"}, ValueError, "did you mean 'SUBJECT'"),
+        ({"dtype_backend": "numpy"}, ValueError, "dtype_backend='numpy'"),
+        ({"tz": "Mars"}, ValueError, "'Mars'"),
+        ({"on_bad_value": "drop"}, ValueError, "on_bad_value='drop'"),
+        ({"cache": 5}, TypeError, "cache is of type int"),
+        ({"progress": "yes"}, ValueError, "progress='yes'"),
+        ({"missing": "warn"}, TypeError, "missing"),
+    ],
+)
+def test_find_activities__refused(
+    options: dict[str, Any], error: type[Exception], words: str, portal: PracticePortal
+) -> None:
+    """An argument that is not accepted is named before any request."""
+    with pytest.raises(error, match=words):
+        b24.find_activities(None, portal, **options)
+    assert posts(portal) == 0
+
+
 # --- while others work ---------------------------------------------------------------------------
 
 SELECTIONS: tuple[list[Any], ...] = (
@@ -370,9 +396,8 @@ def test_find_activities__condition_ignored(
     operator, value = values[wire]
     filters = [(name, operator, value), ("ID", "<=", 110)]
     assert_refused(portal, filters, name, tmp_path / "kept")
-    if wire is not Wire.LIST:
-        with pytest.raises(InvalidAnswerError, match=name):
-            b24.count_activities(filters, portal)
+    with pytest.raises(InvalidAnswerError, match=name):
+        b24.count_activities(filters, portal)
 
 
 def test_find_activities__text_exclusion_ignored(

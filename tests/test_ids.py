@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import array
+import decimal
+import fractions
+from io import StringIO
 from typing import Any
 
 import numpy as np
@@ -14,20 +18,19 @@ from b24frames.ids import parse_column, parse_id_text, parse_ids
 from tests.helpers.cases import REFUSED_IDS
 
 
-@pytest.mark.parametrize(("ids", "named"), REFUSED_IDS, ids=lambda value: repr(value)[:30])
+@pytest.mark.parametrize(
+    ("ids", "named"), REFUSED_IDS, ids=[named[:40] for _, named in REFUSED_IDS]
+)
 def test_parse_ids__refused(ids: Any, named: str) -> None:
     """What is not an id is refused with its value and position."""
     with pytest.raises((TypeError, ValueError), match=named):
         parse_ids(ids)
 
 
-def test_parse_ids__refused_in_a_generator() -> None:
-    """What can be iterated over only once is refused by value and position, too."""
-    with pytest.raises(ValueError, match="-2 at position 1"):
-        parse_ids(i for i in [1, -2])
+GAPS = [None, float("nan"), np.float64("nan"), pd.NA, pd.NaT, np.ma.masked, decimal.Decimal("NaN")]
 
 
-@pytest.mark.parametrize("gap", [None, float("nan"), np.float64("nan"), pd.NA, pd.NaT])
+@pytest.mark.parametrize("gap", GAPS)
 def test_parse_ids__gap(gap: Any) -> None:
     """Who gives a column with gaps is told what to do about them."""
     with pytest.raises((TypeError, ValueError), match=r"leave gaps out by dropna\(\)"):
@@ -59,6 +62,12 @@ def test_parse_ids__no_gap(ids: Any) -> None:
         pd.Series(["3", "1", "2"], dtype="string"),
         pd.Index([3, 1, 2], dtype="Int64"),
         pd.Categorical(["3", "1", "2"]),
+        [decimal.Decimal(3), decimal.Decimal("1.0"), decimal.Decimal("2E0")],
+        [fractions.Fraction(3), 1, 2],
+        array.array("q", [3, 1, 2]),
+        np.ma.array([3, 1, 9, 2], mask=[False] * 4)[[0, 1, 3]],
+        np.array([3, "1", 2.0], dtype=object),
+        StringIO("3\n1\n2\n"),
         (i for i in (3, 1, 2)),
         {3: 0, 1: 0, 2: 0}.keys(),
     ],
@@ -71,7 +80,69 @@ def test_parse_ids__accepted(ids: Any) -> None:
     assert {type(i) for i in parsed} == {int}
 
 
-@pytest.mark.parametrize("single", [999, "999", 999.0, np.int64(999)])
+def arrow(values: list[Any], kind: str | None = None) -> Any:
+    """Make an array of Arrow."""
+    pa = pytest.importorskip("pyarrow")
+    return pa.array(values, type=kind and getattr(pa, kind)())
+
+
+def chunked(values: list[Any], kind: str | None = None) -> Any:
+    """Make a chunked array of Arrow."""
+    pa = pytest.importorskip("pyarrow")
+    whole = arrow(values, kind)
+    return pa.chunked_array([whole[:1], whole[1:]])
+
+
+def encoded(values: list[Any], kind: str | None = None) -> Any:
+    """Make an array of Arrow that keeps each distinct value once."""
+    return arrow(values, kind).dictionary_encode()
+
+
+def scalars(values: list[Any], kind: str | None = None) -> Any:
+    """Make a list of Arrow's scalars."""
+    return list(arrow(values, kind))
+
+
+def polars(values: list[Any], kind: str | None = None) -> Any:
+    """Make a Series of polars."""
+    names = {"bool_": "Boolean", "string": "String", "float64": "Float64", "binary": "Binary"}
+    pl = pytest.importorskip("polars")
+    return pl.Series(values, dtype=getattr(pl, names[kind]) if kind else None)
+
+
+@pytest.mark.parametrize("container", [arrow, chunked, encoded, scalars, polars])
+@pytest.mark.parametrize(
+    ("values", "kind", "named"),
+    [
+        ([1, None], None, "None at position 1 .*leave gaps out"),
+        ([1, 0], None, "0 at position 1"),
+        (["1", None], "string", "None at position 1"),
+        (["1", "x"], "string", "'x' at position 1"),
+        ([1.0, 1.5], "float64", "1.5 at position 1"),
+        ([1.0, float("nan")], "float64", "nan at position 1"),
+        ([b"1", b"2"], "binary", "b'1' at position 0"),
+        ([True, False], "bool_", "True at position 0"),
+    ],
+)
+def test_parse_ids__other_containers(
+    container: Any, values: list[Any], kind: str | None, named: str
+) -> None:
+    """Gaps and other values are refused by value and position, whatever they are in."""
+    with pytest.raises((TypeError, ValueError), match=f"ids: {named}"):
+        parse_ids(container(values, kind))
+
+
+@pytest.mark.parametrize("container", [arrow, chunked, encoded, scalars, polars])
+@pytest.mark.parametrize("kind", [None, "string", "float64"])
+def test_parse_ids__ids_in_other_containers(container: Any, kind: str | None) -> None:
+    """Ids in columns of other programs are read as those of pandas."""
+    make = {None: int, "string": str, "float64": float}[kind]
+    parsed = parse_ids(container([make(i) for i in (3, 1, 3)], kind))
+    assert parsed == [3, 1]
+    assert {type(i) for i in parsed} == {int}
+
+
+@pytest.mark.parametrize("single", [999, "999", 999.0, np.int64(999), decimal.Decimal(999)])
 def test_parse_ids__single(single: Any) -> None:
     """A single id needs no list."""
     assert parse_ids(single) == [999]
@@ -124,3 +195,9 @@ def test_parse_column__keeps_positions() -> None:
     assert parse_column(["5", None, 5, 6.0]) == [5, None, 5, 6]
     with pytest.raises(ValueError, match="'x' at position 2"):
         parse_column([1, None, "x"])
+
+
+def test_parse_ids__refused_in_a_generator() -> None:
+    """What can be iterated over only once is refused by value and position, too."""
+    with pytest.raises(ValueError, match="-2 at position 1"):
+        parse_ids(i for i in [1, -2])

@@ -20,7 +20,7 @@ from b24frames.accessor.interchange import escape_formula, spreadsheet_safe, sto
 from b24frames.errors import BadValueWarning
 from b24frames.frame import Layout
 from b24frames.practice import PracticePortal
-from b24frames.practice.store import make_record
+from b24frames.practice.dataset import make_record
 from tests.helpers.frames import assert_frame_equal, build_frame
 
 AWKWARD = {

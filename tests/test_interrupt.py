@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import random
-import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pandas as pd
 import pytest
-import requests
 from hypothesis import settings
 
 import b24frames as b24
 from b24frames.practice import PracticePortal, practice_portal
 from tests.helpers.frames import assert_frame_equal
+from tests.helpers.sessions import LONGEST, Interrupting
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="Windows has no signals to a thread of one's choice"
@@ -31,62 +30,8 @@ BATCHES = ACTIVITIES // 50
 CONCURRENCY = 2
 MANY = 8  # requests at once, where none of them is answered
 LATENCY = 0.01  # [s]
-LONGEST = 5.0  # [s] on any machine; what hangs here does so for longer
 
 Read = Callable[..., pd.DataFrame]
-
-
-class Interrupting(requests.Session):
-    """A session that sends Ctrl-C to the main thread, a while after one of its requests.
-
-    Parameters
-    ----------
-    number : int
-        Which request, counted from 1.
-    delay : float
-        How long after it is begun [s]; 0: before anything else.
-    """
-
-    def __init__(self, number: int, delay: float) -> None:
-        super().__init__()
-        self.number, self.delay = number, delay
-        self.count = 0
-        self.sent_at = 0.0
-        self.lock = threading.Lock()
-        self.noticed = threading.Event()
-        self.over = threading.Event()
-
-    def __enter__(self) -> Self:
-        self.usual = signal.signal(signal.SIGINT, self.take_note)
-        return super().__enter__()
-
-    def __exit__(self, *error: object) -> None:
-        signal.signal(signal.SIGINT, self.usual)
-        super().__exit__(*error)
-
-    def take_note(self, *_: object) -> None:
-        """Raise what Ctrl-C raises, and let the requests go on that wait for that."""
-        self.noticed.set()
-        raise KeyboardInterrupt
-
-    def request(self, *args: Any, **options: Any) -> requests.Response:
-        """Send a request; after Ctrl-C late, so that a slow main thread is not too late for it."""
-        if self.sent_at:
-            self.noticed.wait(LONGEST)
-            self.over.wait(0.05)
-        with self.lock:
-            self.count += 1
-            is_due = self.count == self.number
-        if is_due and self.delay:
-            threading.Timer(self.delay, self.interrupt).start()
-        elif is_due:
-            self.interrupt()
-        return super().request(*args, **options)
-
-    def interrupt(self) -> None:
-        """Press Ctrl-C."""
-        self.sent_at = time.monotonic()
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
 @pytest.fixture(scope="module")

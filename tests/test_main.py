@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 import b24frames as b24
 from b24frames.__main__ import main
 from b24frames.cache import ActivityCache
+from b24frames.filters import parse_where
 from b24frames.practice import PracticePortal
 from tests.helpers.caches import ACME
 from tests.helpers.practice import asked, posts
@@ -210,10 +212,102 @@ def test_read__parquet_without_pyarrow(
     portal: PracticePortal, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So is one of a form that nothing installed can write."""
-    monkeypatch.setattr("b24frames.__main__.find_spec", lambda _: None)
+    monkeypatch.setattr("b24frames.delivery.find_spec", lambda _: None)
     assert main(["read", "5", "--portal", portal.url, "--to", "a.parquet"]) == 1
     assert "needs pyarrow: python -m pip install" in capsys.readouterr().err
     assert posts(portal) == 0
+
+
+def test_names__beside_ids(portal: PracticePortal, capsys: pytest.CaptureFixture[str]) -> None:
+    """Names are columns beside the ids, in tables and in files, of `read` and `find`."""
+    place = ["--portal", portal.url, "--names"]
+    for command in (["read", "3"], ["find", "--where", "ID=3", "--labels"]):
+        assert main([*command, *place]) == 0
+        out, err = capsys.readouterr()
+        assert err == ""
+        assert "José García" in out
+        assert "Deal no. 3177" in out
+
+
+def test_names__to_file(portal: PracticePortal, tmp_path: Path) -> None:
+    """Names are written to files, too."""
+    file = tmp_path / "a.csv"
+    arguments = ["read", "3", "--portal", portal.url, "--names", "--columns", "AUTHOR_ID"]
+    assert main([*arguments, "--to", str(file)]) == 0
+    assert file.read_text(encoding="utf-8").splitlines()[1] == "3,5,José García"
+
+
+def test_names__cache(portal: PracticePortal, tmp_path: Path) -> None:
+    """Names are kept where activities are, or nowhere."""
+    place = ["--portal", portal.url, "--names", "--cache", str(tmp_path / "c")]
+    for requests in (2, 0):
+        before = posts(portal)
+        assert main(["read", "3", *place]) == 0
+        assert posts(portal) == before + requests
+    assert main(["read", "4", "--portal", portal.url, "--names", "--no-cache"]) == 0
+    with closing(ActivityCache(tmp_path / "c")) as cache:
+        assert cache.info()["entries"] == 1
+
+
+def test_users__some_and_all(
+    portal: PracticePortal, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Users are printed or written; whoever is not told is named on stderr."""
+    assert main(["users", "5,50", "--portal", portal.url]) == 0
+    out, err = capsys.readouterr()
+    assert "José García" in out
+    assert err.startswith("warning: 1 name could not be read: user 50")
+    assert err.count("\n") == 1
+    file = tmp_path / "users.csv"
+    assert main(["users", "--portal", portal.url, "--to", str(file)]) == 0
+    assert capsys.readouterr().out == f"290 users written to {file}\n"
+    assert len(pd.read_csv(file)) == 290
+
+
+def test_calls__conditions(
+    make_portal: Callable[..., PracticePortal],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Calls are printed or written, with words and names on request."""
+    portal = make_portal(activities=300)
+    where = ["--where", "CALL_TYPE=incoming", "--where", "CALL_FAILED_CODE=304"]
+    missed = b24.read_calls(None, portal, filters=[parse_where(text) for text in where[1::2]])
+    assert main(["calls", *where, "--portal", portal.url, "--labels", "--names"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line[:1].isdigit()]
+    assert {int(line.split()[0]) for line in lines} == set(missed.index)  # once in each part
+    assert sum("missed" in line for line in lines) == len(missed)
+    file = tmp_path / "calls.csv"
+    assert main(["calls", "1-300", "--portal", portal.url, "--to", str(file)]) == 0
+    frame = pd.read_csv(file)
+    assert len(frame) > 20
+    assert frame["CRM_ACTIVITY_ID"].between(1, 300).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["calls", "--where", "SUBJECT=x"], "not a field of a call"),
+        (["calls", "--to", "a.txt"], "accepted are files"),
+        (["users", "x"], "'x' is neither an id"),
+        (["read", "3", "--names", "--columns", "SUBJECT"], "needs one of RESPONSIBLE_ID"),
+        (["calls", "--portal", "none"], "not a URL"),
+    ],
+)
+def test_names_and_calls__refused(
+    arguments: list[str], named: str, portal: PracticePortal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is not accepted is named in one line."""
+    place = [] if "--portal" in arguments else ["--portal", portal.url]
+    assert_refused([*arguments, *place], named, capsys)
+
+
+def test_calls__without_the_scope(
+    make_portal: Callable[..., PracticePortal], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The scope to tick is named."""
+    portal = make_portal(activities=9, scopes=["crm"])
+    assert_refused(["calls", "--portal", portal.url], "scope 'telephony'", capsys)
 
 
 # --- cache -------------------------------------------------------------------------------------
@@ -243,7 +337,7 @@ def test_cache_info__default_place(tmp_path: Path, capsys: pytest.CaptureFixture
     """Without a path it is the default cache, which looking at does not make."""
     assert main(["cache", "info"]) == 0
     out, _ = capsys.readouterr()
-    assert out.splitlines()[1:] == ["entries: 0", "size: 0", "oldest: -", "newest: -"]
+    assert out.splitlines()[1:] == ["entries: 0", "names: 0", "size: 0", "oldest: -", "newest: -"]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -62,8 +62,10 @@ def kinds(notebook: Any) -> list[list[list[str]]]:
 
 
 def test_notebooks__are_there() -> None:
-    """The notebooks are numbered from 01 on."""
-    assert [path.name[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05"]
+    """Each notebook has a number of its own."""
+    numbers = [path.name[:2] for path in NOTEBOOKS]
+    assert {"01", "02", "03", "04", "05", "09"} <= set(numbers)
+    assert len(set(numbers)) == len(numbers)
 
 
 @pytest.mark.notebooks

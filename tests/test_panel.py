@@ -18,15 +18,16 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markupsafe import escape
 
 import b24frames as b24
 from b24frames.ids import parse_id_text
 from b24frames.panel import lookup, results
-from b24frames.panel.html import card_html, owner_url, static_html
+from b24frames.panel.html import HEADS, card_html, static_html
 from b24frames.panel.texts import description_text, ids_code, ids_text
 from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
-from tests.helpers.practice import posts
+from tests.helpers.practice import plant, posts
 
 SECRET = "planted-secret-77"
 HOSTILE = (
@@ -65,9 +66,14 @@ def shown(panel: b24.LookupPanel) -> str:
     return "\n".join(value for value in values if "<style>" not in value)
 
 
-def press_enter(panel: b24.LookupPanel, text: str) -> None:
-    """Type into the field and press Enter, which a browser tells by such a message."""
-    field = find(panel, "Activities")
+def displayed(panel: b24.LookupPanel) -> str:
+    """Return the same, and what is shown where no kernel runs."""
+    return f"{shown(panel)}\n{panel._repr_mimebundle_()['text/html']}"
+
+
+def press_enter(panel: b24.LookupPanel, text: str, name: str = "Activities") -> None:
+    """Type into a field and press Enter, which a browser tells by such a message."""
+    field = find(panel, name)
     field.value = text
     data = {"method": "custom", "content": {"event": "submit"}}
     field.comm.handle_msg({"content": {"data": data}, "buffers": []})
@@ -367,7 +373,7 @@ def test_texts__escaped(panel: b24.LookupPanel, portal: PracticePortal) -> None:
         )
         find(panel, "Refresh").click()
         panel.lookup(5)
-        html = shown(panel) + panel._repr_mimebundle_()["text/html"]
+        html = displayed(panel)
         assert "&lt;script&gt;" in html
         assert_harmless(html)
 
@@ -531,6 +537,8 @@ def test_static__last_result(panel: b24.LookupPanel) -> None:
 
 def test_state__no_secret(panel: b24.LookupPanel, portal: PracticePortal) -> None:
     """The state that a notebook saves holds no secret, whatever was done."""
+    panel.find([("ID", "<", 9)])
+    find(panel, "Show activity 2").click()
     panel.lookup("1-9")
     find(panel, "Copy as code").value = True
     found = [json.dumps(w.get_state(), default=str) for w in everything(panel)]
@@ -607,11 +615,249 @@ def test_description__long(part: str, kind: int) -> None:
     [
         ("https://acme.bitrix24.com", 3, "https://acme.bitrix24.com/crm/contact/details/5/"),
         ("https://acme.bitrix24.com", 130, "https://acme.bitrix24.com/crm/type/130/details/5/"),
-        ("https://acme.bitrix24.com", 1031, ""),
-        ("https://acme.bitrix24.com", 14, ""),
-        ("javascript:alert(1)//", 3, ""),
+        ("https://acme.bitrix24.com", 1031, None),
+        ("https://acme.bitrix24.com", 14, None),
+        ("javascript:alert(1)//", 3, None),
     ],
 )
-def test_owner_url__own_host(address: str, kind: int, path: str) -> None:
+def test_card__owner_on_own_host(address: str, kind: int, path: str | None) -> None:
     """Links lead to pages of the portal, or nowhere."""
-    assert owner_url(address, kind, 5) == path
+    frame = pd.DataFrame({"ID": ["7"], "OWNER_TYPE_ID": [str(kind)], "OWNER_ID": ["5"]})
+    typed = frame.reindex(columns=b24.schema.COLUMNS).b24.typed().set_index("ID")
+    html = card_html(typed, 7, address, pd.Timestamp("2026-01-01", tz="UTC"))
+    links = [attributes.get("href") for tag, attributes in Tags(html).found if tag == "a"]
+    assert links == ([path] if path else [])
+
+
+def test_find__newest_first(panel: b24.LookupPanel, portal: PracticePortal) -> None:
+    """A search shows the newest of what it finds, says how many there are, and is no look-up."""
+    panel.find([("ID", ">", 20)])
+    every = b24.find_activities([("ID", ">", 20)], portal, limit=200)
+    pd.testing.assert_frame_equal(panel.frame, every)
+    assert panel.message == "The 200 newest of 280 activities."
+    assert panel.ids == every.index.tolist() == sorted(panel.ids, reverse=True)
+    assert rows(panel)[0].startswith("Show activity 300:")
+    assert (panel.busy, panel.history) == (False, [])
+    panel.find([("ID", "<", 8)])
+    assert panel.message == "6 activities found."
+    panel.find([("ID", ">", 1000)])
+    assert (panel.message, panel.ids) == ("0 activities found.", [])
+
+
+@pytest.mark.parametrize("how", ["button", "enter"])
+def test_search__form(panel: b24.LookupPanel, portal: PracticePortal, how: str) -> None:
+    """Days, type, responsible user and text together find what they say, in the panel's zone."""
+    every = b24.find_activities(None, portal, tz="Asia/Tokyo")
+    panel = b24.LookupPanel(portal, tz="Asia/Tokyo")
+    middle = every[every["PROVIDER_ID"].eq("CRM_TODO") & every["SUBJECT"].str.len().gt(5)].iloc[3]
+    day, text = middle["CREATED"].date(), middle["SUBJECT"][:4].upper()
+    find(panel, "Created from").value = find(panel, "to").value = day
+    find(panel, "Type").value = "to-do"
+    find(panel, "Responsible").value = f" {middle['RESPONSIBLE_ID']}"
+    find(panel, "Subject").value = text
+    if how == "button":
+        find(panel, "Find").click()
+    else:
+        press_enter(panel, text, "Subject")
+    wanted = every[
+        (every["CREATED"].dt.date == day)
+        & (every["PROVIDER_ID"] == "CRM_TODO")
+        & (every["RESPONSIBLE_ID"] == middle["RESPONSIBLE_ID"])
+        & every["SUBJECT"].str.lower().str.contains(text.lower(), regex=False)
+    ]
+    assert panel.frame.index.tolist() == wanted.index[::-1].tolist()
+    assert middle.name in panel.frame.index
+
+
+def test_search__empty_form(panel: b24.LookupPanel) -> None:
+    """Without a condition the newest activities are shown."""
+    find(panel, "Find").click()
+    assert panel.message == "The 200 newest of 299 activities."
+
+
+@pytest.mark.parametrize(
+    ("filters", "words"),
+    [
+        ([("RESPONSIBLE_ID", "==", "<b>Anna</b>")], "RESPONSIBLE_ID is compared with "),
+        ([("CREATION", "==", 1)], "'CREATION' is not a field"),
+        ([], "An empty list was given"),
+        ("1-3", "A str was given"),
+    ],
+)
+def test_find__wrong_filters(
+    panel: b24.LookupPanel, portal: PracticePortal, filters: Any, words: str
+) -> None:
+    """Wrong conditions are refused in a sentence, without a request or the last result."""
+    panel.lookup([5])
+    sent = posts(portal)
+    panel.find(filters)
+    assert panel.message.startswith(words)
+    assert (panel.frame, panel.ids, panel.busy, posts(portal)) == (None, [], False, sent)
+    assert_harmless(shown(panel))
+
+
+def test_refresh__searches_again(panel: b24.LookupPanel, portal: PracticePortal) -> None:
+    """After a search, Refresh searches again."""
+    panel.find([("SUBJECT", "contains", "planted")])
+    assert panel.ids == []
+    portal.server.touch(5, SUBJECT="a Planted subject")
+    find(panel, "Refresh").click()
+    assert panel.ids == [5]
+
+
+def test_cancel__ends_a_search(make_portal: Callable[..., PracticePortal]) -> None:
+    """Cancel ends a search between two answers."""
+    panel = b24.LookupPanel(make_portal(activities=300))
+    (bar,) = [w for w in everything(panel) if isinstance(w, widgets.IntProgress)]
+    bar.observe(lambda _: find(panel, "Cancel").click(), "value")
+    panel.find([("SUBJECT", "!=", "x")])
+    assert re.fullmatch(r"Cancelled: \d+ activit\w+ had been received and kept\.", panel.message)
+    assert panel.frame is None
+
+
+def test_code__searches_the_same(
+    panel: b24.LookupPanel, portal: PracticePortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The code to copy of a search gives the same frame, and holds no secret."""
+    day = pd.Timestamp("2022-01-20", tz="Asia/Tokyo")
+    hidden = f"https://acme.bitrix24.com/rest/1/{SECRET}/"
+    panel.find([("CREATED", "<", day), ("SUBJECT", "!=", hidden)])
+    find(panel, "Copy as code").value = True
+    code = find(panel, "Code").value
+    assert SECRET not in code
+    monkeypatch.setenv("B24_WEBHOOK_URL", portal.url)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert len(panel.frame) > 0
+    pd.testing.assert_frame_equal(names["df"], panel.frame)
+
+
+def test_names__after_the_rows(panel: b24.LookupPanel, portal: PracticePortal) -> None:
+    """Names stand in the table, the card and the static result, and not in the frame."""
+    panel.lookup("1-3")
+    names = panel.frame.b24.names(portal)
+    for name in [*names["RESPONSIBLE_NAME"], *names["OWNER_NAME"]]:
+        assert displayed(panel).count(f'dir="auto">{escape(name)}</td>') >= 2
+    assert "RESPONSIBLE_NAME" not in panel.frame
+    find(panel, "Show activity 2").click()
+    assert f"<dd>{escape(names.loc[2, 'AUTHOR_NAME'])}</dd>" in shown(panel)
+    sent = posts(portal)
+    panel.lookup("1-3")
+    assert posts(portal) == sent
+
+
+def test_names__without_the_scope(make_portal: Callable[..., PracticePortal]) -> None:
+    """Without the scope the rows stay, and one line says which permission to tick."""
+    panel = b24.LookupPanel(make_portal(activities=20, scopes=["crm"], deleted=()))
+    panel.lookup("1-6")
+    assert panel.message == "6 activities."
+    assert len(rows(panel)) == 6
+    assert re.search(r'dir="auto">user \d+</td>', shown(panel))
+    assert shown(panel).count("&#39;user_brief&#39;") == 1
+
+
+def test_names__never_block(panel: b24.LookupPanel, portal: PracticePortal) -> None:
+    """While names are awaited the rows are there, and another look-up takes their place."""
+    b24.read_activities(range(1, 5), portal)
+    portal.server.faults.append(Fault("hang"))
+
+    async def use() -> None:
+        press_enter(panel, "1-3")
+        await _until(panel, busy=False)
+        assert len(rows(panel)) == 3
+        assert 'dir="auto">user ' in shown(panel)
+        press_enter(panel, "4")
+        await _until(panel, busy=False)
+        assert panel.frame.index.tolist() == [4]
+
+    asyncio.run(use())
+
+
+def test_head__sorts(panel: b24.LookupPanel) -> None:
+    """A click on a column's head sorts by it, another turns the order; both are announced."""
+    panel.lookup("1-6, 8")
+    head = find(panel, "Order by Start")
+    head.click()
+    assert find(panel, "Sort by").value == "Start"
+    assert 'class="b24-Start" aria-sort="ascending"' in shown(panel)
+    ascending = rows(panel)
+    head.click()
+    assert find(panel, "Descending").value
+    assert 'class="b24-Start" aria-sort="descending"' in shown(panel)
+    assert rows(panel) != ascending
+    find(panel, "Order by Responsible").click()
+    assert shown(panel).count('aria-sort="none"') == len(HEADS) - 1
+    numbers = [int(re.findall(r"\d+", name)[0]) for name in rows(panel)]
+    assert not find(panel, "Descending").value
+    assert sorted(numbers) == panel.frame.index.tolist()
+    names = re.findall(r'b24-Responsible" dir="auto">(.*?)</td>', shown(panel))
+    assert names == sorted(names, key=str.casefold)
+
+
+@pytest.mark.parametrize("by", HEADS)
+def test_head__every_column(panel: b24.LookupPanel, by: str) -> None:
+    """Whatever column is sorted by, all rows are there and the empty ones come last."""
+    panel.lookup("1-20")
+    find(panel, f"Order by {by}").click()
+    cells = re.findall(rf'<td class="b24-{by}[^>]*>(.*?)</td>', shown(panel))
+    assert len(cells) == 18
+    assert "" not in cells[: sum(map(bool, cells))]
+
+
+def test_card__details(panel: b24.LookupPanel, portal: PracticePortal) -> None:
+    """The card of a call has its communications, its links by name, and its statistics."""
+    frame = b24.find_activities([("ORIGIN_ID", "contains", "VI_")], portal)
+    calls = frame.b24.calls(portal)
+    number = int(calls["CRM_ACTIVITY_ID"].value_counts().index[0])
+    panel.lookup([number])
+    links = frame.loc[[number]].b24.bindings(portal)
+    wanted = [*links.b24.names(portal)["OWNER_NAME"], *links.b24.owner_url.dropna()]
+    of_call = calls[calls["CRM_ACTIVITY_ID"] == number]
+    assert len(of_call) > 1
+    wanted += [str(pd.Timedelta(s, "s").to_pytimedelta()) for s in of_call["CALL_DURATION"]]
+    wanted += [*of_call["PHONE_NUMBER"], f"+7900{number:07}", "<h4>Communications</h4>"]
+    for text in wanted:
+        assert text in shown(panel) or escape(text) in shown(panel)
+    assert_harmless(shown(panel))
+
+
+def test_card__details_once(panel: b24.LookupPanel, portal: PracticePortal) -> None:
+    """The details of an activity are asked for when its card is shown, and once."""
+    panel.lookup("1-3")
+    sent = posts(portal)
+    find(panel, "Show activity 2").click()
+    assert posts(portal) > sent
+    find(panel, "Show activity 1").click()
+    sent = posts(portal)
+    find(panel, "Show activity 2").click()
+    assert posts(portal) == sent
+    assert "<h4>Links</h4>" in shown(panel)
+
+
+def test_card__details_refused(panel: b24.LookupPanel, portal: PracticePortal) -> None:
+    """Where the portal is down, the card stays, and a sentence says why it lacks the rest."""
+    panel.lookup("1-3")
+    portal.server.stop()
+    find(panel, "Show activity 2").click()
+    assert "<article" in shown(panel)
+    assert shown(panel).count("No connection to 127.0.0.1") == 1
+
+
+def test_details__hostile(panel: b24.LookupPanel, portal: PracticePortal) -> None:
+    """Names, phone numbers and addresses that a stranger chose stay texts."""
+    fields = "NAME LAST_NAME SECOND_NAME title name lastName companyTitle VALUE TYPE PHONE_NUMBER"
+    plant(portal.server, fields.split(), HOSTILE)
+    calls = b24.find_activities([("ORIGIN_ID", "contains", "VI_")], portal, limit=3)
+    for number in calls.index:
+        panel.lookup([number])
+        html = displayed(panel)
+        assert html.count("&lt;script&gt;") > 8
+        assert_harmless(html)
+
+
+@pytest.mark.parametrize("field", ["Subject", "Responsible"])
+def test_search__no_address(panel: b24.LookupPanel, field: str) -> None:
+    """An address is not left in the fields of the search either."""
+    find(panel, field).value = f"https://acme.bitrix24.com/rest/1/{SECRET}/"
+    assert find(panel, field).value == ""
+    assert 'role="alert"' in shown(panel)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from b24frames.errors import BadValueWarning
 from b24frames.practice import PracticePortal
 from b24frames.schema import Backend
 from tests.helpers.frames import assert_frame_equal
@@ -148,12 +149,14 @@ def test_timeline__hostile_names(activities: Callable[..., pd.DataFrame]) -> Non
 
 
 def test_timeline__half_a_character() -> None:
-    """A name that cannot be written is drawn all the same."""
+    """A name that cannot be written is drawn as its escape."""
     raw = pd.DataFrame(
         {"CREATED": ["2024-01-01T00:00:00Z"], "PROVIDER_ID": ["\ud83d"]}, dtype=object
     )
-    ax = raw.b24.typed().b24.plot("timeline")
-    assert heights(ax) == {"\ufffd": [1]}
+    with pytest.warns(BadValueWarning, match="PROVIDER_ID"):
+        typed = raw.b24.typed()
+    ax = typed.b24.plot("timeline")
+    assert heights(ax) == {r"\ud83d": [1]}
     render(ax)
 
 

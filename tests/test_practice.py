@@ -21,11 +21,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from b24frames import schema
+from b24frames.practice.dataset import Record, make_record
 from b24frames.practice.faults import SYSTEM_ERRORS
 from b24frames.practice.formats import as_int, parse_query, read_date, write_date, write_map
 from b24frames.practice.metering import OperatingTime, RequestRate
 from b24frames.practice.server import PracticeServer
-from b24frames.practice.store import Record, make_record
 from tests.helpers.answers import sample
 from tests.helpers.exotic_faults import Fault
 

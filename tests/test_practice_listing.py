@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from b24frames import schema
+from b24frames.practice.dataset import Record, links
 from b24frames.practice.server import PracticeServer
-from b24frames.practice.store import Record, links
 from tests.helpers.practice import ids_of, post
 
 LIST = "crm.activity.list"

@@ -29,6 +29,8 @@ def test_all__is_what_it_is() -> None:
         "find_activities",
         "practice_portal",
         "read_activities",
+        "read_calls",
+        "read_users",
         "schema",
     ]
     assert dir(b24) == sorted([*b24.__all__, "__version__"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 import threading
@@ -306,6 +307,21 @@ def test_proxy__password(
     assert found.found() == []
 
 
+def test_names_and_calls__hold_no_secret(make_portal: MakePortal, hunt: MakeHunt) -> None:
+    """Neither the secret nor what opens a recording is in what is read, kept or said."""
+    practice = make_portal(activities=60, secret=PLAIN)
+    with hunt() as found, closing(client_of(practice, practice.url)) as portal:
+        frame = b24.read_activities(range(1, 61), portal, missing="ignore")
+        frame = frame.join(frame.b24.names(portal))
+        for one in (frame, b24.read_users(None, portal), frame.b24.calls(portal)):
+            found.add_frame(one)
+        found.add("addresses", frame.b24.owner_url.tolist())
+        practice.server.faults.append(Fault("NO_AUTH_FOUND"))
+        frame.b24.names(portal, max_age=0, cache=False)  # the refusal is in a warning
+        found.add_folder(Path(os.environ["B24FRAMES_CACHE"]))
+    assert found.found() == []
+
+
 @pytest.mark.parametrize("in_environment", [False, True])
 def test_webhook__given_as_text(
     make_portal: MakePortal,
@@ -321,13 +337,19 @@ def test_webhook__given_as_text(
         monkeypatch.setenv("B24_WEBHOOK_URL", practice.url)
         url = None
     ids: Any = pd.Series([1, 2])
+    frame = pd.DataFrame({"ID": [1]})
+    frame.attrs["b24"] = {"portal": practice.address, "user_id": practice.user_id}
     with hunt() as found:
         for call in (
             lambda: b24.read_activities([1, 2], url),
             lambda: next(iter(b24.read_activities([1, 2], url, chunksize=1))),
             lambda: ids.b24.read_activities(url),
+            lambda: b24.read_users([1], url),
+            lambda: b24.read_calls([1], url),
+            lambda: frame.b24.calls(url),
+            lambda: frame.b24.bindings(url),
             lambda: ids.to_frame("A").b24.read_activities("A", url),
-            lambda: pd.DataFrame({"ID": [1]}).b24.refresh(url),
+            lambda: frame.b24.refresh(url),
         ):
             with pytest.raises(AuthenticationError) as caught:
                 call()
@@ -429,6 +451,9 @@ IN_THE_WRONG_PLACE: dict[str, Callable[[b24.Portal, str], object]] = {
     "a column of ids": lambda portal, url: pd.DataFrame({"A": [1]}).b24.read_activities(url, "A"),
     "a column that is not there": lambda _, url: pd.DataFrame().b24.read_activities("A", url),
     "a frame without ids": lambda _, url: pd.DataFrame().b24.refresh(url),
+    "a frame of another portal": lambda portal, url: b24.read_activities([1], portal).b24.refresh(
+        url.replace("acme", "other")
+    ),
     "labels": lambda _, url: pd.DataFrame().b24.labels([url]),
     "expand": lambda _, url: pd.DataFrame().b24.expand(url),
     "plot": lambda _, url: pd.DataFrame().b24.plot(url),

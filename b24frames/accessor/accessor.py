@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from b24frames.activities import ReadOptions
+    from b24frames.calls import CallOptions
+    from b24frames.output import CachePlace
     from b24frames.portal import Portal
 
 _MOST_IDS = 20
@@ -220,14 +222,186 @@ class FrameAccessor:
         from b24frames.records import portal_of
 
         portal = portal_of(self._frame, portal)
-        if "ID" in self._frame.columns:
-            ids = self._frame["ID"]
-        elif self._frame.index.name == "ID":
-            ids = self._frame.index.to_series()
-        else:
-            raise AttributeError("this frame has no column or index ID of activity ids")
         options.setdefault("max_age", 0)
-        return read_activities(ids.dropna(), portal, **options)
+        return read_activities(analysis.ids_of(self._frame).dropna(), portal, **options)
+
+    @hiding_arguments
+    def names(
+        self,
+        portal: Portal | str | None = None,
+        *,
+        cache: CachePlace = True,
+        max_age: Any = "1d",
+    ) -> pd.DataFrame:
+        """Return names in place of the ids of users and owners.
+
+        Parameters
+        ----------
+        portal : Portal or str, optional
+            The one that the frame was read from; by default that of ``B24_WEBHOOK_URL``.
+        cache : bool, path-like or ActivityCache, default True
+            Where names are kept, apart from activities.
+        max_age : str, timedelta or the like, default "1d"
+            The oldest name to accept; 0: always ask.
+
+        Returns
+        -------
+        pandas.DataFrame
+            RESPONSIBLE_NAME, AUTHOR_NAME, EDITOR_NAME and OWNER_NAME, those whose ids the frame
+            has; of a frame of calls PORTAL_USER_NAME. Users and owners that the portal does not
+            tell keep their number: ``user 57``, ``deal 15``. NA where the id is 0 or NA.
+
+        Raises
+        ------
+        AttributeError
+            The frame has no such ids.
+        ValueError
+            Another portal or user than the frame's; as of `refresh`.
+
+        Warns
+        -----
+        NamesMissingWarning
+            Names that could not be read, and why: a scope that the webhook lacks is named.
+
+        Notes
+        -----
+        Each name is asked for once, 2 500 in a request: of users by ``user.get``, for which the
+        scope ``user_brief`` is enough; of owners by ``crm.item.list``, type by type.
+
+        Examples
+        --------
+        >>> df = read_activities([1, 2], portal)
+        >>> df.join(df.b24.names(portal)).groupby("RESPONSIBLE_NAME").size().sum()
+        np.int64(2)
+        """
+        from b24frames.names import read_names
+        from b24frames.records import portal_of
+
+        portal = portal_of(self._frame, portal)
+        columns = analysis.name_keys(self._frame)
+        keys = {key for column in columns.values() for key in column if key[1] > 0}
+        names = read_names(keys, portal, cache, max_age)
+        texts = {name: [names.get(key) for key in column] for name, column in columns.items()}
+        return analysis.name_columns(self._frame, texts)
+
+    @property
+    def owner_url(self) -> pd.Series:
+        """The address of the owner's page in the portal; NA where there is none.
+
+        Examples
+        --------
+        >>> read_activities([1], portal).b24.owner_url.iloc[0]
+        'http://127.0.0.1:.../crm/.../details/.../'
+        """
+        facts = self._frame.attrs.get("b24")
+        if not isinstance(facts, Mapping) or "portal" not in facts:
+            raise AttributeError(
+                "this frame does not say which portal it was read from: "
+                "an operation has dropped df.attrs['b24']"
+            )
+        return analysis.owner_url(self._frame, str(facts["portal"]))
+
+    @hiding_arguments
+    def calls(
+        self, portal: Portal | str | None = None, **options: Unpack[CallOptions]
+    ) -> pd.DataFrame:
+        """Read the statistics of the calls of these activities.
+
+        Parameters
+        ----------
+        portal : Portal or str, optional
+            The one that the frame was read from; by default that of ``B24_WEBHOOK_URL``.
+        **options
+            The keywords of `b24frames.read_calls`; family of dtypes and zone are by default those
+            of this frame.
+
+        Returns
+        -------
+        pandas.DataFrame
+            As of `b24frames.read_calls`: several rows of an activity whose call was transferred,
+            and none of one that telephony did not make. CRM_ACTIVITY_ID names the activity.
+
+        Raises
+        ------
+        ValueError
+            Another portal or user than the frame's; as of `refresh`.
+
+        Examples
+        --------
+        >>> df = read_activities(range(1, 101), portal, missing="ignore")
+        >>> calls = df.b24.calls(portal)
+        >>> seconds = calls.groupby("CRM_ACTIVITY_ID")["CALL_DURATION"].sum()
+        >>> df["TALK_SECONDS"] = seconds.reindex(df.index)
+        """
+        from b24frames.calls import read_calls
+        from b24frames.records import portal_of
+
+        portal = portal_of(self._frame, portal)
+        options.setdefault("dtype_backend", analysis.backend_of(self._frame))
+        options.setdefault("tz", analysis.zone_of(self._frame))
+        return read_calls(analysis.ids_of(self._frame).dropna(), portal, **options)
+
+    def communications(self) -> pd.DataFrame:
+        """Return the phones and e-mail addresses of COMMUNICATIONS as rows.
+
+        Returns
+        -------
+        pandas.DataFrame
+            TYPE, VALUE, ENTITY_TYPE_ID, ENTITY_ID and NAME, one row for each; the index ID repeats
+            the activity. NAME is from when the activity was written.
+
+        Raises
+        ------
+        AttributeError
+            The frame lacks COMMUNICATIONS, which `b24frames.find_activities` asks for where
+            `columns` names them.
+        ValueError
+            A value is neither a list nor an object.
+
+        Examples
+        --------
+        >>> df = find_activities([("ID", "<", 3)], portal, columns=["COMMUNICATIONS"])
+        >>> df.b24.communications()["TYPE"].tolist()
+        ['PHONE', 'PHONE']
+        """
+        return analysis.communications(self._frame)
+
+    @hiding_arguments
+    def bindings(self, portal: Portal | str | None = None) -> pd.DataFrame:
+        """Read the CRM objects that these activities are linked to; 50 activities in a request.
+
+        Parameters
+        ----------
+        portal : Portal or str, optional
+            The one that the frame was read from; by default that of ``B24_WEBHOOK_URL``.
+
+        Returns
+        -------
+        pandas.DataFrame
+            OWNER_TYPE_ID and OWNER_ID, one row for each link that the user may see; the index ID
+            repeats the activity.
+
+        Raises
+        ------
+        ValueError
+            Another portal or user than the frame's; as of `refresh`.
+
+        Warns
+        -----
+        MissingActivitiesWarning
+            Activities that are not there any more, or not visible to this user.
+
+        Examples
+        --------
+        >>> read_activities([1], portal).b24.bindings(portal).columns.tolist()
+        ['OWNER_TYPE_ID', 'OWNER_ID']
+        """
+        from b24frames.names import read_links
+        from b24frames.records import portal_of
+
+        portal = portal_of(self._frame, portal)
+        backend = analysis.backend_of(self._frame)
+        return read_links(analysis.ids_of(self._frame).dropna(), portal, backend)
 
     def typed(
         self,

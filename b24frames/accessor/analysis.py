@@ -7,16 +7,25 @@ there, or has not been typed, is an `AttributeError` that says how to get a righ
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from datetime import datetime
 from typing import Any
 
 import pandas as pd
 from pandas.api import types
 
-from b24frames.messages import name_some, short_repr
-from b24frames.schema import ACTIVITY, DTYPES, PROVIDERS, Wire, label
+from b24frames.messages import name_in, name_some, short_repr
+from b24frames.schema import (
+    ALL_FIELDS,
+    DTYPES,
+    USER_TYPE,
+    Backend,
+    Wire,
+    is_smart_process,
+    label,
+)
 
 HOW = (
     "b24frames.read_activities(ids) gives all columns (columns= only those it names), and "
@@ -25,13 +34,24 @@ HOW = (
 """How to get a frame that the accessor's methods take."""
 
 ENUMERATIONS: tuple[str, ...] = tuple(
-    name for name, field in ACTIVITY.items() if field.labels and field.wire is Wire.INTEGER
+    name for name, field in ALL_FIELDS.items() if field.labels and name != "PROVIDER_ID"
 )
-"""The columns that hold the number of a code."""
+"""The columns that hold a code; PROVIDER_ID is an id, too."""
 
 TALK_COLUMNS = ["PROVIDER_ID", "ORIGIN_ID", "CREATED", "START_TIME", "END_TIME"]
 """The columns that the length of a talk needs."""
 
+_PEOPLE = ("RESPONSIBLE", "AUTHOR", "EDITOR", "PORTAL_USER")  # the last one in frames of calls
+_OWNER = ("OWNER_TYPE_ID", "OWNER_ID")
+_PATHS = {1: "lead", 2: "deal", 3: "contact", 4: "company", 7: "type/7", 31: "type/31"}
+_COMMUNICATION: Mapping[str, Wire] = {
+    "ID": Wire.INTEGER,
+    "TYPE": Wire.TEXT,
+    "VALUE": Wire.TEXT,
+    "ENTITY_TYPE_ID": Wire.INTEGER,
+    "ENTITY_ID": Wire.INTEGER,
+    "NAME": Wire.TEXT,
+}
 _MISSED_STREAM = 4  # of RESULT_STREAM
 _MISSED_CALL = "MISSED_CALL"  # of SETTINGS
 _INCOMING = 1  # of DIRECTION
@@ -46,11 +66,11 @@ def labels(frame: pd.DataFrame, columns: Iterable[str] | None = None) -> pd.Data
 
 def _labels(frame: pd.DataFrame, name: str) -> pd.Series:
     """Return an enumeration; its categories are in the order of all codes."""
-    codes = sorted({*ACTIVITY[name].labels, *frame[name].dropna().unique().tolist()})
+    codes = sorted({*ALL_FIELDS[name].labels, *frame[name].dropna().unique().tolist()})
     categories = [label(name, code) for code in codes]
-    if name == "PROVIDER_ID":  # an id may be the name of another
+    if ALL_FIELDS[name].wire is Wire.TEXT:  # a code may be the label of another
         dtype = pd.CategoricalDtype(list(dict.fromkeys(categories)), ordered=True)
-        return provider_name(frame).astype(dtype)
+        return _label_texts(frame[name]).astype(dtype)
     coded = frame[name].astype(pd.CategoricalDtype(codes, ordered=True))
     return coded.cat.rename_categories(categories)
 
@@ -100,10 +120,103 @@ def is_missed_call(frame: pd.DataFrame) -> pd.Series:
 def provider_name(frame: pd.DataFrame) -> pd.Series:
     """Return readable names in place of PROVIDER_ID; an unknown one keeps its id."""
     require(frame, "provider_name", ["PROVIDER_ID"])
-    codes, ids = pd.factorize(frame["PROVIDER_ID"])
-    dtype = text_dtype(frame["PROVIDER_ID"])
-    names: pd.Series = pd.Series([PROVIDERS.get(i, i) for i in ids], dtype=dtype)
-    return names.reindex(codes).set_axis(frame.index).rename("provider_name")
+    return _label_texts(frame["PROVIDER_ID"]).rename("provider_name")
+
+
+def _label_texts(column: pd.Series) -> pd.Series:
+    """Return labels in place of codes that are text; an unknown one stays what it is."""
+    codes, texts = pd.factorize(column)
+    labels = [label(str(column.name), text) for text in texts]
+    named: pd.Series = pd.Series(labels, dtype=text_dtype(column))
+    return named.reindex(codes).set_axis(column.index)
+
+
+def name_keys(frame: pd.DataFrame) -> dict[str, list[tuple[int, int]]]:
+    """Return, for each column of names that a frame can have, type and id of each row; 0: none."""
+    people = [who for who in _PEOPLE if f"{who}_ID" in frame.columns]
+    owner = [name for name in _OWNER if set(_OWNER) <= set(frame.columns)]
+    if not people and not owner:
+        ids = ", ".join(f"{who}_ID" for who in _PEOPLE)
+        raise AttributeError(f"df.b24.names needs one of {ids}, or {' and '.join(_OWNER)}; {HOW}")
+    require(frame, "names", [*(f"{who}_ID" for who in people), *owner])
+    keys = {
+        f"{who}_NAME": [(USER_TYPE, i) for i in frame[f"{who}_ID"].fillna(0).tolist()]
+        for who in people
+    }
+    if owner:
+        keys["OWNER_NAME"] = _owners(frame)
+    return keys
+
+
+def _owners(frame: pd.DataFrame) -> list[tuple[int, int]]:
+    """Return type and id of the owner of each row; none: the id 0."""
+    kinds, ids = (frame[name].fillna(0).tolist() for name in _OWNER)
+    return [(k, i if k > 0 else 0) for k, i in zip(kinds, ids, strict=True)]
+
+
+def name_columns(frame: pd.DataFrame, columns: Mapping[str, Sequence[str | None]]) -> pd.DataFrame:
+    """Return columns of text beside a frame: with its dtypes, and its attrs, which a join keeps."""
+    from b24frames.frame import Layout, build_frame_of_columns
+
+    layout = Layout(tuple(columns), None, backend_of(frame))
+    texts = {name: list(column) for name, column in columns.items()}
+    wires = dict.fromkeys(columns, Wire.TEXT)
+    beside = build_frame_of_columns(texts, len(frame), layout, wires).set_axis(frame.index)
+    beside.attrs.update(deepcopy(frame.attrs))
+    return beside
+
+
+def owner_url(frame: pd.DataFrame, address: str) -> pd.Series:
+    """Return the address of each owner's page in the portal; NA where there is none."""
+    require(frame, "owner_url", list(_OWNER))
+    urls: list[str | None] = []
+    for kind, i in _owners(frame):
+        path = f"type/{kind}" if is_smart_process(kind) else _PATHS.get(kind)
+        urls.append(f"{address}/crm/{path}/details/{i}/" if i > 0 and path else None)
+    return name_columns(frame, {"owner_url": urls})["owner_url"]
+
+
+def communications(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return COMMUNICATIONS as rows, whatever shape the portal gives them."""
+    from b24frames.frame import Layout, build_frame_of_columns
+
+    if "COMMUNICATIONS" not in frame.columns:
+        raise AttributeError(
+            "df.b24.communications needs COMMUNICATIONS, not there; "
+            "b24frames.find_activities(…, columns=['COMMUNICATIONS']) asks for it"
+        )
+    columns: dict[str, list[Any]] = {name: [] for name in _COMMUNICATION}
+    for i, parts in zip(ids_of(frame).tolist(), _nested(frame, "COMMUNICATIONS"), strict=True):
+        for part in parts.values():
+            if isinstance(part, dict):
+                settings = part.get("ENTITY_SETTINGS")
+                name = name_in(settings) if isinstance(settings, dict) else ""
+                row = {**part, "ID": i, "NAME": name or None}
+                for field, column in columns.items():
+                    column.append(row.get(field))
+    layout = Layout(tuple(_COMMUNICATION), dtype_backend=backend_of(frame))
+    return build_frame_of_columns(columns, len(columns["ID"]), layout, _COMMUNICATION)
+
+
+def ids_of(frame: pd.DataFrame) -> pd.Series:
+    """Return the activity ids of a frame: its column or index ID."""
+    if "ID" in frame.columns:
+        return frame["ID"]
+    if frame.index.name == "ID":
+        return frame.index.to_series()
+    raise AttributeError("this frame has no column or index ID of activity ids")
+
+
+def backend_of(frame: pd.DataFrame) -> Backend:
+    """Return the family of dtypes of a frame."""
+    is_arrow = any(isinstance(dtype, pd.ArrowDtype) for dtype in frame.dtypes)
+    return "pyarrow" if is_arrow else "numpy_nullable"
+
+
+def zone_of(frame: pd.DataFrame) -> Any:
+    """Return the zone of the dates of a frame; UTC where it has none."""
+    dtypes = (getattr(dtype, "pyarrow_dtype", dtype) for dtype in frame.dtypes)
+    return next((tz for dtype in dtypes if (tz := getattr(dtype, "tz", None))), "UTC")
 
 
 def expand(frame: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -118,22 +231,26 @@ def expand(frame: pd.DataFrame, column: str) -> pd.DataFrame:
     if isinstance(frame[column], pd.DataFrame):
         raise AttributeError(f"df.b24.expand: several columns are named {short_repr(column)}")
     parts: dict[str, list[Any]] = {}
-    for row, cell in enumerate(frame[column]):
-        try:
-            nested = parts_of(cell)
-        except ValueError:
-            raise ValueError(
-                f"{column}: {short_repr(cell)} in row {row} is neither an object nor a list"
-            ) from None
+    for row, nested in enumerate(_nested(frame, column)):
         for key, value in nested.items():
             name = f"{column}.{key}"
             if name not in parts:
                 parts[name] = [None] * len(frame)
             parts[name][row] = value
-    arrow = isinstance(frame[column].dtype, pd.ArrowDtype)
-    layout = Layout(tuple(parts), None, "pyarrow" if arrow else "numpy_nullable")
+    layout = Layout(tuple(parts), None, backend_of(frame[[column]]))
     wires = {name: _common_wire(values) for name, values in parts.items()}
     return build_frame_of_columns(parts, len(frame), layout, wires).set_axis(frame.index)
+
+
+def _nested(frame: pd.DataFrame, column: str) -> Iterator[Mapping[str, Any]]:
+    """Yield the parts of each cell of a nested column."""
+    for row, cell in enumerate(frame[column]):
+        try:
+            yield parts_of(cell)
+        except ValueError:
+            raise ValueError(
+                f"{column}: {short_repr(cell)} in row {row} is neither an object nor a list"
+            ) from None
 
 
 def parts_of(cell: Any) -> Mapping[str, Any]:
@@ -190,9 +307,9 @@ def require(frame: pd.DataFrame, method: str, names: Sequence[str]) -> None:
     if several := [name for name in names if isinstance(frame[name], pd.DataFrame)]:
         raise AttributeError(f"df.b24.{method}: several columns are named {', '.join(several)}")
     for name in names:
-        is_wire = _IS_WIRE.get(ACTIVITY[name].wire)
+        is_wire = _IS_WIRE.get(ALL_FIELDS[name].wire)
         if is_wire is not None and not is_wire(frame[name].dtype):
-            dtype = DTYPES["numpy_nullable"][ACTIVITY[name].wire].format(tz="tz")
+            dtype = DTYPES["numpy_nullable"][ALL_FIELDS[name].wire].format(tz="tz")
             raise AttributeError(
                 f"df.b24.{method} needs {name} as {dtype}; here it is {frame[name].dtype}; {HOW}"
             )

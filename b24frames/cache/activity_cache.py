@@ -1,4 +1,4 @@
-"""The cache of activities: whose entries, how old, how many."""
+"""The cache of activities: reading, writing and managing its entries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ from requests_cache.backends.base import BaseCache
 
 from b24frames.arguments import parse_age
 from b24frames.cache.backends import BackendStore, Store
-from b24frames.cache.entries import Lookup, PortalUser, encode, parse_key, prefix_of, timestamp_of
+from b24frames.cache.entries import (
+    ACTIVITY_METHOD,
+    Lookup,
+    PortalUser,
+    encode,
+    parse_key,
+    prefix_of,
+    timestamp_of,
+)
 from b24frames.cache.sqlite import SQLiteStore, quarantined
 from b24frames.credentials import hiding_arguments
 from b24frames.errors import CacheError, CacheWarning
@@ -24,7 +32,8 @@ from b24frames.ids import parse_ids
 from b24frames.messages import facts_html, short_repr, warn_at_caller
 from b24frames.paths import cache_file
 
-MISSING_AGE = 600.0  # [s] an id may come into being: its absence is believed for a short time
+# A missing id may be created any time: its absence is trusted for a short time only [s].
+MISSING_AGE = 600.0
 MAX_SIZE = 1_000_000_000  # [bytes]
 
 
@@ -37,22 +46,22 @@ class ActivityCache:
         A folder, or a file with the suffix ``.sqlite``, ``.sqlite3`` or ``.db``. By default the
         environment variable ``B24FRAMES_CACHE``, or else the user's cache folder.
     max_size : int or None, default 1 000 000 000
-        About how large the file may grow [bytes]; then the entries that were not read for the
-        longest time, to the hour, make room. None: no bound.
+        The approximate size of the file [bytes]; beyond it the least recently read entries, to
+        the hour, are evicted. None for no bound.
     backend : requests_cache.BaseCache, optional
-        Where entries are kept in place of a file, such as ``requests_cache.RedisCache()``; it is
-        for b24frames alone then. Its own limits hold, not `max_size`.
+        A store to use in place of a file, such as ``requests_cache.RedisCache()``, which must be
+        for b24frames alone. Its own limits hold, not `max_size`.
 
     Attributes
     ----------
     path : pathlib.Path or None
-        The file. It and its folder are made by the first write, readable for the user alone.
+        The file. It and its folder are created by the first write, for the user alone.
 
     Warns
     -----
     CacheWarning
-        The file was damaged. It is set aside under another name, never deleted; a fresh file is
-        used, with what was intact.
+        The file was damaged. It is renamed, never deleted; a fresh file takes over its intact
+        entries.
 
     Notes
     -----
@@ -94,7 +103,6 @@ class ActivityCache:
         return f"{type(self).__name__}({place})"
 
     def _repr_html_(self) -> str:
-        """Show what is kept, as a table."""
         try:
             facts = self.info()
         except CacheError as error:
@@ -104,7 +112,7 @@ class ActivityCache:
         return facts_html([(name, _readable(value)) for name, value in facts.items()])
 
     def __reduce__(self) -> tuple[Callable[[Path], ActivityCache], tuple[Path]]:
-        """Pickle the path: what is open stays where it is."""
+        """Pickle the path alone: an open file cannot be moved to another process."""
         if self.path is None:
             raise TypeError(f"{self!r} cannot be pickled: its backend may hold a connection")
         return partial(type(self), max_size=self._max_size), (self.path,)
@@ -116,8 +124,9 @@ class ActivityCache:
         max_age: float | None,
         missing_age: float | None = MISSING_AGE,
         now: float | None = None,
+        method: str = ACTIVITY_METHOD,
     ) -> Lookup:
-        """Return what is known of the ids.
+        """Return the entries of the ids.
 
         Parameters
         ----------
@@ -126,12 +135,14 @@ class ActivityCache:
         ids : iterable of int
             The activities.
         max_age : float or None
-            The age to which a record is accepted [s]; None: any age. An entry of the future (the
-            clock was moved) is too old.
+            The greatest age of a record [s]; None for any age. An entry from the future (the clock
+            was moved) is too old.
         missing_age : float or None
-            The same for what is known of missing ones, if it is less; None: any age.
+            The same for missing ids, if it is less; None for any age.
         now : float, optional
-            The time to count from, as Unix time [s].
+            The present, as Unix time [s].
+        method : str, default "crm.activity.get"
+            What the entries are of: names are kept under other methods.
 
         Returns
         -------
@@ -144,15 +155,16 @@ class ActivityCache:
             The cache cannot be read.
         """
         hits = Lookup()
-        prefix = prefix_of(portal)
+        prefix = f"{prefix_of(portal)}{method}~"
         keys = {f"{prefix}{i}": i for i in ids}
         entries = self._store.read(list(keys), time.time() if now is None else now)
-        # Only now: another process may have written while this one read.
+        # Only now: an entry that another process wrote during the read must not be in the future.
         now = time.time() if now is None else now
         record_limit = math.inf if max_age is None else max_age
         missing_limit = min(record_limit, math.inf if missing_age is None else missing_age)
         oldest = now * 1000
         for key, (is_record, timestamp, text) in entries.items():
+            # Not negative: a clock that was set back would make an entry fresh for too long.
             fresh = 0 <= now - timestamp / 1000 < (record_limit if is_record else missing_limit)
             if fresh and is_record:
                 hits.records[keys[key]] = text
@@ -170,29 +182,33 @@ class ActivityCache:
         records: Mapping[int, bytes],
         missing: Mapping[int, str],
         now: float | None = None,
+        method: str = ACTIVITY_METHOD,
     ) -> None:
-        """Keep records and reasons for missing ones, in one transaction.
+        """Store records, and reasons for missing ones, in one transaction.
 
         Parameters
         ----------
         portal : Portal
             Whose entries.
         records : mapping of int to bytes
-            The text of each record.
+            The JSON text of each record.
         missing : mapping of int to str
             The reason why there is no record.
         now : float, optional
-            When the portal was asked, as Unix time [s].
+            When the records were requested, as Unix time [s].
+        method : str, default "crm.activity.get"
+            What the entries are of: names are kept under other methods.
 
         Raises
         ------
         CacheError
-            The cache cannot be written; nothing was kept.
+            The cache cannot be written; nothing was stored.
         """
         now = time.time() if now is None else now
-        prefix, timestamp = prefix_of(portal), int(now * 1000)
+        prefix, timestamp = f"{prefix_of(portal)}{method}~", int(now * 1000)
         texts = [(f"{prefix}{i}", True, record) for i, record in records.items()]
         texts += [
+            # The reason is the portal's text, which may hold lone surrogates.
             (f"{prefix}{i}", False, reason.encode("utf-8", "backslashreplace"))
             for i, reason in missing.items()
         ]
@@ -200,13 +216,14 @@ class ActivityCache:
         self._store.write(rows, now)
 
     def info(self) -> dict[str, Any]:
-        """Return how much is kept, from when, and of whom.
+        """Return size, age and owners of the entries.
 
         Returns
         -------
         dict
-            ``path``, ``entries``, ``size`` [bytes], ``oldest`` and ``newest`` (ISO 8601, UTC, or
-            None), ``portals``: entries by ``"host user"``, ``set_aside``: damaged files.
+            ``path``, ``entries`` (activities), ``names`` (of users and owners), ``size`` [bytes],
+            ``oldest`` and ``newest`` (ISO 8601, UTC, or None), ``portals``: entries by
+            ``"host user"``, ``set_aside``: damaged files.
 
         Examples
         --------
@@ -215,14 +232,20 @@ class ActivityCache:
         """
         portals: dict[str, int] = {}
         timestamps: list[int] = []
+        names = 0
         for key, head in self._store.keys_with_times():
-            if (owner := parse_key(key)) and (timestamp := timestamp_of(head)):
-                name = f"{owner[0]} {owner[1]}"
+            # A damaged key or value has no owner or no timestamp.
+            if (parsed := parse_key(key)) and (timestamp := timestamp_of(head)):
+                if parsed.method != ACTIVITY_METHOD:
+                    names += 1
+                    continue
+                name = f"{parsed.host} {parsed.user}"
                 portals[name] = portals.get(name, 0) + 1
                 timestamps.append(timestamp)
         facts = {
             "path": str(self.path or self._store),
             "entries": sum(portals.values()),
+            "names": names,
             "size": self._store.size(),
             "oldest": _iso(min(timestamps)) if timestamps else None,
             "newest": _iso(max(timestamps)) if timestamps else None,
@@ -234,58 +257,59 @@ class ActivityCache:
 
     @hiding_arguments
     def clear(self, ids: object = None, portal: PortalUser | None = None) -> int:
-        """Forget entries: all, or those of some ids, of a portal and user, or of both.
+        """Delete entries: all, or those of some activities, of a portal and user, or of both.
 
         Parameters
         ----------
         ids : int, str, or iterable of them, optional
-            As of `b24frames.read_activities`; by default all.
+            As in `b24frames.read_activities`; by default all.
         portal : Portal, optional
             Whose entries; by default those of all portals and users.
 
         Returns
         -------
         int
-            How many entries were forgotten.
+            The number of deleted entries.
 
         Examples
         --------
         >>> ActivityCache(folder).clear(ids=[1, 2])
         0
         """
+        # The message names the type alone: a webhook URL given here holds a secret.
         if portal is not None and not hasattr(portal, "address"):
             raise TypeError(f"portal is a {type(portal).__name__}; a Portal is needed")
         if ids is None and portal is None:
             return self._forget(None)
-        wanted = None if ids is None else set(parse_ids(ids))
+        wanted = None if ids is None else {(ACTIVITY_METHOD, i) for i in parse_ids(ids)}
         prefix = "" if portal is None else prefix_of(portal)
         return self._forget(
             key
             for key, _ in self._store.keys_with_times()
             if key.startswith(prefix)
-            and (wanted is None or ((owner := parse_key(key)) and owner[2] in wanted))
+            and (wanted is None or ((parsed := parse_key(key)) and parsed[2:] in wanted))
         )
 
     @hiding_arguments
     def prune(self, older_than: Any = None, *, max_size: int | None = None) -> int:
-        """Forget entries that are older than a time span, or the least recently read.
+        """Delete entries that are older than a time span, or the least recently read ones.
 
         Parameters
         ----------
         older_than : str, timedelta or the like, optional
             A time span, such as ``"30d"``.
         max_size : int, optional
-            Forget what was not read for the longest time, until the rest takes no more [bytes].
+            Delete the least recently read entries until the rest takes no more [bytes].
 
         Returns
         -------
         int
-            How many entries were forgotten.
+            The number of deleted entries.
 
         Raises
         ------
         ValueError
-            Neither is given, or one is not what it should be.
+            Neither is given, or one is invalid.
 
         Examples
         --------
@@ -295,6 +319,7 @@ class ActivityCache:
         age, bound = parse_age(older_than, "older_than"), _check_max_size(max_size)
         if age is None and max_size is None:
             raise ValueError("older_than=None is not a time span; write for example '30d'")
+        # By age first, which may already make enough room.
         forgotten = 0
         if age is not None:
             limit = (time.time() - age) * 1000
@@ -310,24 +335,23 @@ class ActivityCache:
         self._store.close()
 
     def take_warnings(self) -> list[str]:
-        """Return what the user has not been told yet about damages that were found."""
+        """Return, once, the warnings about damage that was found."""
+        # Popped one by one: another thread may append a warning meanwhile.
         pending_warnings = self._store.pending_warnings
         return [pending_warnings.pop(0) for _ in range(len(pending_warnings))]
 
     def _forget(self, keys: Iterable[str] | None) -> int:
-        """Delete entries, or all; return how many there were."""
         forgotten = self._store.delete(None if keys is None else list(keys))
         self._warn()
         return forgotten
 
     def _warn(self) -> None:
-        """Tell the user about damages."""
         if pending_warnings := self.take_warnings():
             warn_at_caller("; ".join(pending_warnings), CacheWarning)
 
 
 def _check_max_size(max_size: Any) -> int | None:
-    """Return a number of bytes; None: no bound."""
+    # `type` and not isinstance, since True is an int.
     if max_size is None or (type(max_size) is int and max_size > 0):
         return max_size
     given = short_repr(max_size)
@@ -335,12 +359,11 @@ def _check_max_size(max_size: Any) -> int | None:
 
 
 def _readable(value: object) -> str:
-    """Return a fact for people: numbers in groups of three, lists in lines."""
+    """Return a fact as text: numbers with thousands separators, lists joined."""
     if isinstance(value, list):
         return ", ".join(value) or "none"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _iso(milliseconds: int) -> str:
-    """Return Unix milliseconds as ISO 8601 in UTC."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""What a store of entries can do, and any backend of requests-cache as one."""
+"""The interface of a store of entries, and an adapter for backends of requests-cache."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ T = TypeVar("T")
 
 
 class Store(Protocol):
-    """A place for entries.
+    """A store of entries.
 
-    Each method raises `CacheError` when the place cannot be used.
+    Each method raises `CacheError` if the store cannot be used.
 
     Attributes
     ----------
     pending_warnings : list of str
-        What the user has to be told about damages that were found.
+        Warnings about damage that was found, to be shown to the user.
     """
 
     pending_warnings: list[str]
 
     def read(self, keys: Sequence[str], now: float, /) -> dict[str, Entry]:
-        """Return the entries that there are; `now` (Unix time [s]) is when they were read."""
+        """Return the existing entries; `now` is the Unix time of reading [s]."""
 
     def write(self, rows: Sequence[tuple[str, bytes]], now: float, /) -> None:
-        """Keep entries, in one transaction where the place has such."""
+        """Write entries, in one transaction where the store has them."""
 
     def keys_with_times(self) -> list[tuple[str, bytes]]:
         """Return each key, with at least the beginning of its value."""
 
     def delete(self, keys: Sequence[str] | None) -> int:
-        """Forget entries, or all; return how many there were."""
+        """Delete entries, or all; return how many existed."""
 
     def size(self) -> int:
-        """Return how much room all entries take [bytes]."""
+        """Return the size of all entries [bytes]."""
 
     def evict(self, max_size: int) -> int:
-        """Forget what was read longest ago until the rest fits; return how many."""
+        """Delete the least recently read entries until the rest fits; return how many."""
 
     def close(self) -> None:
-        """Close what is open; the next use opens it again."""
+        """Close files and connections; the next use opens them again."""
 
 
 class BackendStore:
@@ -57,15 +57,16 @@ class BackendStore:
     Parameters
     ----------
     backend : requests_cache.BaseCache
-        Taken over: its serializer is switched off, since entries are bytes already, and what is
-        pickled runs code when it is read.
+        Changed: its serializer is switched off.
     """
 
     def __init__(self, backend: BaseCache) -> None:
+        # It would lack the guards and the bound of `SQLiteStore`.
         if isinstance(backend.responses, SQLiteDict):
             raise ValueError("for an SQLite file give its path: ActivityCache('some.sqlite')")
         self._name = f"{type(backend).__name__} {backend.cache_name!r}"
         self._storage: Any = backend.responses
+        # Entries are bytes already; the default serializer, pickle, would run code when reading.
         self._storage.serializer = None
         if isinstance(self._storage, FileDict):
             self._storage.is_binary = True
@@ -74,9 +75,9 @@ class BackendStore:
     def __repr__(self) -> str:
         return self._name
 
-    # Backends have no time of reading to keep.
+    # `now` is not used: backends do not record times of reading.
     def read(self, keys: Sequence[str], _now: float, /) -> dict[str, Entry]:
-        """Return the entries that there are; a damaged one is none."""
+        """Return the existing entries, without damaged ones."""
         entries: dict[str, Entry] = {}
         damaged = []
         values = self._use(lambda storage: [storage.get(key) for key in keys])
@@ -91,7 +92,7 @@ class BackendStore:
         return entries
 
     def write(self, rows: Sequence[tuple[str, bytes]], _now: float, /) -> None:
-        """Keep entries, one by one: each is whole or damaged, which its checksum tells."""
+        """Write entries one by one: the checksum of each tells whether it is complete."""
 
         def write(storage: Any) -> None:
             for key, value in rows:
@@ -100,11 +101,11 @@ class BackendStore:
         self._use(write)
 
     def keys_with_times(self) -> list[tuple[str, bytes]]:
-        """Return each key of ours, with its value."""
+        """Return each of our keys with its value."""
         return self._use(lambda storage: [(key, storage.get(key)) for key in _own(storage)])
 
     def delete(self, keys: Sequence[str] | None) -> int:
-        """Forget entries, or all; return how many there were."""
+        """Delete entries, or all; return how many existed."""
 
         def delete(storage: Any) -> int:
             found = [key for key in (_own(storage) if keys is None else keys) if key in storage]
@@ -118,7 +119,7 @@ class BackendStore:
         return sum(len(value or b"") for _, value in self.keys_with_times())
 
     def evict(self, max_size: int) -> int:
-        """Refuse: the times of reading are not known here."""
+        """Raise: backends do not record times of reading."""
         raise ValueError(
             f"max_size={max_size!r} is for SQLite files; {self._name} has limits of its own"
         )
@@ -128,15 +129,14 @@ class BackendStore:
         self._use(lambda storage: storage.close())
 
     def _use(self, work: Callable[[Any], T]) -> T:
-        """Do something with the storage; whatever fails is a `CacheError`."""
+        """Call a function with the storage; raise `CacheError` for any error."""
         try:
             return work(self._storage)
         except Exception as error:  # reason: each backend raises errors of its own library
-            # FileDict hides the error of the system behind a KeyError.
+            # FileDict raises a KeyError for any OSError.
             reason = error.__cause__ if isinstance(error, KeyError) else error
             raise CacheError(f"the cache {self._name} cannot be used: {reason}") from error
 
 
 def _own(storage: Any) -> list[str]:
-    """Return the keys of ours in a storage."""
     return [key for key in list(storage.keys()) if parse_key(key)]

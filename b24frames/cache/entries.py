@@ -1,34 +1,36 @@
-"""An entry of the cache: whose it is, from when, and whether it is still as it was written.
+"""The format of cache entries: owner, timestamp, content and checksum.
 
 ::
 
     key    acme.bitrix24.com~1~crm.activity.get~999
+           acme.bitrix24.com~1~user.get~57     a name, under the method that tells it
     value  R 1763900000000 {"ID":"999",…}    a record, as the bytes that were given
            M 1763900000000 not found         a reason why there is no record
 
-The milliseconds (Unix time) say when the portal was asked. Four more bytes at the end of a value
-are a checksum of it and its key, so a flipped byte is noticed wherever it is, and so is a value
-under the wrong key.
+The timestamp (Unix time in milliseconds) is that of the request. The last four bytes of a value are
+a checksum of value and key, which detects any flipped byte and a value under the wrong key.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote, unquote
 from zlib import crc32
 
-LAYOUT = 1  # of keys, values and tables; it is part of each checksum
+# The version of keys, values and tables. It seeds each checksum: other versions are not read.
+LAYOUT = 1
 TIMESTAMP_END = 15
 _TEXT = slice(TIMESTAMP_END + 1, -4)
-_RIGHT = 0x2144DF1C  # the CRC-32 of whatever ends in its own CRC-32
-_METHOD = "crm.activity.get"
-_KEY = re.compile(rf"(.+)~([0-9]+)~{re.escape(_METHOD)}~([0-9]+)")
+# The CRC-32 of any data followed by its own CRC-32 in little-endian order, a constant.
+_RIGHT = 0x2144DF1C
+ACTIVITY_METHOD = "crm.activity.get"
+_KEY = re.compile(r"(.+)~([0-9]+)~([a-z0-9.]+)~([0-9]+)")
 
 
 class PortalUser(Protocol):
-    """Whose entries: a portal's address and a user of it."""
+    """The owner of entries: a portal and a user of it."""
 
     @property
     def address(self) -> str:
@@ -36,27 +38,27 @@ class PortalUser(Protocol):
 
     @property
     def user_id(self) -> int:
-        """The user as whom the portal is asked."""
+        """The user who makes the calls."""
 
 
 Entry = tuple[bool, int, bytes]
-"""Whether there is a record; when the portal was asked [ms]; the record, or why there is none."""
+"""Whether there is a record; Unix time of the request [ms]; the record, or why it is missing."""
 
 
 @dataclass
 class Lookup:
-    """What the cache knows of some ids.
+    """The result of looking up some ids.
 
     Attributes
     ----------
     records : dict of int to bytes
-        The text of each record that is fresh enough, as it was written.
+        The JSON text of each fresh record, as written.
     missing : dict of int to str
-        The reason why there is no record, where the portal was asked a short time ago.
+        The reason why there is no record, from a fresh entry.
     too_old : list of int
-        Ids whose entry is older than asked for.
+        Ids whose record is stale.
     age : float
-        That of the oldest of the records [s].
+        The age of the oldest record [s].
     """
 
     records: dict[int, bytes] = field(default_factory=dict)
@@ -66,19 +68,29 @@ class Lookup:
 
 
 class DamageError(ValueError):
-    """Something in the cache is not as it was written."""
+    """Something in the cache is damaged."""
 
 
 def prefix_of(portal: PortalUser) -> str:
-    """Return how the keys of a portal and user begin: safe in SQL, as a file name, and in Redis."""
+    """Return the common prefix of the keys of an owner."""
+    # Quoted, so that keys are safe in SQL, as file names, and in Redis.
     host = portal.address.split("://", 1)[-1]
-    return f"{quote(host, safe='')}~{portal.user_id}~{_METHOD}~"
+    return f"{quote(host, safe='')}~{portal.user_id}~"
 
 
-def parse_key(key: str) -> tuple[str, str, int] | None:
-    """Return host, user and activity id of a key; None: it is no key of ours."""
+class Key(NamedTuple):
+    """What the key of an entry says."""
+
+    host: str
+    user: str
+    method: str
+    id: int
+
+
+def parse_key(key: str) -> Key | None:
+    """Return what a key says; None: it is no key of ours."""
     match = _KEY.fullmatch(key)
-    return (unquote(match[1]), match[2], int(match[3])) if match else None
+    return Key(unquote(match[1]), match[2], match[3], int(match[4])) if match else None
 
 
 def encode(key: str, is_record: bool, timestamp: int, text: bytes) -> bytes:
@@ -88,14 +100,14 @@ def encode(key: str, is_record: bool, timestamp: int, text: bytes) -> bytes:
 
 
 def decode(key: bytes, value: bytes) -> Entry:
-    """Return what a value says, or raise `DamageError`."""
+    """Return the content of a value, or raise `DamageError`."""
     if is_intact(key, value):
         return value[:1] == b"R", int(value[2:TIMESTAMP_END]), value[_TEXT]
     raise DamageError(f"the entry {key!r} is not as it was written")
 
 
 def is_intact(key: Any, value: Any) -> bool:
-    """Tell whether a key and a value are as they were written."""
+    """Return whether the checksum of key and value is right."""
     try:
         return crc32(value, crc32(key, LAYOUT)) == _RIGHT
     except TypeError:  # not even bytes
@@ -103,6 +115,6 @@ def is_intact(key: Any, value: Any) -> bool:
 
 
 def timestamp_of(value: object) -> int:
-    """Return when an entry was written [ms], from the beginning of its value; 0: not known."""
+    """Return the timestamp at the beginning of a value [ms]; 0 if there is none."""
     digits = value[2:TIMESTAMP_END] if isinstance(value, bytes) else b""
     return int(digits) if digits.isdigit() else 0

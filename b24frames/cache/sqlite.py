@@ -1,8 +1,7 @@
 """Entries in one SQLite file of requests-cache: bulk reads and writes, and a bound on the size.
 
-The file is guarded against what can happen to a file. There is one way for all damages: the file
-is moved aside under another name, never deleted; a fresh one is started; and what is intact in
-the old one is taken over.
+Any damage is handled in one way: the file is renamed, never deleted; a fresh one is created; and
+the intact entries of the old one are copied.
 """
 
 from __future__ import annotations
@@ -27,8 +26,9 @@ from b24frames.ids import chunks
 
 TABLE = "activities"
 ASIDE = ".aside-"  # between the name of a damaged file and the time when it was found
-LOCK_TIMEOUT = 10.0  # [s] how long another program's lock is waited for
-_LOCK_POLL = 0.002  # [s] SQLite itself would sleep up to fifty times as long between two looks
+LOCK_TIMEOUT = 10.0  # [s] how long to wait for another program's lock
+# SQLite's own busy handler sleeps up to fifty times as long between two attempts [s].
+_LOCK_POLL = 0.002
 _APPLICATION_ID = 0x62323466  # "b24f"
 _TAKEN_AT_ONCE = 1_000
 
@@ -41,41 +41,43 @@ _LAYOUT_SQL = (
 )
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-# SQLite's codes for a file that is not, or no longer, as it was laid out.
-# The last: our statements are constant, so a table or a column is not there.
+# SQLite's codes for a damaged file. The last: our statements are constant, so it can only mean that
+# a table or a column is missing.
 _DAMAGED = {
     *(sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_NOTADB),
     sqlite3.SQLITE_ERROR,
 }
 
-# Connections that a forked process has inherited: closing them is the parent's.
+# Connections inherited by a forked process, where SQLite allows neither to use nor to close them.
 _of_parents: list[object] = []
 
 T = TypeVar("T")
 
 
 class _DamagedFileError(Exception):
-    """The file is to be set aside; the message says why."""
+    """The file must be quarantined; the message says why."""
 
 
 class _Connection(sqlite3.Connection):
-    """A connection to a file that is there: SQLite would make one that all can read."""
+    """A connection to an existing file: SQLite would create one that everyone can read."""
 
     def __init__(self, path: str | Path, **options: Any) -> None:
         super().__init__(f"{Path(path).as_uri()}?mode=rw", uri=True, **options)
-        self.text_factory = bytes  # damaged text must not end in an error of its own
+        # Decoding damaged text would raise an error of its own.
+        self.text_factory = bytes
 
 
 class _Table(SQLiteDict):
-    """The table of requests-cache, opened without waiting for a lock for ever."""
+    """The table of requests-cache, opened with a bounded wait for locks."""
 
     def init_db(self) -> None:
-        """Lay the file out, unless it is; nothing of another program's file is changed."""
+        """Create the tables of an empty file; leave another program's file unchanged."""
         try:
             with self.connection() as connection:
                 with transaction(connection, "DEFERRED"):
                     laid_out = _is_laid_out(connection)
-                connection.execute("PRAGMA journal_mode = WAL")  # a writer keeps no reader waiting
+                # Write-ahead log: a writer does not block readers.
+                connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = NORMAL")
                 if not laid_out:
                     _lay_out(connection)
@@ -85,17 +87,17 @@ class _Table(SQLiteDict):
 
 
 class SQLiteFile:
-    """A file with the table of entries; one thread at a time.
+    """A file with the table of entries, for one thread at a time.
 
     Parameters
     ----------
     path : pathlib.Path
-        The file; it and its folder are made when something is to be written.
+        The file; it and its folder are created when something is written.
 
     Attributes
     ----------
     pending_warnings : list of str
-        What the user has to be told about damages that were found.
+        Warnings about damage that was found, to be shown to the user.
     """
 
     def __init__(self, path: Path) -> None:
@@ -107,9 +109,9 @@ class SQLiteFile:
         self._lock = threading.RLock()
 
     def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do something with the file, which is made where there is none.
+        """Call a function with a connection to the file, which is created if it does not exist.
 
-        The work is done again from its beginning when a lock is met, or the file is damaged.
+        The function is called again if the file is locked or damaged.
 
         Raises
         ------
@@ -119,7 +121,7 @@ class SQLiteFile:
         return self._guarded(lambda: work(self._open()))
 
     def read(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
-        """Do the same where there is a file; looking at a cache makes none."""
+        """Do the same with an existing file; return `otherwise` if there is none."""
         return self._guarded(lambda: otherwise if self._identity() is None else work(self._open()))
 
     def close(self) -> None:
@@ -130,12 +132,12 @@ class SQLiteFile:
                 self._table = None
 
     def files(self) -> list[Path]:
-        """Return the files that there are: the side files of SQLite first, then the database."""
+        """Return the existing files: the side files of SQLite first, then the database."""
         names = [self.path.with_name(f"{self.path.name}{end}") for end in ("-shm", "-wal", "")]
         return [name for name in names if name.exists()]
 
     def _guarded(self, attempt: Callable[[], T]) -> T:
-        """Do something; once more with a fresh file where it is damaged."""
+        """Call a function; once more with a fresh file if this one is damaged."""
         with self._own_lock():
             try:
                 return self._try(attempt)
@@ -147,7 +149,7 @@ class SQLiteFile:
                 raise CacheError(f"the cache {self.path} is damaged again ({damage})") from damage
 
     def _try(self, attempt: Callable[[], T]) -> T:
-        """Do something, wait a limited time for others, and sort the errors."""
+        """Call a function, repeat it while the file is locked, and translate errors."""
         end = time.monotonic() + LOCK_TIMEOUT
         while True:
             try:
@@ -158,6 +160,7 @@ class SQLiteFile:
                 code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
                 if code in _DAMAGED:
                     raise _DamagedFileError(str(error)) from error
+                # Another process may have quarantined the file between two statements.
                 moved = code == sqlite3.SQLITE_CANTOPEN and self._identity() != self._opened
                 if not (moved or code in _BUSY) or time.monotonic() > end:
                     message = f"the cache {self.path} cannot be used: {error}"
@@ -165,12 +168,12 @@ class SQLiteFile:
             time.sleep(_LOCK_POLL)
 
     def _open(self) -> sqlite3.Connection:
-        """Return a connection to the file that is at the path now."""
+        """Return a connection to the present file at the path."""
         if self._identity() != self._opened:
             self.close()
         if self._table is None:
             if not self.path.exists():
-                # For the user alone; SQLite gives its side files the same mode.
+                # For the user alone; SQLite creates its side files with the same mode.
                 self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
             self._opened = self._identity()
@@ -185,7 +188,7 @@ class SQLiteFile:
             return connection
 
     def _identity(self) -> tuple[int, int] | None:
-        """Return which file is at the path; None: none."""
+        """Return device and inode of the file at the path; None if there is none."""
         try:
             status = self.path.stat()
         except FileNotFoundError:
@@ -194,7 +197,7 @@ class SQLiteFile:
 
     @contextmanager
     def _own_lock(self) -> Iterator[None]:
-        """Let in one thread at a time; a forked process leaves what is open to its parent."""
+        """Admit one thread at a time; leave open connections to the parent after a fork."""
         if self._process != os.getpid():
             self._process, self._lock = os.getpid(), threading.RLock()
             if self._table is not None:
@@ -205,7 +208,7 @@ class SQLiteFile:
             yield
 
     def _start_anew(self, damage: _DamagedFileError) -> None:
-        """Set the damaged file aside, and begin a fresh one with what is intact."""
+        """Quarantine the damaged file, and fill a fresh one with its intact entries."""
         aside = self._quarantine(damage)
         if aside is None:
             return
@@ -217,7 +220,7 @@ class SQLiteFile:
             self.pending_warnings.append(notice)
 
     def _quarantine(self, damage: Exception) -> Path | None:
-        """Give the damaged file another name; None: another process was faster."""
+        """Rename the damaged file; return None if another process was faster."""
         self.close()
         now = datetime.now(UTC)
         aside = self.path.with_name(f"{self.path.name}{ASIDE}{now:%Y%m%dT%H%M%S%f}")
@@ -225,7 +228,7 @@ class SQLiteFile:
             with self._alone():
                 if self._identity() != self._opened:
                     return None
-                # The database last: without it, SQLite makes nothing of a write-ahead log.
+                # The database last: otherwise a new one could meet the old write-ahead log.
                 for file in self.files():
                     file.rename(file.with_name(file.name.replace(self.path.name, aside.name, 1)))
         except (OSError, sqlite3.Error) as error:
@@ -235,14 +238,15 @@ class SQLiteFile:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Let in one process at a time; the system opens this lock when a process ends."""
+        """Admit one process at a time."""
+        # A lock of the system, which is released even when a process is killed.
         lock = self.path.with_name(f"{self.path.name}.lock")
         with closing(sqlite3.connect(lock, timeout=LOCK_TIMEOUT, isolation_level=None)) as alone:
             alone.execute("BEGIN EXCLUSIVE")
             yield
 
     def _salvage(self, aside: Path) -> int:
-        """Copy the intact entries of a file that was set aside; return how many were found."""
+        """Copy the intact entries of a quarantined file; return how many there were."""
         taken = 0
         connection = self._open()
         with (
@@ -263,7 +267,7 @@ class SQLiteFile:
 
 
 def quarantined(path: Path) -> list[Path]:
-    """Return the damaged files that were set aside; they are the user's to delete."""
+    """Return the quarantined files, which are the user's to delete."""
     asides = sorted(path.parent.glob(f"{glob.escape(path.name)}{ASIDE}*"))
     return [file for file in asides if not file.name.endswith(("-wal", "-shm"))]
 
@@ -274,8 +278,9 @@ def transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iter
 
     The transactions of requests-cache roll back without an error when the disk is full.
     """
-    connection.execute(f"BEGIN {kind}")
     try:
+        # Within, since an interruption right after it would leave the transaction open.
+        connection.execute(f"BEGIN {kind}")
         yield
         connection.execute("COMMIT")
     except BaseException:
@@ -285,12 +290,12 @@ def transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iter
 
 
 def pragma(connection: sqlite3.Connection, name: str) -> int:
-    """Return one of the numbers that SQLite tells of a file."""
+    """Return the value of an integer pragma."""
     return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
 
 
 def _is_laid_out(connection: sqlite3.Connection) -> bool:
-    """Tell whether the file is of this layout; raise where it is not, but not empty either."""
+    """Return whether the file has this layout; False if it is empty, else raise."""
     application, version = pragma(connection, "application_id"), pragma(connection, "user_version")
     if (application, version) == (_APPLICATION_ID, LAYOUT):
         return True
@@ -303,7 +308,6 @@ def _is_laid_out(connection: sqlite3.Connection) -> bool:
 
 
 def _lay_out(connection: sqlite3.Connection) -> None:
-    """Make the table, unless another process was faster."""
     with transaction(connection):
         if not _is_laid_out(connection):
             for statement in _LAYOUT_SQL:
@@ -312,7 +316,7 @@ def _lay_out(connection: sqlite3.Connection) -> None:
 
 _AT_ONCE = 500
 _HOUR = 3600
-_ROOM = 0.1  # what eviction leaves free, so that not every write evicts
+_ROOM = 0.1  # the share that eviction frees, so that not every write evicts
 
 
 class SQLiteStore:
@@ -321,9 +325,9 @@ class SQLiteStore:
     Parameters
     ----------
     path : pathlib.Path
-        The file; it and its folder are made by the first write.
+        The file; it and its folder are created by the first write.
     max_size : int or None
-        What writing may let it grow to [bytes]; None: no bound.
+        The size beyond which writing evicts entries [bytes]; None for no bound.
     """
 
     def __init__(self, path: Path, max_size: int | None) -> None:
@@ -333,7 +337,7 @@ class SQLiteStore:
         self.close = self._file.close
 
     def read(self, keys: Sequence[str], now: float) -> dict[str, Entry]:
-        """Return the entries that there are, and note the hour of reading."""
+        """Return the existing entries, and record the hour of reading."""
         hour = int(now / _HOUR)
         query = f"SELECT key, value, read_hour FROM {TABLE} WHERE key IN "
 
@@ -353,7 +357,7 @@ class SQLiteStore:
         return self._file.read(read, {})
 
     def write(self, rows: Sequence[tuple[str, bytes]], now: float) -> None:
-        """Keep entries in one transaction, and make room where there is too much."""
+        """Write entries in one transaction, and evict others beyond the maximum size."""
         hour = int(now / _HOUR)
         query = f"INSERT OR REPLACE INTO {TABLE} (key, value, read_hour) VALUES (?, ?, {hour})"
 
@@ -376,7 +380,7 @@ class SQLiteStore:
         return self._file.read(keys_with_times, [])
 
     def delete(self, keys: Sequence[str] | None) -> int:
-        """Forget entries, or all, and give their room back; return how many there were."""
+        """Delete entries, or all, and vacuum the file; return how many existed."""
 
         def delete(connection: sqlite3.Connection) -> int:
             query = f"DELETE FROM {TABLE}"
@@ -399,7 +403,7 @@ class SQLiteStore:
         return sum(file.stat().st_size for file in self._file.files() if file.name[-4:] != "-shm")
 
     def evict(self, max_size: int) -> int:
-        """Forget what was read longest ago until the rest fits; return how many."""
+        """Delete the least recently read entries until the rest fits; return how many."""
 
         def evict(connection: sqlite3.Connection) -> int:
             with transaction(connection):
@@ -411,12 +415,11 @@ class SQLiteStore:
 
 
 def _marks(values: Sequence[Any]) -> str:
-    """Return a list of one placeholder a value."""
     return f"({','.join('?' * len(values))})"
 
 
 def _note_reading(connection: sqlite3.Connection, keys: Sequence[str], hour: int) -> None:
-    """Note when entries were read: worth neither waiting nor failing."""
+    """Record the hour of reading; ignore a locked or read-only file."""
     with suppress(sqlite3.OperationalError), transaction(connection):
         for chunk in chunks(keys, _AT_ONCE):
             query = f"UPDATE {TABLE} SET read_hour = {hour} WHERE key IN {_marks(chunk)}"
@@ -424,7 +427,7 @@ def _note_reading(connection: sqlite3.Connection, keys: Sequence[str], hour: int
 
 
 def _evict(connection: sqlite3.Connection, max_size: int) -> int:
-    """Delete what was read longest ago where the rest takes too much room; return how many."""
+    """Delete the least recently read entries beyond `max_size`; return how many."""
     oldest = f"SELECT rowid FROM {TABLE} ORDER BY read_hour, rowid LIMIT ?"
     deleted = 0
     while (used := _used(connection)) > max_size:
@@ -438,13 +441,14 @@ def _evict(connection: sqlite3.Connection, max_size: int) -> int:
 
 
 def _used(connection: sqlite3.Connection) -> int:
-    """Return the size of the pages that are in use [bytes]."""
+    """Return the size of the pages in use [bytes]."""
     pages = pragma(connection, "page_count") - pragma(connection, "freelist_count")
     return pages * pragma(connection, "page_size")
 
 
 def _vacuum(connection: sqlite3.Connection) -> None:
-    """Shorten the file, so that what was deleted is in it no longer, unless others use it."""
+    """Shrink the file, unless others use it."""
+    # Deleted records are personal data, which SQLite would leave in free pages.
     with suppress(sqlite3.OperationalError):
         connection.execute("VACUUM")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

@@ -20,6 +20,7 @@ from b24frames.schema import ACTIVITY, COLUMNS, Backend, OnBadValue, Wire
 WIRES: Mapping[str, Wire] = {name: field.wire for name, field in ACTIVITY.items()}
 """The wire forms of the known fields."""
 
+# Blocks of rows, so that the records of a large frame never all exist as Python objects.
 _ROWS_AT_ONCE = 10_000
 _MASKED = {
     Wire.INTEGER: pd.arrays.IntegerArray,
@@ -35,15 +36,15 @@ class Layout:
     Attributes
     ----------
     columns : tuple of str, optional
-        The fields to keep, in that order; None: all.
+        The fields to keep, in that order; None for all.
     index_col : str, optional
-        The field that becomes the index; None: a RangeIndex.
+        The field that becomes the index; None for a RangeIndex.
     dtype_backend : {"numpy_nullable", "pyarrow"}
         The family of dtypes.
     tz : tzinfo
         The zone of the datetime columns.
     on_bad_value : {"warn", "raise"}
-        Whether a bad value becomes NA with a warning, or raises.
+        Whether an invalid value becomes NA with a warning, or raises.
     """
 
     columns: tuple[str, ...] | None = None
@@ -61,26 +62,26 @@ def build_frame_of_lines(
     Parameters
     ----------
     lines : iterable of bytes
-        Records as `serialization.encode_record` writes them; m of them.
+        m records as `serialization.encode_record` writes them.
     layout : Layout
         Columns, index, dtypes and zone.
     extras : sequence of str, optional
-        The columns beyond the 39 that every frame has; by default those that the records have.
+        The columns besides the 39 of every frame; by default those in the records.
 
     Returns
     -------
     pandas.DataFrame, shape (m, k)
-        Columns and dtypes do not depend on the values, but for extra fields.
+        Except for extra fields, columns and dtypes do not depend on the values.
 
     Raises
     ------
     BadValueError
-        A value is bad, and ``on_bad_value`` is ``"raise"``.
+        A value is invalid, and ``on_bad_value`` is ``"raise"``.
 
     Warns
     -----
     BadValueWarning
-        Bad values became NA.
+        Invalid values became NA.
 
     Examples
     --------
@@ -120,16 +121,16 @@ def sort_extras(extras: Iterable[str]) -> list[str]:
 
 
 class _Columns:
-    """The columns of a frame that is built of blocks of rows.
+    """The columns of a frame, built from blocks of rows.
 
     Parameters
     ----------
     layout : Layout
         Columns, index, dtypes and zone.
     extras : sequence of str, optional
-        The extra columns; None: those that the blocks have.
+        The extra columns; None for those in the blocks.
     wires : mapping of str to Wire
-        The wire forms of fields; others are not documented.
+        The wire forms of known fields.
     """
 
     def __init__(
@@ -140,7 +141,7 @@ class _Columns:
         columns = (*COLUMNS, *(extras or ())) if layout.columns is None else layout.columns
         self._names = list(dict.fromkeys((*index, *columns)))
         self.fields = Fields(
-            # The id is read along in any case: a bad value is named with it.
+            # The id is always read, for warnings about invalid values.
             names=tuple(dict.fromkeys((*self._names, "ID"))),
             extras=layout.columns is None and extras is None,
             keep_text=layout.dtype_backend == "pyarrow" or pd.StringDtype().storage == "pyarrow",
@@ -150,9 +151,10 @@ class _Columns:
         self._bad: dict[str, list[tuple[Any, Any]]] = {}
 
     def add(self, block: Mapping[str, Column], rows: int) -> None:
-        """Append rows; a field that is not in the block has no values."""
+        """Append a block of rows; fields that it lacks are NA."""
         arrow = self._layout.dtype_backend == "pyarrow"
         if self.fields.extras:
+            # A field that is new in this block has no values in those before.
             for name in block.keys() - self._parts.keys():
                 none = convert_all({}, {name: self._wire(name)}, self._rows, arrow)
                 self._parts[name] = [_typed_array(none[name], self._wire(name), self._layout)]
@@ -189,8 +191,9 @@ class _Columns:
             index = pd.Index(ids, dtype=ids.dtype, name=visible(self._layout.index_col))
             names.remove(self._layout.index_col)
         columns = {visible(name): _concat(self._parts.pop(name)) for name in names}
-        labels = pd.Index(list(columns), dtype=str)  # text too where there are no columns
-        # Of objects as Series, since pandas looks for a narrower dtype of their arrays.
+        # The same dtype of labels if there are no columns.
+        labels = pd.Index(list(columns), dtype=str)
+        # As Series: pandas infers a narrower dtype for arrays of objects.
         columns |= {
             label: pd.Series(array, index, dtype=object, copy=False)
             for label, array in columns.items()
@@ -199,7 +202,7 @@ class _Columns:
         return pd.DataFrame(columns, index=index, columns=labels, copy=False)
 
     def _report(self, name: str) -> None:
-        """Warn of, or raise for, the bad values of one field."""
+        """Warn about, or raise for, the invalid values of one field."""
         wire = self._wire(name)
         for unwritable, problem, instead in (
             (False, f"not understood as {wire}", "NA in place of each"),
@@ -217,7 +220,7 @@ class _Columns:
 
 
 def _concat(arrays: Sequence[Any]) -> Any:
-    """Return the arrays of all blocks as one."""
+    # Without empty arrays; a single array is not copied.
     arrays = [array for array in arrays if len(array)] or arrays[:1]
     if len(arrays) == 1:
         return arrays[0]
@@ -230,7 +233,7 @@ def _typed_array(typed: TypedColumn, wire: Wire, layout: Layout) -> Any:
     """Return typed values as an array of their dtype."""
     values: Any = typed.values
     if wire is Wire.DATETIME:
-        # Arrow's subtraction looks at what stands in the place of nulls: there it stays 1970.
+        # Arrow's subtraction also reads the values under nulls, which must stay valid dates: 1970.
         values[typed.na] = 0 if layout.dtype_backend == "pyarrow" else np.datetime64("NaT")
         values = pd.DatetimeIndex(values).tz_localize("UTC").tz_convert(layout.tz).array
     if layout.dtype_backend == "pyarrow":

@@ -1,8 +1,8 @@
 """From the raw values of one field to typed arrays: each distinct text is parsed once.
 
-The parsers are the law, value by value: each returns None for an empty value, and raises
-`ValueError`, `OverflowError` or `RecursionError` for a bad one. Values of the usual wire form are
-parsed all at once, with the same result.
+The parsers define the result of each value: None for an empty one, and `ValueError`,
+`OverflowError` or `RecursionError` for an invalid one. Values of the usual wire form are parsed
+all at once, with the same result.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from b24frames.messages import visible
 from b24frames.schema import Wire
 
 BAD_VALUE = (ValueError, OverflowError, RecursionError)
+# The date that portals write for activities without a deadline.
 NO_DEADLINE = "9999-12-31"
 
 
 def parse_integer(value: Any) -> int | None:
-    """Read an integer of 64 bits in a string, or a JSON number.
+    """Parse a 64-bit integer in a string, or a JSON number.
 
     Examples
     --------
@@ -47,7 +48,7 @@ def parse_integer(value: Any) -> int | None:
 
 
 def parse_double(value: Any) -> float | None:
-    """Read a double in a string, or a JSON number.
+    """Parse a double in a string, or a JSON number.
 
     Examples
     --------
@@ -65,7 +66,7 @@ def parse_double(value: Any) -> float | None:
 
 
 def parse_datetime(value: Any) -> datetime | None:
-    """Read a date and time with offset as one in UTC, without zone; None: no deadline.
+    """Parse a date and time with offset into naive UTC; None for no deadline.
 
     Examples
     --------
@@ -81,11 +82,12 @@ def parse_datetime(value: Any) -> datetime | None:
     moment = datetime.fromisoformat(value)
     if moment.tzinfo is None:
         raise ValueError(value)
-    return moment.astimezone(UTC).replace(tzinfo=None)  # OverflowError: a year that UTC has not
+    # OverflowError: in UTC, the year would be 0 or 10 000.
+    return moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def parse_flag(value: Any) -> bool | None:
-    """Read Y or N, or a JSON truth value.
+    """Parse Y or N, or a JSON boolean.
 
     Examples
     --------
@@ -102,7 +104,7 @@ def parse_flag(value: Any) -> bool | None:
 
 
 def parse_text(value: Any) -> str | None:
-    """Keep text that UTF-8 can hold, and write a number as text.
+    """Return text that UTF-8 can encode, or a number as text.
 
     Examples
     --------
@@ -119,7 +121,7 @@ def parse_text(value: Any) -> str | None:
 
 
 def parse_object(value: Any) -> dict[str, Any] | None:
-    """Keep an object, or read it from JSON text; PHP writes an empty one as a list.
+    """Return an object, or parse it from JSON text; PHP writes an empty one as a list.
 
     Examples
     --------
@@ -134,7 +136,7 @@ def parse_object(value: Any) -> dict[str, Any] | None:
 
 
 def parse_list(value: Any) -> list[Any] | None:
-    """Keep a list, or read it from JSON text; PHP writes one with gaps in its keys as an object.
+    """Return a list, or parse it from JSON text; PHP writes one with gaps as an object.
 
     Examples
     --------
@@ -146,7 +148,7 @@ def parse_list(value: Any) -> list[Any] | None:
 
 
 def as_json(parse: Callable[[Any], Any]) -> Callable[[Any], str | None]:
-    """Return a parser that gives JSON text where `parse` gives a nested value.
+    """Return a parser that returns the nested values of `parse` as JSON text.
 
     Examples
     --------
@@ -164,21 +166,22 @@ def as_json(parse: Callable[[Any], Any]) -> Callable[[Any], str | None]:
 
 
 def parse_any(value: Any) -> Any:
-    """Keep any value as it is, but for text that UTF-8 cannot hold."""
+    """Return any value as it is, except for text that UTF-8 cannot encode."""
     return parse_text(value) if isinstance(value, str) else value
 
 
 def _ascii(text: str) -> str:
-    """Refuse what only Python takes for a number: digits of other scripts, and underscores."""
+    # int() and float() also accept digits of other scripts, and underscores.
     if not text.isascii() or "_" in text:
         raise ValueError(text)
     return text
 
 
 def _parse_nested(value: Any) -> Any:
-    """Keep an object or a list, or read it from JSON text; PHP writes false for a broken one."""
+    """Return an object or a list, or parse it from JSON text."""
     if isinstance(value, str) and value:
         value = json.loads(value)
+    # PHP writes false for data that it cannot unserialize.
     if value is None or value is False or value == "":
         return None
     if not isinstance(value, (dict, list)):
@@ -203,9 +206,9 @@ ARROW_PARSERS: Mapping[Wire, Callable[[Any], Any]] = {
     Wire.ANY: as_json(parse_any),
 }
 
-# numpy dtype of the values of each wire form; those of others are objects.
+# NumPy dtypes of wire forms; the others are objects.
 _KINDS = {Wire.INTEGER: "i8", Wire.DOUBLE: "f8", Wire.FLAG: "?", Wire.DATETIME: "M8[us]"}
-# JSON values, besides text, whose str is how the field's text would write them.
+# Types of JSON values, besides text, whose str is the text of the same value.
 _NUMBERS: dict[Wire, set[type]] = {Wire.INTEGER: {int}, Wire.DOUBLE: {int, float}}
 # Types of JSON values that stay as they are.
 _PLAIN: dict[Wire, set[type]] = {Wire.OBJECT: {dict}, Wire.LIST: {list}}
@@ -218,12 +221,12 @@ _LENGTH = len(_SHAPE)
 
 @dataclass(frozen=True)
 class Factorized:
-    """Raw values that are all text or null, each distinct one kept once.
+    """Raw values that are all text or null, as codes of distinct texts.
 
     Attributes
     ----------
     codes : numpy.ndarray of int, shape (m,)
-        The position in `distinct` of each value; -1: null.
+        The position in `distinct` of each value; -1 for null.
     distinct : sequence of str
         The texts.
     """
@@ -232,7 +235,7 @@ class Factorized:
     distinct: Sequence[str]
 
     def objects(self) -> list[str | None]:
-        """Return the values, None where they are null."""
+        """Return the values as a list, with None for null."""
         values = [*self.distinct, None]
         return [values[code] for code in self.codes.tolist()]
 
@@ -244,11 +247,11 @@ class TypedColumn:
     Attributes
     ----------
     values : numpy.ndarray, shape (m,)
-        Integers, doubles, truth values, dates and times in UTC, or objects.
+        Integers, doubles, booleans, dates and times in UTC, or objects.
     na : numpy.ndarray of bool, shape (m,)
-        Which values are NA; of objects none, these are None instead.
+        Which values are NA; all False for objects, which are None instead.
     bad : dict of int to object
-        The bad values by their position.
+        The invalid values by position.
     """
 
     values: npt.NDArray[Any]
@@ -256,7 +259,7 @@ class TypedColumn:
     bad: dict[int, Any] = field(default_factory=dict)
 
     def put(self, positions: npt.NDArray[np.int64], some: TypedColumn) -> None:
-        """Put some values at these positions."""
+        """Set the values at these positions."""
         self.values[positions], self.na[positions] = some.values, some.na
         self.bad.update({int(positions[p]): value for p, value in some.bad.items()})
 
@@ -264,7 +267,7 @@ class TypedColumn:
 def convert_all(
     columns: Mapping[str, Any], wires: Mapping[str, Wire], rows: int, arrow: bool
 ) -> dict[str, TypedColumn]:
-    """Return the typed values of some columns; NA where there is no such column."""
+    """Return the typed values of some columns; a missing column is NA."""
     return {
         name: convert(columns[name], wire, arrow) if name in columns else _all_na(rows, wire)
         for name, wire in wires.items()
@@ -277,11 +280,11 @@ def convert(column: Sequence[Any] | Factorized, wire: Wire, arrow: bool) -> Type
     Parameters
     ----------
     column : sequence or Factorized
-        The raw values as JSON has them, or texts.
+        The raw JSON values, or texts.
     wire : Wire
-        The usual wire form.
+        The wire form of the field.
     arrow : bool
-        Whether they are for Arrow, where nested values are JSON text.
+        Whether the values are for Arrow, where nested ones are JSON text.
 
     Examples
     --------
@@ -296,28 +299,27 @@ def convert(column: Sequence[Any] | Factorized, wire: Wire, arrow: bool) -> Type
     if wire is Wire.DATETIME:
         return _convert_datetimes(values)
     if wire is Wire.OBJECT and not arrow:
-        # Each its own, since rows must not share what can be changed.
+        # A new dict for each, since rows must not share a mutable value.
         values = [{} if value == "[]" or value == [] else value for value in values]
     return _convert_each(values, wire, arrow)
 
 
 def is_unwritable(value: object, wire: Wire) -> bool:
-    """Return whether a bad value is text that only escapes can show: they stand in its place."""
+    """Return whether an invalid value is text, which is kept with escapes instead of NA."""
     return isinstance(value, str) and wire in (Wire.TEXT, Wire.ANY)
 
 
 def _all_na(rows: int, wire: Wire) -> TypedColumn:
-    """Return a column without values."""
     if wire not in _KINDS:
         return TypedColumn(np.full(rows, None, np.object_), np.zeros(rows, np.bool_))
     return TypedColumn(np.zeros(rows, _KINDS[wire]), np.ones(rows, np.bool_))
 
 
 def _convert_each(column: Sequence[Any], wire: Wire, arrow: bool = False) -> TypedColumn:
-    """Parse the values one by one."""
     parse = (ARROW_PARSERS if arrow else PARSERS)[wire]
     plain = {type(None)} | (set() if arrow else _PLAIN.get(wire, set()))
     if wire is Wire.TEXT:
+        # One check of all texts at once; only if it fails is each checked.
         with suppress(TypeError, UnicodeEncodeError):
             "".join(value for value in column if value is not None).encode()
             plain.add(str)
@@ -342,13 +344,13 @@ def _convert_each(column: Sequence[Any], wire: Wire, arrow: bool = False) -> Typ
 
 
 def _factorize(column: Sequence[Any], wire: Wire) -> Factorized | None:
-    """Return the values as texts; None where some are neither text nor a usual number."""
+    """Return the values as distinct texts; None if some are neither text nor a usual number."""
     try:
         distinct = set(column)
     except TypeError:  # nested values
         return None
     distinct.discard(None)
-    # All values are looked at, since 1, 1.0 and True are one in a set.
+    # The types of all values are checked, since 1, 1.0 and True are equal in a set.
     usual = {str, type(None)} | _NUMBERS.get(wire, set())
     if not set(map(type, distinct)) <= {str} and not set(map(type, column)) <= usual:
         return None
@@ -370,7 +372,7 @@ def _convert_factorized(texts: Factorized, wire: Wire) -> TypedColumn:
 
 
 def _convert_numbers(texts: Sequence[str], wire: Wire) -> TypedColumn:
-    """Parse texts all at once, unless one of them is unusual."""
+    """Parse all texts at once, unless one of them is invalid."""
     if wire is not Wire.FLAG:
         with suppress(ValueError, OverflowError):
             _ascii("".join(texts))
@@ -382,18 +384,18 @@ def _convert_numbers(texts: Sequence[str], wire: Wire) -> TypedColumn:
 
 
 def _convert_datetimes(values: Sequence[Any]) -> TypedColumn:
-    """Parse values of the usual wire form all at once, and the others one by one."""
+    """Parse all values of the usual wire form at once, and the others one by one."""
     other = " " * _LENGTH
     same_length = [v if type(v) is str and len(v) == _LENGTH else other for v in values]
     encoded = "".join(same_length).encode("ascii", "replace")
     texts = np.frombuffer(encoded, f"S{_LENGTH}")
     letters = texts.view(np.uint8).reshape(-1, _LENGTH)
-    # Offsets under 20:00, and neither the first nor the last day that UTC has.
+    # Offsets below 20:00, and away from the first and last day of the calendar.
     usual = np.frombuffer(encoded.translate(_TO_SHAPE), texts.dtype) == _SHAPE
     usual &= (letters[:, 20] < ord("2")) & (letters[:, 23] < ord("6"))
     usual &= (texts > b"0001-01-03") & (texts < b"9999-12-30")
     try:
-        # As objects: numpy 2.4 crashes where it casts bytes of which one is no date.
+        # As objects: NumPy 2.4 crashes when casting bytes with an invalid date among them.
         local = np.array(texts[usual].astype("S19").tolist(), "M8[us]")
     except ValueError:  # such as the 30th of February
         return _convert_each(values, Wire.DATETIME)

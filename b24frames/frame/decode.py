@@ -1,4 +1,4 @@
-"""From records or lines to the raw values of each field, some rows at a time."""
+"""Decoding of lines into the raw values of each field, some rows at a time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from b24frames.ids import chunks
 from b24frames.schema import ACTIVITY, COLUMNS, Wire
 from b24frames.serialization import OTHER, merge_other
 
-_DICTS_AT_ONCE = 200  # a few at a time: the garbage collector traverses all there are
+# Few, since the garbage collector traverses all dicts that are alive.
+_DICTS_AT_ONCE = 200
 _BYTES_AT_ONCE = 2**20
 
 Column = list[Any] | Factorized | Any
@@ -27,16 +28,16 @@ Column = list[Any] | Factorized | Any
 
 @dataclass(frozen=True)
 class Fields:
-    """Which fields to take.
+    """The fields to decode.
 
     Attributes
     ----------
     names : tuple of str
-        The fields to take in any case.
+        The fields to decode in any case.
     extras : bool
-        Whether to take all fields besides the 39 of every frame, too.
+        Whether to decode all fields besides the 39 of every frame, too.
     keep_text : bool
-        Whether text that Arrow has read stays as it is.
+        Whether text decoded by Arrow stays in its array.
     """
 
     names: tuple[str, ...]
@@ -49,10 +50,8 @@ class Fields:
 
 @contextmanager
 def without_gc() -> Iterator[None]:
-    """Pause the cyclic garbage collector: what is decoded here makes no cycles.
-
-    It would traverse each of many new dicts several times, which takes a fifth of the time.
-    """
+    """Pause the cyclic garbage collector: decoding creates no cycles."""
+    # It would traverse each of many new dicts several times, which takes a fifth of the time.
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -63,14 +62,14 @@ def without_gc() -> Iterator[None]:
 
 
 def _block_of_records(rows: Iterable[Mapping[str, Any]], fields: Fields) -> dict[str, Column]:
-    """Take the values of each field out of records; one that a record lacks is None."""
+    """Return the values of each field of records; None if a record lacks it."""
     block: dict[str, Any] = {name: [] for name in fields.names}
     done = 0
     for some in chunks(rows, _DICTS_AT_ONCE):
         if fields.extras and set(map(len, some)) != {len(COLUMNS)}:
             for name in set().union(*some) - block.keys():
                 block[name] = [None] * done
-        # All of a record at once: going through them field by field is five times as slow.
+        # itemgetter takes all fields of a record at once; field by field is five times as slow.
         nulls = dict.fromkeys((*block, OTHER))
         take = itemgetter(*block, OTHER)  # at least two, so that it gives tuples
         values = zip(*(take({**nulls, **record}) for record in some), strict=True)
@@ -86,7 +85,6 @@ def block_of_lines(lines: Sequence[bytes], fields: Fields) -> dict[str, Column]:
 
 
 def _block_by_json(lines: Sequence[bytes], fields: Fields) -> dict[str, Column]:
-    """Decode lines a few at a time."""
     records: Iterator[dict[str, Any]] = (
         merge_other(record)
         for some in chunks(lines, _DICTS_AT_ONCE)
@@ -96,7 +94,7 @@ def _block_by_json(lines: Sequence[bytes], fields: Fields) -> dict[str, Column]:
 
 
 def _block_by_arrow(lines: Sequence[bytes], fields: Fields) -> dict[str, Column]:
-    """Decode lines into columns at once, where all are of the usual form."""
+    """Decode lines into columns at once, if all have the usual form."""
     import pyarrow as pa  # optional: the extra "arrow"
     import pyarrow.json
 
@@ -108,7 +106,8 @@ def _block_by_arrow(lines: Sequence[bytes], fields: Fields) -> dict[str, Column]
                 explicit_schema=pa.schema([(name, pa.string()) for name in (*ACTIVITY, OTHER)]),
                 unexpected_field_behavior="error",
             ),
-            memory_pool=pa.system_memory_pool(),  # where the lines just decoded leave room
+            # The system's allocator reuses the memory of the lines just decoded.
+            memory_pool=pa.system_memory_pool(),
         )
     except pa.ArrowInvalid:  # lone surrogates, for example
         return _block_by_json(lines, fields)
@@ -122,7 +121,7 @@ def _block_by_arrow(lines: Sequence[bytes], fields: Fields) -> dict[str, Column]
 
 
 def _put_other(block: dict[str, Column], table: Any, fields: Fields) -> None:
-    """Put what lines have under the empty name in its place."""
+    """Put the values that lines have under the empty name into their columns."""
     for row, text in enumerate(_objects(table[OTHER])):
         for name, value in json.loads(text).items() if text is not None else ():
             if name in fields:
@@ -135,11 +134,11 @@ def _put_other(block: dict[str, Column], table: Any, fields: Fields) -> None:
 
 
 def _column(name: str, column: Any, fields: Fields) -> Column:
-    """Return an Arrow column of text."""
     wire = ACTIVITY[name].wire
     if wire is Wire.TEXT and fields.keep_text:
         return column
-    if wire in (Wire.DATETIME, Wire.OBJECT, Wire.LIST):  # few are equal
+    # A dictionary does not pay where few values are equal.
+    if wire in (Wire.DATETIME, Wire.OBJECT, Wire.LIST):
         return _objects(column)
     encoded = column.combine_chunks().dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)

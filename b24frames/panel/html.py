@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import pandas as pd
 from pandas.api.types import is_scalar
 
-from b24frames.accessor.analysis import is_missed_call, is_overdue, talk_time
+from b24frames.accessor.analysis import is_missed_call, is_overdue, owner_url, talk_time
 from b24frames.messages import count
 from b24frames.panel.texts import Html, description_text, relative_age
-from b24frames.schema import PROVIDERS, is_smart_process, label
+from b24frames.schema import PROVIDERS, label
 
 _STATIC_ROWS = 50
-# Objects with pages of their own; those of quotes, invoices and smart processes are of one kind.
-_OWNER_PAGES = {1: "lead", 2: "deal", 3: "contact", 4: "company"}
 _FOLDED = ("SETTINGS", "PROVIDER_PARAMS", "PROVIDER_DATA")
 _LINK = Html(
     '<a href="{}" target="_blank" rel="noopener noreferrer" '
@@ -25,6 +22,7 @@ _LINK = Html(
 )
 # In elements of these classes MathJax leaves dollar signs alone.
 _NO_MATHS = "tex2jax_ignore mathjax_ignore"
+_NOTHING = Html()
 
 _SORT_KEYS: Mapping[str, Callable[[pd.DataFrame], pd.Series]] = {
     "as asked for": lambda frame: pd.Series(range(len(frame))),
@@ -33,13 +31,20 @@ _SORT_KEYS: Mapping[str, Callable[[pd.DataFrame], pd.Series]] = {
     "Type": lambda frame: pd.Series(
         map(_type_name, frame["TYPE_ID"], frame["PROVIDER_ID"]), dtype="string"
     ),
+    "Direction": lambda frame: frame["DIRECTION"].replace(0, pd.NA),
     "Start": lambda frame: frame["START_TIME"],
+    "Status": lambda frame: (
+        2 * frame["COMPLETED"].astype("Int8") - is_overdue(frame).astype("Int8")
+    ),
+    "Responsible": lambda frame: _name_key(frame, "RESPONSIBLE"),
+    "Owner": lambda frame: _name_key(frame, "OWNER"),
     "Deadline": lambda frame: frame["DEADLINE"],
     "Last updated": lambda frame: frame["LAST_UPDATED"],
-    "Responsible": lambda frame: frame["RESPONSIBLE_ID"],
 }
 SORTS = tuple(_SORT_KEYS)
 """What rows may be sorted by."""
+HEADS = SORTS[SORTS.index("ID") : SORTS.index("Owner") + 1]
+"""Which of these are columns of the table."""
 
 
 def sort_rows(frame: pd.DataFrame, by: str, *, descending: bool) -> list[int]:
@@ -58,15 +63,22 @@ def table_rows(frame: pd.DataFrame) -> list[dict[str, str]]:
             "Direction": _label("DIRECTION", row),
             "Start": f"{row['START_TIME']:%Y-%m-%d %H:%M}" if row["START_TIME"] else "",
             "Status": _status(row),
-            "Responsible": "" if row["RESPONSIBLE_ID"] is None else f"user {row['RESPONSIBLE_ID']}",
+            "Responsible": _name("RESPONSIBLE", row),
+            "Owner": _name("OWNER", row),
         }
         for row in _records(frame)
     ]
 
 
-def table_html(rows: Sequence[Mapping[str, str]], chosen: int | None = None) -> Html:
-    """Return rows as a table; that of the chosen activity is marked."""
-    head = (Html('<th scope="col" class="b24-{0}">{0}</th>').format(name) for name in rows[0])
+def table_html(
+    rows: Sequence[Mapping[str, str]],
+    chosen: int | None = None,
+    sorted_by: str = "",
+    direction: str = "ascending",
+) -> Html:
+    """Return rows as a table, with marks at the chosen activity and the column sorted by."""
+    th = Html('<th scope="col" class="b24-{0}" aria-sort="{1}">{0}</th>')
+    head = (th.format(name, direction if name == sorted_by else "none") for name in rows[0])
     body = (_row_html(row, marked=row["ID"] == str(chosen)) for row in rows)
     return Html(
         '<table class="b24-table {}"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>'
@@ -99,9 +111,12 @@ def note_html(text: str) -> Html:
     return Html('<span class="b24-soft {}">{}</span>').format(_NO_MATHS, text)
 
 
-def card_html(frame: pd.DataFrame, number: int, address: str, now: pd.Timestamp) -> Html:
+def card_html(
+    frame: pd.DataFrame, number: int, address: str, now: pd.Timestamp, details: Html = _NOTHING
+) -> Html:
     """Return the card of an activity of a frame, read from the portal at an address."""
-    (row,) = _records(frame.loc[[number]], now)
+    one = frame.loc[[number]]
+    (row,) = _records(one.assign(owner_url=owner_url(one, address)), now)
     fact = Html("<div><dt>{}</dt><dd>{}</dd></div>")
     text = description_text(row["DESCRIPTION"] or "", row["DESCRIPTION_TYPE"])
     description = Html('<div class="b24-description" dir="auto">{}</div>').format(text)
@@ -110,44 +125,89 @@ def card_html(frame: pd.DataFrame, number: int, address: str, now: pd.Timestamp)
         '<article class="b24-card {maths}" aria-label="Activity {number}">'
         '<h3 dir="auto">{subject}</h3>'
         '<p class="b24-chips">{chips}<span class="b24-number">Activity {number}</span></p>'
-        "<dl>{facts}</dl>{description}{folded}</article>"
+        "<dl>{facts}</dl>{details}{description}{folded}</article>"
     ).format(
         maths=_NO_MATHS,
         number=number,
         subject=row["SUBJECT"] or "(no subject)",
         chips=Html().join(_chips(row)),
-        facts=Html().join(fact.format(*pair) for pair in _facts(row, address, now) if pair[1]),
+        facts=Html().join(fact.format(*pair) for pair in _facts(row, now) if pair[1]),
+        details=details,
         description=description if text else "",
         folded=Html().join(folded.format(n, _json(row[n])) for n in _FOLDED if row[n]),
     )
 
 
-def owner_url(address: str, owner_type: int, owner: int) -> str:
-    """Return the page of a CRM object in its portal; empty where none is known.
-
-    Examples
-    --------
-    >>> owner_url("https://acme.bitrix24.com", 2, 15)
-    'https://acme.bitrix24.com/crm/deal/details/15/'
-    """
-    site, page = urlsplit(address), _OWNER_PAGES.get(owner_type, "")
-    if owner_type in (7, 31) or is_smart_process(owner_type):
-        page = f"type/{owner_type}"
-    if site.scheme not in ("http", "https") or not site.netloc or not page or owner <= 0:
-        return ""
-    return f"{site.scheme}://{site.netloc}/crm/{page}/details/{owner}/"
+def details_html(tables: Mapping[str, pd.DataFrame], notes: Sequence[str]) -> Html:
+    """Return what was read about an activity after its card was shown, in lists."""
+    section = Html("<section><h4>{}</h4><ul>{}</ul></section>")
+    item = Html('<li dir="auto">{} <span class="b24-soft">{}</span></li>')
+    parts = []
+    for name, table in tables.items():
+        texts = map(_DETAILS[name], _plain(table))
+        items = [item.format(text, " · ".join(filter(None, beside))) for text, *beside in texts]
+        if items:
+            parts.append(section.format(name.capitalize(), Html().join(items)))
+    return Html().join([*parts, *(Html('<p class="b24-soft">{}</p>').format(n) for n in notes)])
 
 
 def _records(frame: pd.DataFrame, now: pd.Timestamp | None = None) -> list[dict[str, Any]]:
     """Return rows as dicts, with what is computed of them; NA is None."""
-    computed = frame.assign(
-        overdue=is_overdue(frame, now), missed_call=is_missed_call(frame), talk=talk_time(frame)
+    return _plain(
+        frame.assign(
+            overdue=is_overdue(frame, now), missed_call=is_missed_call(frame), talk=talk_time(frame)
+        )
     )
+
+
+def _plain(frame: pd.DataFrame) -> list[dict[str, Any]]:
     # Nested values are not scalars: `isna` would look into them.
     return [
         {str(k): None if is_scalar(v) and pd.isna(v) else v for k, v in row.items()}
-        for row in computed.reset_index().to_dict("records")
+        for row in frame.reset_index().to_dict("records")
     ]
+
+
+def _name_key(frame: pd.DataFrame, who: str) -> pd.Series:
+    names = frame.get(f"{who}_NAME")
+    return frame[f"{who}_ID"] if names is None else names.str.casefold()
+
+
+def _name(who: str, row: Mapping[str, Any]) -> str:
+    """Return the name of a user or owner; as long as there is none, its type and number."""
+    number = row[f"{who}_ID"]
+    text = _owner_text(row) if who == "OWNER" else f"user {number}" if number else ""
+    return row.get(f"{who}_NAME") or text
+
+
+def _owner_text(row: Mapping[str, Any]) -> str:
+    kind = _label("OWNER_TYPE_ID", row)
+    return f"{kind} {row['OWNER_ID']}" if kind and row["OWNER_ID"] else ""
+
+
+def _link(row: Mapping[str, Any]) -> str:
+    """Return the name of an owner, with a link to its page if there is one."""
+    url, name = row["owner_url"] or "", _name("OWNER", row)
+    return _LINK.format(url, name) if url.startswith(("http://", "https://")) else name
+
+
+def _call_texts(row: Mapping[str, Any]) -> Iterator[str]:
+    """Yield how long a call was, then what else its statistics say."""
+    seconds, start = row["CALL_DURATION"], row["CALL_START_DATE"]
+    yield "" if seconds is None else str(pd.Timedelta(seconds, "s").to_pytimedelta())
+    yield _label("CALL_FAILED_CODE", row)
+    yield _label("CALL_TYPE", row)
+    yield row["PHONE_NUMBER"]
+    yield row["PORTAL_USER_NAME"]
+    yield f"{start:%Y-%m-%d %H:%M %Z}" if start else ""
+
+
+# The text of a line of a detail, then what stands beside it.
+_DETAILS: Mapping[str, Callable[[Mapping[str, Any]], Iterable[str]]] = {
+    "communications": lambda row: (row["VALUE"] or "", (row["TYPE"] or "").lower(), row["NAME"]),
+    "links": lambda row: (_link(row), _owner_text(row)),
+    "calls": _call_texts,
+}
 
 
 def _label(field: str, row: Mapping[str, Any]) -> str:
@@ -191,14 +251,13 @@ def _chips(row: Mapping[str, Any]) -> Iterator[Html]:
             yield chip.format(" b24-is-overdue", name.replace("_", " "))
 
 
-def _facts(row: Mapping[str, Any], address: str, now: pd.Timestamp) -> Iterator[tuple[str, str]]:
+def _facts(row: Mapping[str, Any], now: pd.Timestamp) -> Iterator[tuple[str, str]]:
     """Yield the captions of facts, and the facts; empty ones are not shown."""
-    if row["OWNER_ID"] and row["OWNER_TYPE_ID"] is not None:
-        name = f"{label('OWNER_TYPE_ID', row['OWNER_TYPE_ID'])} {row['OWNER_ID']}"
-        url = owner_url(address, row["OWNER_TYPE_ID"], row["OWNER_ID"])
-        yield "Owner", _LINK.format(url, name) if url else name
-    for field, caption in (("RESPONSIBLE_ID", "Responsible"), ("AUTHOR_ID", "Author")):
-        yield caption, row[field] and f"user {row[field]}"
+    if owner := _owner_text(row):
+        beside = owner if _name("OWNER", row) != owner else ""
+        yield "Owner", Html("{} <small>{}</small>").format(_link(row), beside)
+    for who in ("RESPONSIBLE", "AUTHOR"):
+        yield who.capitalize(), _name(who, row)
     for field in ("START_TIME", "END_TIME", "DEADLINE", "CREATED", "LAST_UPDATED"):
         if moment := row[field]:
             caption = field.removesuffix("_TIME").replace("_", " ").capitalize()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,15 +14,28 @@ import pandas as pd
 
 from b24frames.accessor.interchange import spreadsheet_safe, storable
 from b24frames.messages import count, redirect_warnings, visible
-from b24frames.panel.html import SORTS, card_html, note_html, sort_rows, table_html, table_rows
-from b24frames.panel.lookup import explain
-from b24frames.panel.texts import code_text, source_text
+from b24frames.output import CachePlace
+from b24frames.panel.html import (
+    HEADS,
+    SORTS,
+    card_html,
+    details_html,
+    message_html,
+    note_html,
+    sort_rows,
+    table_html,
+    table_rows,
+)
+from b24frames.panel.lookup import Found, Reads, detail_reads, explain, name_reads
+from b24frames.panel.texts import Html, code_text, source_text
 
 _PAGE = 20
 _FORMATS = {
     ".csv": lambda frame: spreadsheet_safe(frame).to_csv().encode(),
     ".parquet": lambda frame: storable(frame).to_parquet(),
 }
+Load = Callable[[Reads, Callable[[Found], object]], None]
+"""Reads tables in another thread, then shows them."""
 
 
 class Results:
@@ -31,6 +45,10 @@ class Results:
     ----------
     tz : str
         The zone of its times.
+    cache : bool, path-like or ActivityCache
+        Where names are kept.
+    load : callable
+        Reads what is shown after the rows: names, and the details of a card.
 
     Attributes
     ----------
@@ -38,17 +56,23 @@ class Results:
         The widgets, from top to bottom.
     refresh : ipywidgets.Button
         For the panel, which can read again.
+    named : pandas.DataFrame
+        The frame, with the names of users and owners as soon as they are there.
     """
 
-    def __init__(self, tz: str) -> None:
-        self._tz = tz
-        self._ids: list[int] = []
-        self._frame = pd.DataFrame()
+    def __init__(self, tz: str, cache: CachePlace, load: Load) -> None:
+        self._tz, self._cache, self._load = tz, cache, load
+        self._frame = self.named = pd.DataFrame()
+        self._code = ("", "")
         # The positions of the frame's rows in the order of the table.
         self._order: list[int] = []
         self._page = 0
         self._chosen: int | None = None
+        # Of the activities whose cards have been shown; empty until they are there.
+        self._details: dict[int, Html] = {}
+        self._make_widgets()
 
+    def _make_widgets(self) -> None:
         self._sort = widgets.Dropdown(description="Sort by", options=SORTS)
         self._descending = widgets.ToggleButton(description="Descending")
         self._pages = widgets.HTML().add_class("b24-said")
@@ -58,6 +82,8 @@ class Results:
         # They lie over the rows of the table, for HTML alone cannot call the kernel.
         self._buttons = [widgets.Button() for _ in range(_PAGE)]
         self._rows = widgets.VBox().add_class("b24-rows")
+        heads = [widgets.Button(description=f"Order by {n}").add_class(f"b24-{n}") for n in HEADS]
+        self._notes = widgets.HTML().add_class("b24-notes")
         self._card = widgets.HTML()
         self._source = widgets.HTML().add_class("b24-said")
         self.refresh = widgets.Button(description="Refresh", tooltip="Ask the portal again")
@@ -65,20 +91,25 @@ class Results:
         csv = widgets.Button(description="Save CSV")
         parquet = widgets.Button(description="Save parquet")
         self._saved = widgets.HTML()
-        self._code = widgets.Textarea(description="Code", rows=4).add_class("b24-code")
+        self._code_area = widgets.Textarea(description="Code", rows=4).add_class("b24-code")
 
         self.children = [
             bar("tools", self._sort, self._descending, self._pages, self._previous, self._next),
-            widgets.Box([self._table, self._rows]).add_class("b24-grid"),
+            widgets.Box(
+                [self._table, widgets.Box(heads).add_class("b24-heads"), self._rows]
+            ).add_class("b24-grid"),
+            self._notes,
             self._card,
             bar("actions", self._source, self.refresh, self._show_code, csv, parquet),
             self._saved,
-            self._code,
+            self._code_area,
         ]
         show(False, *self.children)
 
         for widget in (self._sort, self._descending):
             widget.observe(lambda _: self._show_sorted(), "value")
+        for name, head in zip(HEADS, heads, strict=True):
+            head.on_click(lambda _, name=name: self._sort_by(name))
         self._previous.on_click(lambda _: self._show_page(self._page - 1))
         self._next.on_click(lambda _: self._show_page(self._page + 1))
         for place, button in enumerate(self._buttons):
@@ -87,32 +118,69 @@ class Results:
         csv.on_click(lambda _: self._save(".csv"))
         parquet.on_click(lambda _: self._save(".parquet"))
 
-    def show(self, ids: list[int], frame: pd.DataFrame | None) -> None:
+    def show(self, frame: pd.DataFrame | None, code: tuple[str, str]) -> None:
         """Show a frame, the first page of its rows, and where it came from; None: nothing."""
-        tools, grid, card, actions, saved, _ = self.children
+        tools, grid, notes, card, actions, saved, _ = self.children
+        self._frame = self.named = pd.DataFrame() if frame is None else frame
+        self._code, self._details = code, {}
         if frame is None:
             show(False, *self.children)
             return
-        self._ids, self._frame = ids, frame
         self._chosen = int(frame.index[0]) if len(frame) == 1 else None
         self._source.value = note_html(source_text(frame.attrs["b24"]))
-        self._saved.value = self._card.value = ""
+        self._notes.value = self._saved.value = self._card.value = ""
         self._update_code()
         self._show_sorted()
         show(True, actions, saved)
-        show(len(frame) > 0, tools, grid, card)
+        show(len(frame) > 0, tools, grid, notes, card)
 
-    def _show_sorted(self) -> None:
-        """Show the first page of the rows, sorted as chosen."""
-        if len(self._frame):
+    def load_names(self) -> None:
+        """Read the names of users and owners, and the details of a single row."""
+        frame = self._frame
+
+        def show_names(found: Found) -> None:
+            tables, notes = found
+            if frame is self._frame:
+                self.named = tables.get("named", frame)
+                self._notes.value = message_html(notes) if notes else ""
+                self._show_sorted(self._page)
+
+        if len(frame):
+            self._load(name_reads(frame, self._cache), show_names)
+            self._load_details()
+
+    def _load_details(self) -> None:
+        """Read what the card of the chosen activity shows besides its record, once."""
+        frame, number, details = self._frame, self._chosen, self._details
+        if number is None or number in details:
+            return
+        details[number] = Html()
+
+        def show_details(found: Found) -> None:
+            details[number] = details_html(*found)
+            if details is self._details and number == self._chosen:
+                self._show_card()
+
+        self._load(detail_reads(frame.loc[[number]], self._cache), show_details)
+
+    def _sort_by(self, name: str) -> None:
+        """Sort by a column; in the other direction where rows are sorted by it already."""
+        if self._sort.value == name:
+            self._descending.value = not self._descending.value
+        else:
+            self._descending.value, self._sort.value = False, name
+
+    def _show_sorted(self, page: int = 0) -> None:
+        """Show a page of the rows, sorted as chosen."""
+        if len(self.named):
             descending = self._descending.value
-            self._order = sort_rows(self._frame, self._sort.value, descending=descending)
-            self._show_page(0)
+            self._order = sort_rows(self.named, self._sort.value, descending=descending)
+            self._show_page(page)
 
     def _show_page(self, page: int, place: int | None = None) -> None:
         """Show a page of the table, and the card of a row of it, or of the one chosen before."""
         first, total = page * _PAGE, len(self._order)
-        frame = self._frame.iloc[self._order[first : first + _PAGE]]
+        frame = self.named.iloc[self._order[first : first + _PAGE]]
         if place is not None:
             self._chosen = int(frame.index[place])
         rows = table_rows(frame)
@@ -120,22 +188,30 @@ class Results:
         self._page = page
         self._pages.value = note_html(f"{first + 1:,}–{last:,} of {total:,} · times in {self._tz}")
         self._previous.disabled, self._next.disabled = page == 0, last >= total
-        self._table.value = table_html(rows, self._chosen)
+        direction = "descending" if self._descending.value else "ascending"
+        self._table.value = table_html(rows, self._chosen, self._sort.value, direction)
         for button, row in zip(self._buttons, rows, strict=False):
             button.description = visible(f"Show activity {row['ID']}: {row['Subject']}")
         self._rows.children = self._buttons[: len(rows)]
-        if self._chosen is not None:
+        self._show_card()
+        if place is not None:
+            self._load_details()
+
+    def _show_card(self) -> None:
+        """Show the card of the chosen activity, with the details that are there."""
+        if (number := self._chosen) is not None:
             address = self._frame.attrs["b24"]["portal"]
             # Microseconds, as in the frame: nanoseconds end in 2262.
             now = pd.Timestamp.now("UTC").as_unit("us")
-            self._card.value = card_html(self._frame, self._chosen, address, now)
+            details = self._details.get(number, Html())
+            self._card.value = card_html(self.named, number, address, now, details)
 
     def _update_code(self) -> None:
         """Show the code that reads the same, or hide it."""
         facts: Any = self._frame.attrs.get("b24")
         shown = facts is not None and self._show_code.value
-        self._code.value = code_text(self._ids, facts, self._tz) if shown else ""
-        show(shown, self._code)
+        self._code_area.value = code_text(*self._code, facts, self._tz) if shown else ""
+        show(shown, self._code_area)
 
     def _save(self, suffix: str) -> None:
         """Save the frame in the working folder, and report the name of the file."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from itertools import groupby
 from typing import Any
 
 from markupsafe import Markup
 
+from b24frames.credentials import hide_addresses
 from b24frames.messages import count, name_some, visible
 
 _LONGEST = 10_000
@@ -154,13 +156,31 @@ def ids_code(ids: Sequence[int]) -> str:
     return parts[0].removeprefix("*") if one_range else f"[{', '.join(parts)}]"
 
 
-def code_text(ids: Sequence[int], facts: Mapping[str, Any], tz: str) -> str:
+def filters_code(filters: Any) -> str:
+    """Return filters as a Python expression; dates become ISO text.
+
+    Examples
+    --------
+    >>> from datetime import date
+    >>> filters_code([("CREATED", ">=", date(2026, 10, 1)), ("ID", "in", [5, 6])])
+    "[('CREATED', '>=', '2026-10-01'), ('ID', 'in', [5, 6])]"
+    """
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return type(value)(map(plain, value))
+        return value.isoformat() if isinstance(value, date) else value
+
+    return hide_addresses(repr(plain(filters)))
+
+
+def code_text(function: str, arguments: str, facts: Mapping[str, Any], tz: str) -> str:
     """Return the code that reads the same activities; the secret stays out of it."""
-    arguments = ids_code(ids) if tz == "UTC" else f"{ids_code(ids)}, tz={tz!r}"
+    zone = "" if tz == "UTC" else f", tz={tz!r}"
     return (
         "import b24frames as b24\n\n"
         f"# {facts['portal']}, user {facts['user_id']}: its webhook is in B24_WEBHOOK_URL\n"
-        f"df = b24.read_activities({arguments})"
+        f"df = b24.{function}({arguments}{zone})"
     )
 
 

@@ -1,4 +1,4 @@
-"""`LookupPanel`: ids are typed, a look-up reads them, and its result is shown."""
+"""`LookupPanel`: ids are typed or a form is filled, a look-up reads, and its result is shown."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import tzinfo
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -18,12 +19,13 @@ import traitlets
 from b24frames.activities import ReadOptions
 from b24frames.arguments import check_tz
 from b24frames.credentials import hiding_arguments, looks_like_address
-from b24frames.ids import parse_id_text, parse_ids
+from b24frames.filters import Filters
 from b24frames.messages import count
 from b24frames.output import CachePlace
 from b24frames.panel.html import message_html, static_html
-from b24frames.panel.lookup import LookUp, explain, portal_maker
+from b24frames.panel.lookup import Found, LookUp, Reads, portal_maker, read_tables
 from b24frames.panel.results import Results, bar, show
+from b24frames.panel.search import SearchForm
 from b24frames.panel.texts import ids_text, short_ids_text
 from b24frames.portal import Portal
 from b24frames.records import portal_of
@@ -39,7 +41,7 @@ _STYLE = files("b24frames.panel").joinpath("panel.css").read_text(encoding="utf-
 
 
 class LookupPanel(widgets.VBox):
-    """A field for ids, the activities as a table, and one of them in detail.
+    """A field for ids and a search, the activities as a table, and one of them in detail.
 
     Parameters
     ----------
@@ -57,20 +59,23 @@ class LookupPanel(widgets.VBox):
     Attributes
     ----------
     ids : list of int
-        The ids looked up last; observable, like all of these.
+        The ids looked up or found last; observable, like all of these.
     frame : pandas.DataFrame or None
-        Their rows, as of `b24frames.read_activities`; None where the last look-up failed.
+        Their rows, as of `b24frames.read_activities` or `b24frames.find_activities`; None where the
+        last look-up failed.
     busy : bool
-        Whether a look-up is under way.
+        Whether a look-up or a search is under way.
     message : str
-        How the last look-up ended, in words.
+        How it ended: a sentence.
 
     Notes
     -----
-    The button, Enter and Refresh read in a thread where an event loop runs, as it does in a
+    The buttons, Enter and Refresh read in a thread where an event loop runs, as it does in a
     notebook: other cells go on, and Cancel works. The traits change in the kernel's own thread,
-    between cells. `lookup` does the same, and returns when it is done. No secret is in the state
-    of the widgets, so none gets into a saved notebook; the rows shown last do.
+    between cells. `lookup` and `find` do the same, and return when the rows are there. Names of
+    users and owners, and what a card shows besides the record, are read after that, in a thread of
+    their own; they are shown, and do not get into `frame`. No secret is in the state of the
+    widgets, so none gets into a saved notebook; the rows shown last do.
 
     Examples
     --------
@@ -103,6 +108,7 @@ class LookupPanel(widgets.VBox):
         self._options: ReadOptions = {"cache": cache, "tz": check_tz(tz), "max_age": max_age}
         self._history: deque[list[int]] = deque(maxlen=_HISTORY)
         self._look_up: LookUp | None = None
+        self._shown: LookUp | None = None
         self._display: Any = None
         self._field = widgets.Text(description="Activities", placeholder=_PLACEHOLDER)
         self._button = widgets.Button(description="Look up", button_style="primary")
@@ -110,12 +116,14 @@ class LookupPanel(widgets.VBox):
         self._recent = widgets.Dropdown(description="Recent").add_class("b24-recent")
         self._bar = widgets.IntProgress(max=1)
         self._message = widgets.HTML()
-        self._results = Results(str(self._options["tz"]))
+        self._search = SearchForm()
+        self._results = Results(str(self._options["tz"]), cache, self._load)
         self._field.add_class("b24-ids")
         show(False, self._cancel, self._recent, self._bar)
         ask = bar("ask", self._field, self._button, self._cancel, self._recent)
         style = widgets.HTML(f"<style>{_STYLE}</style>")
-        super().__init__([ask, self._bar, self._message, *self._results.children, style])
+        form, results = self._search.bar, self._results.children
+        super().__init__([ask, form, self._bar, self._message, *results, style])
         self.add_class("b24-panel")
         self._connect()
         if ids is not None:
@@ -124,15 +132,10 @@ class LookupPanel(widgets.VBox):
     def _connect(self) -> None:
         """Connect the widgets with what they do."""
 
-        # A change of the value would do for Enter, but also comes when the field is left.
-        def on_message(_: object, content: dict[str, Any], __: object) -> None:
-            if content.get("event") == "submit":
-                self._start(self._field.value)
-
         def on_text(change: dict[str, Any]) -> None:
             # Not only on Enter: a notebook saved in between would have the secret.
             if looks_like_address(change["new"]):
-                self._field.value = ""
+                change["owner"].value = ""
                 self._say([_ADDRESS], problem=True)
 
         def on_recent(change: dict[str, Any]) -> None:
@@ -140,12 +143,27 @@ class LookupPanel(widgets.VBox):
                 self._field.value = ids_text(change["new"])
                 self._start(change["new"])
 
-        self._button.on_click(lambda _: self._start(self._field.value))
-        self._field.on_msg(on_message)
-        self._field.observe(on_text, "value")
+        def look_up() -> None:
+            self._start(self._field.value)
+
+        def find() -> None:
+            self._start(self._search.filters(), is_search=True)
+
+        def refresh() -> None:
+            if (shown := self._shown) is not None:
+                self._start(shown.wanted, shown.frame, is_search=shown.is_search, max_age=0)
+
+        for field, start in (
+            (self._field, look_up),
+            *((text, find) for text in self._search.texts),
+        ):
+            field.on_msg(partial(_on_enter, start))
+            field.observe(on_text, "value")
+        self._button.on_click(lambda _: look_up())
+        self._search.button.on_click(lambda _: find())
         self._cancel.on_click(lambda _: self._cancel_look_up())
         self._recent.observe(on_recent, "value")
-        self._results.refresh.on_click(lambda _: self._start(self.ids, self.frame, max_age=0))
+        self._results.refresh.on_click(lambda _: refresh())
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.message!r})"
@@ -171,59 +189,65 @@ class LookupPanel(widgets.VBox):
         """
         self._read(ids, None)
 
-    def _start(self, ids: object, shown: pd.DataFrame | None = None, **options: Any) -> None:
-        """Look activities up in a thread, or at once where no event loop runs to report to."""
-        loop = None
-        with suppress(RuntimeError):
-            loop = asyncio.get_running_loop()
+    def find(self, filters: Filters | None = None) -> None:
+        """Find activities and show them, newest first, as the button does; return when it is done.
+
+        Parameters
+        ----------
+        filters : list of tuple, or list of list of tuple, optional
+            As of `b24frames.find_activities`; by default every activity that the user may see. Of
+            more than 200 activities the newest are shown, and the message says how many there are.
+
+        Examples
+        --------
+        >>> panel = LookupPanel(portal)
+        >>> panel.find([("TYPE_ID", "==", "call"), ("CREATED", "<", "2022-01-10")])
+        >>> panel.frame.index.is_monotonic_decreasing
+        True
+        """
+        self._read(filters, None, is_search=True)
+
+    def _start(self, wanted: Any, shown: pd.DataFrame | None = None, **options: Any) -> None:
+        """Begin a look-up in a thread, or at once where no event loop runs to report to."""
         if not self.busy:
-            self._read(ids, loop, shown, **options)
+            self._read(wanted, _running_loop(), shown, **options)
 
     def _read(
         self,
-        ids: object,
+        wanted: Any,
         loop: asyncio.AbstractEventLoop | None,
         shown: pd.DataFrame | None = None,
+        *,
+        is_search: bool = False,
         **options: Any,
     ) -> None:
         """Read activities, or those shown again, in a thread that reports to a loop, or at once."""
-
-        def post(function: Callable[..., object], *arguments: object) -> None:
-            if loop is None:
-                function(*arguments)
-                return
-            # A closed loop has no page left to update.
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(function, *arguments)
 
         def make_portal() -> Portal:
             portal = self._make_portal()
             return portal if shown is None else portal_of(shown, portal)
 
-        def run() -> None:
-            try:
-                look_up.read(make_portal, merged)
-            finally:
-                post(self._finish, look_up)
+        def on_progress(done: int, waiting: str) -> None:
+            _post(loop, lambda: self._show_progress(look_up, done, waiting))
 
         self._cancel_look_up()
         merged: Any = {**self._options, **options}
-        look_up = LookUp([], lambda *news: post(self._show_progress, look_up, *news))
-        self._look_up = look_up
-        try:
-            look_up.ids = _parse(ids)
-        except (ValueError, TypeError) as error:
-            look_up.lines = [explain(error)]
-            self._finish(look_up)
-            return
-        total = len(look_up.ids)
-        self._bar.max, self._bar.value = max(1, total), 0
-        self._say([f"Looking up {count(total, 'activity')}…"])
+        look_up = self._look_up = LookUp(wanted, on_progress, is_search)
+        self._bar.value = 0
+        self._say(["Searching…" if is_search else "Looking up…"])
         self.busy = True
-        if loop is None:
-            run()
-        else:
-            threading.Thread(target=run, name="b24frames panel", daemon=True).start()
+        _run(loop, lambda: look_up.read(make_portal, merged), lambda: self._finish(look_up))
+
+    def _load(self, reads: Reads, show_found: Callable[[Found], object]) -> None:
+        """Read what is shown after the rows, in a thread, or at once where no event loop runs."""
+        found: list[Found] = []
+
+        def finish() -> None:
+            for one in found:
+                show_found(one)
+                self._update_static()
+
+        _run(_running_loop(), lambda: found.append(read_tables(reads, self._make_portal)), finish)
 
     def _cancel_look_up(self) -> None:
         """End the look-up that is under way."""
@@ -234,8 +258,9 @@ class LookupPanel(widgets.VBox):
     def _show_progress(self, look_up: LookUp, done: int, waiting: str) -> None:
         """Show how far a look-up is, unless another has begun."""
         if look_up is self._look_up:
+            self._bar.max = max(1, look_up.total)
             self._bar.value = done
-            progress = f"{done:,} of {count(len(look_up.ids), 'activity')}"
+            progress = f"{done:,} of {count(look_up.total, 'activity')}"
             self._say([progress, waiting] if waiting else [progress])
 
     def _finish(self, look_up: LookUp) -> None:
@@ -244,17 +269,19 @@ class LookupPanel(widgets.VBox):
             return
         self._look_up = None
         self.ids, self.frame = look_up.ids, look_up.frame
-        self._results.show(look_up.ids, look_up.frame)
+        self._results.show(look_up.frame, look_up.code)
         self._say(look_up.lines, problem=look_up.problem)
         if look_up.frame is not None:
+            self._shown = look_up
+        if look_up.frame is not None and not look_up.is_search:
             self._history.append(look_up.ids)
             recent = {short_ids_text(ids): ids for ids in reversed(self._history)}
             self._recent.options = [("look-ups", None), *recent.items()]
             show(len(recent) > 1, self._recent)
         self.message = look_up.lines[0]
         self.busy = False
-        if self._display is not None:
-            self._display.update(self._static(), raw=True)
+        self._update_static()
+        self._results.load_names()
 
     def _say(self, lines: Sequence[str], *, problem: bool = False) -> None:
         """Show a message."""
@@ -263,12 +290,19 @@ class LookupPanel(widgets.VBox):
     @traitlets.observe("busy")
     def _show_busy(self, _: object) -> None:
         """Show whether a look-up is under way."""
-        self._button.disabled = self._recent.disabled = self._results.refresh.disabled = self.busy
+        starts = (self._button, self._search.button, self._recent, self._results.refresh)
+        for widget in starts:
+            widget.disabled = self.busy
         show(self.busy, self._cancel, self._bar)
 
     def _static(self) -> dict[str, str]:
         """Return the last result for pages where no kernel and no JavaScript runs."""
-        return {"text/plain": repr(self), "text/html": static_html(self.frame, self.message)}
+        html = static_html(self._results.named, self.message)
+        return {"text/plain": repr(self), "text/html": html}
+
+    def _update_static(self) -> None:
+        if self._display is not None:
+            self._display.update(self._static(), raw=True)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Return the widget, and what to show in its place."""
@@ -283,10 +317,42 @@ class LookupPanel(widgets.VBox):
         self._display = display(self._static(), raw=True, display_id=True)
 
 
-def _parse(ids: object) -> list[int]:
-    """Return the ids that a caller, or the text in the field, names."""
-    if not isinstance(ids, str):
-        return parse_ids(ids)
-    if not ids.strip():
-        raise ValueError("no ids; type some, such as 999 or 1-20, 35")
-    return parse_id_text(ids)
+def _on_enter(start: Callable[[], None], _: object, content: dict[str, Any], __: object) -> None:
+    # A change of the value would do for Enter, but also comes when the field is left.
+    if content.get("event") == "submit":
+        start()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    with suppress(RuntimeError):
+        return asyncio.get_running_loop()
+    return None
+
+
+def _post(loop: asyncio.AbstractEventLoop | None, function: Callable[[], object]) -> None:
+    """Call a function in the thread of a loop, or at once."""
+    if loop is None:
+        function()
+        return
+    # A closed loop has no page left to update.
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(function)
+
+
+def _run(
+    loop: asyncio.AbstractEventLoop | None,
+    work: Callable[[], object],
+    finish: Callable[[], object],
+) -> None:
+    """Work in a thread and finish, whatever happened, in that of a loop; or do both at once."""
+
+    def run() -> None:
+        try:
+            work()
+        finally:
+            _post(loop, finish)
+
+    if loop is None:
+        run()
+    else:
+        threading.Thread(target=run, name="b24frames panel", daemon=True).start()

@@ -1,4 +1,4 @@
-"""Calls and batches to one portal: paced, and repeated where that helps."""
+"""Calls and batches to one portal, with pacing and retries."""
 
 from b24frames.portal.portal import WEBHOOK_VARIABLE, Portal, as_portal
 

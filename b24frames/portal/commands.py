@@ -1,4 +1,4 @@
-"""What is asked of a portal and what it answers, in and out of the form that PHP writes.
+"""Commands and their answers, encoded to and decoded from the form that PHP uses.
 
 References
 ----------
@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 
 from b24frames.errors import PortalError
 
+# A documented limit of the method batch [1]_.
 MAX_COMMANDS = 50
 
 Command = tuple[str, Mapping[str, Any]]
@@ -25,16 +26,16 @@ Command = tuple[str, Mapping[str, Any]]
 
 
 class Answer(NamedTuple):
-    """What one request brought.
+    """The answer to one request.
 
     Attributes
     ----------
     results : dict of str to object
-        The result of each command that was answered, or the `PortalError` that refused it.
+        The result of each command, or the `PortalError` with which it was refused.
     times : sequence of (str, object)
-        The ``time`` that the portal told of methods.
+        The ``time`` that the portal reported for methods.
     totals : mapping of str to object
-        The ``total`` that it told of commands.
+        The ``total`` that it reported for commands.
     """
 
     results: dict[str, Any]
@@ -43,7 +44,7 @@ class Answer(NamedTuple):
 
 
 class CommandQueue:
-    """What is to be asked: commands of an iterable, taken as needed, and those appended since.
+    """Commands to send: those of an iterable, taken as needed, and those appended since.
 
     Parameters
     ----------
@@ -56,29 +57,30 @@ class CommandQueue:
         self._appended: deque[tuple[str, Command]] = deque()
 
     def append(self, name: str, command: Command) -> None:
-        """Have a command asked, before those of the iterable."""
+        """Add a command, to be sent before those of the iterable."""
         self._appended.append((name, command))
 
     def extend(self, commands: Iterable[tuple[str, Command]]) -> None:
-        """Have further commands asked after those that there are; taken as needed."""
+        """Add commands after the existing ones; they are taken as needed."""
         self._source = chain(self._source, commands)
 
     def take(self, size: int) -> dict[str, Command]:
-        """Return the next commands, at most so many."""
+        """Return the next commands, at most `size`."""
         some = [self._appended.popleft() for _ in range(min(size, len(self._appended)))]
         return dict(chain(some, islice(self._source, size - len(some))))
 
 
 @dataclass(order=True)
 class Task:
-    """Commands that are sent together, once they are due."""
+    """Commands that are sent in one request, once they are due."""
 
     due: float
     order: int
     commands: dict[str, Command] = field(compare=False)
     in_batch: bool = field(compare=False)
     attempt: int = field(default=0, compare=False)
-    reason: str = field(default="", compare=False)  # why it waits
+    # Why the task waits; shown to the user.
+    reason: str = field(default="", compare=False)
     expired: int | None = field(default=None, compare=False)
     first_sent: float = field(default=math.inf, compare=False)
     sent: float = field(default=0.0, compare=False)
@@ -86,13 +88,13 @@ class Task:
 
     @property
     def methods(self) -> set[str]:
-        """The REST methods whose operating time is used."""
+        """The REST methods that this task uses operating time of."""
         methods = {method for method, _ in self.commands.values()}
         return methods | {"batch"} if self.in_batch else methods
 
 
 def cut(commands: dict[str, Command], size: int) -> tuple[dict[str, Command], dict[str, Command]]:
-    """Cut commands into the first ones and the rest."""
+    """Split commands into the first `size` and the rest."""
     items = list(commands.items())
     return dict(items[:size]), dict(items[size:])
 
@@ -110,7 +112,8 @@ def batch_params(commands: Mapping[str, Command]) -> dict[str, Any]:
 
 
 def named_answers(answers: object, names: Collection[str]) -> dict[str, Any]:
-    """Return a batch's map of answers by name: PHP writes an empty one as a list."""
+    """Return the answers of a batch by name."""
+    # PHP has one type for maps and lists: empty maps, and those with keys 0, 1, 2 …, come as lists.
     if isinstance(answers, dict):
         return {name: answers[name] for name in names if name in answers}
     if isinstance(answers, list):
@@ -119,7 +122,7 @@ def named_answers(answers: object, names: Collection[str]) -> dict[str, Any]:
 
 
 def encode_params(params: Mapping[str, Any]) -> str:
-    """Encode parameters as PHP reads them: nested ones with brackets.
+    """Encode parameters in PHP's query syntax: nested ones with brackets.
 
     Examples
     --------
@@ -136,6 +139,7 @@ def _pairs(key: str, value: Any) -> Iterator[tuple[str, str]]:
     elif isinstance(value, (list, tuple)):
         for position, part in enumerate(value):
             yield from _pairs(f"{key}[{position}]", part)
+    # Before str(): PHP reads "False" as a true value.
     elif isinstance(value, bool):
         yield key, "1" if value else "0"
     else:
@@ -143,5 +147,5 @@ def _pairs(key: str, value: Any) -> Iterator[tuple[str, str]]:
 
 
 def has_expired(error: PortalError) -> bool:
-    """Return whether an error is that of an access token to be renewed."""
+    """Return whether an error says that the access token has expired."""
     return error.code.lower() == "expired_token"

@@ -1,4 +1,4 @@
-"""The way to a portal: sessions, proxies, certificates, and why a request did not get through.
+"""Connections to a portal: sessions, proxies, certificates, and why a request failed.
 
 Errors are returned, not raised: those of requests hold the URL, and so the secret, and would stay
 reachable as the context of any error raised while handling them.
@@ -33,7 +33,7 @@ _FINAL = {"retryable": False, "ends_all": True}
 _PROXY_HOST = re.compile(r"(?s)^(?:.*://)?(?:.*@)?(\[.*?\]|[^:/?#]*).*$")
 _CONNECT_STATUS = re.compile(r"Tunnel connection failed: (\d{3})")
 STATUSES_THAT_PASS = frozenset({408, 425, 429})
-# The names that OpenSSL gives to what no repetition mends; a connection that is cut is not of them.
+# OpenSSL's names of failures that a retry cannot fix; a dropped connection is not among them.
 _TLS_REASON = re.compile(
     r"\[(?:SSL|X509)[^\]]*: (\w*(?:CERT|_CA|HANDSHAKE|VERSION|PROTOCOL)\w*)\]"
     r"(?: certificate verify failed: ([\w -]+\w))?"
@@ -42,7 +42,7 @@ _of_parents: list[object] = []
 
 
 class Connections:
-    """What sends the requests of all threads.
+    """Send the requests of all threads.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class Connections:
     Raises
     ------
     TypeError
-        The session keeps answers.
+        The session caches answers.
     """
 
     def __init__(self, session: requests.Session, timeout: tuple[float, float]) -> None:
@@ -68,15 +68,16 @@ class Connections:
         self._timeout = timeout
 
     def most(self, url: str) -> float:
-        """Return how many connections are kept; more at once would be closed after each use."""
+        """Return how many connections are pooled; any more would be closed after each use."""
         return getattr(self._session.get_adapter(url), "_pool_maxsize", math.inf)
 
     def forget(self) -> None:
-        """Leave the connections that are open to the parent of a forked process."""
+        """Leave open connections to the parent of a forked process."""
         adapters = [a for a in self._session.adapters.values() if isinstance(a, HTTPAdapter)]
         adapter: Any  # its types lack how it is pickled
         for adapter in adapters:
-            _of_parents.append(vars(adapter).copy())  # not closed by the garbage collector
+            # Kept alive, or the garbage collector would close sockets that the parent still uses.
+            _of_parents.append(vars(adapter).copy())
             adapter.__setstate__(adapter.__getstate__())  # as if it had been pickled
 
     def send(
@@ -93,9 +94,9 @@ class Connections:
         Parameters
         ----------
         verb, url : str
-            What is sent where.
+            The HTTP method and the URL.
         method : str
-            The REST method, for errors.
+            The REST method, for error messages.
         data : str, optional
             The body.
         query : dict of str to str, optional
@@ -104,7 +105,7 @@ class Connections:
         Returns
         -------
         requests.Response or PortalError
-            Of whatever status.
+            The response, whatever its status.
         """
         settings = self._settings(url)
         try:
@@ -116,7 +117,7 @@ class Connections:
                 headers=_HEADERS,
                 timeout=self._timeout,
                 allow_redirects=False,
-                # requests would else send what ~/.netrc has for this host, or for any.
+                # Otherwise requests sends the password that ~/.netrc has for this host.
                 auth=None if self._session.auth else lambda request: request,
                 **settings,
             )
@@ -126,22 +127,20 @@ class Connections:
             return self._failure(error, host, name, method)
 
     def _settings(self, url: str) -> Any:
-        """Return proxies and certificates: of the session, else of the environment; and no stream.
-
-        Where both have them, requests by itself takes those of the environment.
-        """
+        """Return proxies and certificates of the session, else of the environment."""
         session, parts = self._session, urlsplit(url)
         host = parts.hostname or ""
-        # A proxy of the environment must not come between this machine and itself.
+        # Requests to this machine must bypass the proxy of the environment.
         proxies = {"no_proxy": host} if is_loopback(host) else {}
         keys = (f"{parts.scheme}://{host}", parts.scheme, f"all://{host}", "all")
+        # Passed as arguments, since requests prefers the environment to the session's proxies.
         for proxy in [session.proxies[key] for key in keys if key in session.proxies][:1]:
             proxies[keys[0]] = proxy or ""
         verify = None if session.verify is True else session.verify
         return session.merge_environment_settings(url, proxies, False, verify, None)
 
     def _failure(self, error: Exception, host: str, proxy: str, method: str) -> PortalError:
-        """Describe what prevented a request without the words of requests, which hold the URL."""
+        """Return the error of a failed request; the message of requests would hold the URL."""
         text, connect_and_read = str(error), "{:g} s + {:g} s".format(*self._timeout)
         way = f"{host} by the proxy {proxy}" if proxy else host
         if isinstance(error, requests.Timeout):
@@ -168,14 +167,14 @@ class Connections:
         if is_missing:
             words = f"there is no file {hide_addresses(one_line(path))} of TLS certificates"
             return _unavailable(words, method, code="TLS", **_FINAL)
-        # A proxy that cannot be used, a redirect to what is no URL.
+        # For example an unusable proxy, or a redirect to an invalid URL.
         words = f"{way} cannot be asked ({type(error).__name__})"
         return _unavailable(words, method, code="PROXY" if proxy else "", **_FINAL)
 
 
 def make_session(connections: int) -> requests.Session:
-    """Make a session that keeps so many connections open, and no answers."""
-    # requests_cache.install_cache() puts a subclass that keeps all answers in its place.
+    """Return a session with a pool of so many connections, which caches no answers."""
+    # requests_cache.install_cache() replaces requests.Session by a subclass that caches answers.
     kinds = requests.Session.__mro__
     plain = next(kind for kind in kinds if kind.__module__ == "requests.sessions")
     session: requests.Session = plain()
@@ -187,7 +186,7 @@ def make_session(connections: int) -> requests.Session:
 def _refused_by_proxy(
     refusal: re.Match[str] | None, host: str, proxy: str, method: str
 ) -> PortalError:
-    """Return the error of a proxy that is not there, or does not connect to the portal."""
+    """Return the error of an unreachable proxy, or of one that refuses to connect."""
     if refusal is None:
         words = f"no connection to the proxy {proxy}"
         return _unavailable(words, method, code="PROXY", reached=False)
@@ -201,7 +200,6 @@ def _refused_by_proxy(
 
 
 def _unavailable(words: str, method: str, code: str = "", **changes: bool) -> PortalError:
-    """Return the error of a request that did not get through."""
     error = PortalUnavailableError(words, code=code, method=method)
     vars(error).update(changes)
     return error

@@ -1,4 +1,4 @@
-"""Threads that send requests: they take one, POST it, and lay the answer on the desk."""
+"""Worker threads that send requests and queue the answers for the scheduler."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Task = TypeVar("Task")
 
 
 class Hands(Generic[Task]):
-    """As many threads as there are requests under way at once; they know nothing else.
+    """A pool of threads, one per request in flight.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class Hands(Generic[Task]):
     Attributes
     ----------
     busy : int
-        How many tasks have been handed over that are not done with.
+        How many tasks have been sent and are not done yet.
     """
 
     def __init__(self, post: Callable[[Task], Any]) -> None:
@@ -33,15 +33,14 @@ class Hands(Generic[Task]):
         self._post = post
         self._threads: list[threading.Thread] = []
         self._outbox: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
-        # An outcome stays there until it is done with: an interruption between taking it out and
-        # looking at it would lose it.
+        # An outcome stays here until `done`: an interruption while it is read must not lose it.
         self._desk: deque[tuple[Task, Any]] = deque()
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def send(self, task: Task) -> None:
-        """Hand a task to a thread that is free, or to a further one."""
+        """Hand a task to a free thread, or start another."""
         if len(self._threads) <= self.busy:
-            # A daemon: an interrupted program would else wait for answers that may never come.
+            # A daemon: otherwise an interrupted program waits for answers that may never come.
             thread = threading.Thread(target=self._work, name="b24frames", daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -49,7 +48,7 @@ class Hands(Generic[Task]):
         self._outbox.put(task)
 
     def look(self, clock: Clock, seconds: float) -> tuple[Task, Any]:
-        """Return the next task and its outcome; raise `queue.Empty` after so many seconds."""
+        """Return the next task and its outcome; raise `queue.Empty` on timeout."""
         if not self._desk:
             clock.take(self._bell, seconds)
         if not self._desk:
@@ -57,12 +56,12 @@ class Hands(Generic[Task]):
         return self._desk[0]
 
     def done(self) -> None:
-        """Clear the outcome that was looked at."""
+        """Remove the outcome that `look` returned."""
         self._desk.popleft()
         self.busy -= 1
 
     def rest(self, end: float) -> Iterator[tuple[Task, Any]]:
-        """Yield all that is there or comes until a moment of `time.monotonic`, after `dismiss`."""
+        """Yield the outcomes that arrive until `end` (`time.monotonic`), after `dismiss`."""
         for number in range(self.busy):
             while len(self._desk) <= number:
                 try:
@@ -72,12 +71,12 @@ class Hands(Generic[Task]):
             yield self._desk[number]
 
     def dismiss(self) -> None:
-        """Let each thread end after what it is about."""
+        """Let each thread end after its current task."""
         for _ in self._threads:
             self._outbox.put(None)
 
     def join(self, end: float) -> None:
-        """Wait for the threads until a moment of `time.monotonic`."""
+        """Wait for the threads until `end` (`time.monotonic`)."""
         for thread in self._threads:
             if thread.is_alive():  # an interruption may have come before it was started
                 thread.join(max(0.0, end - time.monotonic()))
@@ -88,7 +87,7 @@ class Hands(Generic[Task]):
             try:
                 outcome = self._post(task)
             except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-                # Its frames hold the address called, with the secret.
+                # Frames of the traceback hold the URL, and so the secret.
                 outcome = error.with_traceback(None)
                 outcome.__context__ = outcome.__cause__ = None
             self._desk.append((task, outcome))

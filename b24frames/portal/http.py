@@ -34,6 +34,7 @@ _CLOUD_ZONES = frozenset(
     "com ru eu de fr es it pl in id ua by kz cn jp vn mx co uk ca us com.br com.tr com.tw".split()
 )
 _CLOUD_NAME = re.compile(r"[a-z0-9-]+")
+# A renamed portal needs one redirect, a missing slash another; beyond that it is a loop.
 _MOST_REDIRECTS = 3
 _PORTS = {"http": 80, "https": 443}
 _LOGIN = re.compile("/(?:auth|login)", re.IGNORECASE)
@@ -41,7 +42,7 @@ _log = logging.getLogger("b24frames")
 
 
 class Http:
-    """The way to one portal: one request at a time, from any of several threads.
+    """The HTTP interface of one portal; safe to use from several threads.
 
     Parameters
     ----------
@@ -50,14 +51,14 @@ class Http:
     timeout : (float, float)
         Longest wait for a connection, and for an answer [s].
     session : requests.Session
-        What sends; shared by all threads.
+        Shared by all threads.
     trusted_hosts : iterable of str
-        Hosts to which a renamed portal may point, besides those of the cloud.
+        Hosts to which a renamed portal may redirect, besides those of the cloud.
 
     Attributes
     ----------
     connections : Connections
-        What sends.
+        Its pool.
     """
 
     def __init__(
@@ -71,35 +72,36 @@ class Http:
         self.connections = Connections(session, timeout)
         self._trusted_hosts = _check_hosts(trusted_hosts)
         self._address = credential.address
-        self._slash = ""  # what the portal wants at the end of a path
+        # Some web servers redirect a path without a slash at its end: it is added from then on.
+        self._slash = ""
         hide_in_logs()
 
     @property
     def address(self) -> str:
-        """Where the portal is now: another address than the one given, once it has moved."""
+        """Where the portal is now: differs from the address given once it has moved."""
         return self._address
 
     def post(
         self, commands: Mapping[str, Command], in_batch: bool, expired: int | None = None
     ) -> tuple[Answer | PortalError, int]:
-        """Send commands once, in a batch or one by itself.
+        """Send commands once, in a batch or a single one directly.
 
         Parameters
         ----------
         commands : mapping of str to Command
-            At most 50; one, where it goes by itself.
+            At most 50; exactly one without a batch.
         in_batch : bool
             Whether they are sent as a batch.
         expired : int, optional
-            After how many renewals the access token was found expired: it is renewed first, unless
-            that has been done since.
+            The number of renewals after which the access token was found expired: it is renewed
+            first, unless another thread has done so since.
 
         Returns
         -------
         Answer or PortalError
-            What each command was answered, or why the whole request was refused.
+            The answer to each command, or why the whole request was refused.
         int
-            How often the token had been renewed when it was sent.
+            How often the token had been renewed when the request was sent.
         """
         method = "batch" if in_batch else next(iter(commands.values()))[0]
         params = batch_params(commands) if in_batch else next(iter(commands.values()))[1]
@@ -129,6 +131,7 @@ class Http:
         answers = named_answers(result.get("result"), commands)
         for name, error in named_answers(result.get("result_error"), commands).items():
             answers[name] = self._error(error, method=commands[name][0])
+        # Every command needs an outcome, or it would be neither repeated nor reported.
         for name, (method, _) in commands.items():
             if name not in answers:
                 words = "the batch was answered without this command"
@@ -139,7 +142,8 @@ class Http:
         return Answer(answers, [("batch", time), *told], totals)
 
     def _post_once(self, method: str, body: dict[str, Any]) -> dict[str, Any] | PortalError:
-        """POST, and again where the portal points to an address that is trusted."""
+        """POST, and repeat it at the target of a trusted redirect."""
+        # Not left to requests: it would turn the POST into a GET, and carry the secret anywhere.
         data, status = json.dumps(body, allow_nan=False), 0
         for _ in range(_MOST_REDIRECTS + 1):
             url = f"{self._address}{self._credential.path(method)}{self._slash}"
@@ -154,7 +158,7 @@ class Http:
         return _misdirected("redirects again and again", status, method)
 
     def _follow(self, response: requests.Response, url: str, method: str) -> PortalError | None:
-        """Go on at the address to which the one that was asked redirects, or return why not."""
+        """Follow a redirect to a trusted address, or return why not."""
         status, location = response.status_code, response.headers.get("Location", "")
         try:
             asked, target = urlsplit(url), urlsplit(urljoin(url, location))
@@ -181,9 +185,10 @@ class Http:
         return None
 
     def _is_trusted(self, address: str) -> bool:
-        """Tell whether secret and data may go to another address than the one given."""
+        """Return whether secret and data may be sent to a new address."""
         old, new = urlsplit(self._credential.address), urlsplit(address)
         old_host, new_host = old.hostname or "", new.hostname or ""
+        # Another port of this machine may belong to another user's program.
         if is_loopback(old_host) and is_loopback(new_host):
             return (old.scheme, old.port) == (new.scheme, new.port)
         if new.scheme != "https" or new.username or new.port not in (None, 443):
@@ -191,7 +196,7 @@ class Http:
         return new_host in self._trusted_hosts or (_is_cloud(old_host) and _is_cloud(new_host))
 
     def _renew(self, renewals: int, method: str) -> PortalError | None:
-        """Renew the access token, unless another thread has since; return why it cannot be."""
+        """Renew the access token, unless another thread has; return why it failed."""
         credential = self._credential
         if not isinstance(credential, AccessToken) or not credential.renewable:
             return AuthenticationError(
@@ -201,6 +206,7 @@ class Http:
                 method=method,
             )
         with credential.renewing(renewals) as current:
+            # A refresh token can be used once: the first thread renews it for all.
             if not current:
                 return None
             url = f"{credential.authorization_server}/oauth/token/"
@@ -216,7 +222,6 @@ class Http:
             return self._refresh_error(answer, response.status_code)
 
     def _refresh_error(self, answer: object, status: int) -> PortalError:
-        """Explain why the authorization server gave no new token."""
         if status >= 500:
             return PortalUnavailableError(
                 "the authorization server is out of order", http_status=status, method="oauth/token"
@@ -234,7 +239,7 @@ class Http:
     def _parse_answer(
         self, response: requests.Response, method: str
     ) -> dict[str, Any] | PortalError:
-        """Read the envelope of an answer: ``result``, or the error it tells of."""
+        """Return the envelope of an answer with its ``result``, or the error in it."""
         status = response.status_code
         answer = _read_json(response.content)
         if isinstance(answer, dict) and "error" in answer:
@@ -249,7 +254,8 @@ class Http:
         is_page = begin == b"<" or (is_text and status >= 400 and begin != b"{")
         words = "a web page" if is_page else "what is not of the REST API's form"
         words = f"the portal answered with {words}"
-        if status == 429 or status >= 500:  # a gateway's
+        # These come from a gateway and are transient.
+        if status == 429 or status >= 500:
             facts["retry_after"] = _retry_after(response)
             return error_from_answer({"error_description": words}, **facts)
         odd = InvalidAnswerError(words, code=WEB_PAGE if is_page else "", **facts)
@@ -258,7 +264,7 @@ class Http:
         return odd
 
     def _error(self, answer: object, **facts: Any) -> PortalError:
-        """Make the error that an answer is; its words may repeat the address, or hold anything."""
+        # The portal's text is untrusted: it may repeat the address, or hold control characters.
         if isinstance(answer, dict):
             texts = {key: self._words(answer.get(key)) for key in _ERROR_KEYS}
             return error_from_answer(texts, **facts)
@@ -266,7 +272,7 @@ class Http:
         return InvalidAnswerError(words, **facts)
 
     def _words(self, told: object) -> str:
-        """Return what the portal told, on one line and without the secret."""
+        """Return text of the portal on one line and without the secret."""
         return one_line(self._credential.redact(str(told or "")))
 
 
@@ -281,7 +287,7 @@ _REFRESH_ERRORS = {
 
 
 def _token_pair(answer: object) -> TokenPair | None:
-    """Read the tokens of a refresh; None where they are not such."""
+    """Return the tokens of a refresh; None if invalid."""
     tokens = answer if isinstance(answer, dict) else {}
     access, refresh = tokens.get("access_token"), tokens.get("refresh_token") or ""
     if access and isinstance(access, str) and isinstance(refresh, str):
@@ -290,7 +296,7 @@ def _token_pair(answer: object) -> TokenPair | None:
 
 
 def _check_hosts(hosts: Iterable[str]) -> set[str]:
-    """Return the names of hosts as they are compared, or raise."""
+    """Return host names in lower case, or raise."""
     if isinstance(hosts, Iterable) and not isinstance(hosts, str):
         names = list(hosts)
         if all(isinstance(name, str) for name in names):
@@ -299,7 +305,8 @@ def _check_hosts(hosts: Iterable[str]) -> set[str]:
 
 
 def _of_whole_batch(error: PortalError) -> PortalError:
-    """Return the error of a batch; one that is of a single command says nothing of the others."""
+    """Return the error of a batch."""
+    # Some portals answer a whole batch with the error of one command: the others may succeed.
     is_of_batch = error.code.upper().startswith("ERROR_BATCH")
     if type(error) is not PortalError or is_of_batch or (error.code and error.http_status != 200):
         return error
@@ -313,32 +320,28 @@ def _place(parts: SplitResult) -> tuple[str, str | None, int | None]:
 
 
 def _misdirected(words: str, status: int, method: str, code: str = "") -> PortalError:
-    """Return the error of a redirect that is not followed."""
     error = PortalError(f"the portal {words}", code=code, http_status=status, method=method)
     error.ends_all = True
     return error
 
 
 def _is_cloud(host: str) -> bool:
-    """Tell whether a host is a portal in the cloud of Bitrix24."""
     name, _, zone = host.partition(".bitrix24.")
-    # The HTTP library may read another host where other letters are.
+    # ASCII only: the HTTP library may map other letters to another host.
     return bool(_CLOUD_NAME.fullmatch(name)) and zone in _CLOUD_ZONES
 
 
 def _read_json(content: bytes) -> Any:
-    """Decode JSON, or return None where it is none.
-
-    surrogateescape keeps bytes that are no UTF-8, so that one text cannot cost the whole answer;
-    a byte order mark comes from PHP files on servers of one's own.
-    """
+    """Return decoded JSON; None if it is invalid."""
     try:
+        # surrogateescape: one text with invalid UTF-8 must not cost the whole answer. The byte
+        # order mark comes from PHP files of self-hosted portals.
         return json.loads(content.decode("utf-8-sig", "surrogateescape"))
     except (ValueError, RecursionError):
         return None
 
 
 def _retry_after(response: requests.Response) -> float | None:
-    """Read a Retry-After header that is given in seconds."""
+    """Return the Retry-After header [s], if it is given in seconds."""
     header = response.headers.get("Retry-After", "")
     return float(header) if header.isascii() and header.isdigit() else None

@@ -1,4 +1,4 @@
-"""How often a portal may be asked, and when a refused call is worth repeating: pure arithmetic.
+"""The arithmetic of request rate, operating time, batch size and retries; free of side effects.
 
 Time and state are passed in, so that everything here can be tested without waiting.
 
@@ -27,27 +27,29 @@ from b24frames.messages import short_repr
 
 Limits = Literal["cloud", "enterprise", "self-hosted"] | tuple[float, float]
 
+# Capacity [requests] and leak [1/s] of each plan, as documented [1]_.
 _PRESETS: dict[str, tuple[float, float] | None] = {
     "cloud": (50, 2),
     "enterprise": (250, 5),
     "self-hosted": None,
 }
 _INSTANT = 1e-6  # [s]
-# By how much some requests may be later on their way than others [s].
+# How much longer some requests may take to arrive than others [s].
 _LATENESS = 0.5
-# How long after the last of its level has leaked the portal's own counter is surely zero [s].
+# The portal's counter falls in steps: it is surely zero only this long after ours [s].
 _SECONDS_TO_BE_SURE = 3.0
-# After a refusal others are known to ask the portal too: their share is given back slowly.
+# A refusal shows that other programs use the rate, too: our share grows back slowly.
 _SMALLEST_SHARE = 0.25
 _SECONDS_TO_RECOVER = 60.0
 
-# Before the wall: calls under way at once still add to the sum.
+# Short of the limit, since calls in flight still add to the sum.
 _OPERATING_SHARE = 0.9
-# From here on one at a time: a batch takes a second a second, and no more than 0.8 is granted.
+# From here on one request at a time: several at once might use up more than is left.
 _NEARLY_ALL = 0.6
 OPERATING_BASKET, OPERATING_WINDOW = 60.0, 600.0  # [s]
 _NO_TIME = 1e11  # [s] a Unix time that no clock will show
 
+# Smaller batches would cost too much of the request rate.
 _SMALLEST_BATCH = 5
 _FEWEST_BEFORE_GROWTH, _MOST_BEFORE_GROWTH = 8, 128  # [batches]
 
@@ -61,16 +63,16 @@ _MOST_DOUBLINGS = 6  # from the first to beyond the longest
 
 @dataclass(frozen=True)
 class BucketState:
-    """How full a leaky bucket is.
+    """The state of a leaky bucket.
 
     Attributes
     ----------
     level : float
-        Requests in it.
+        Requests in the bucket.
     updated : float
-        When that was so [s].
+        When the level was computed [s].
     share : float
-        The part of the leak that is ours; less than 1 for a while after a refusal.
+        Our part of the leak; less than 1 for a while after a refusal.
     sent : float
         Requests since the portal's counter was surely zero.
     """
@@ -83,21 +85,21 @@ class BucketState:
 
 @dataclass(frozen=True)
 class LeakyBucket:
-    """The request rate that a portal grants: a burst, then so many requests a second.
+    """The request rate that a portal grants: a burst, then a sustained rate.
 
     Parameters
     ----------
     capacity : float
-        How many requests may be sent at once [requests].
+        The burst [requests].
     leak : float
-        How many more are granted each second [1/s].
+        The sustained rate [1/s].
 
     Notes
     -----
     The portal lowers its counter by `leak` once a second, not continuously, so a client that
     keeps the whole capacity filled is refused now and then: ``leak - 1`` of it, and a margin for
-    requests that are late, are left unused. Only a bucket that was empty takes all of it: so many
-    requests are granted whenever the counter falls.
+    late requests, are left unused. Only an empty bucket uses all of it: the portal grants that many
+    requests whenever its counter falls.
 
     Examples
     --------
@@ -114,12 +116,12 @@ class LeakyBucket:
 
     @property
     def usable(self) -> float:
-        """How much of the capacity may be kept filled [requests]."""
+        """The part of the capacity that may be kept filled [requests]."""
         margin = max(1.0, self.leak * _LATENESS)
         return max(1.0, self.capacity - (self.leak - 1) - margin)
 
     def acquire(self, state: BucketState, now: float) -> tuple[BucketState, float]:
-        """Take a place if one is free; return the new state and how long to wait for one [s]."""
+        """Take a slot if one is free; return the new state and how long to wait for one [s]."""
         state = self._drain(state, now)
         level = state.level + 1
         wait = (level - self.usable) / (self.leak * state.share)
@@ -128,13 +130,14 @@ class LeakyBucket:
         return replace(state, level=level, sent=state.sent + 1), 0.0
 
     def refuse(self, state: BucketState, now: float) -> BucketState:
-        """Take the bucket as full, and our share as smaller: others ask this portal too."""
+        """Assume a full bucket, and halve our share: others use this portal, too."""
         state = self._drain(state, now)
         share = max(_SMALLEST_SHARE, state.share / 2)
         return BucketState(max(state.level, self.usable), now, share, self.capacity)
 
     def _drain(self, state: BucketState, now: float) -> BucketState:
-        """Lower the level by what has leaked; a clock that went back has leaked nothing."""
+        """Lower the level by what has leaked."""
+        # A clock that was set back must not fill the bucket.
         elapsed = max(0.0, now - state.updated)
         leak = self.leak * state.share
         level = state.level - elapsed * leak
@@ -144,12 +147,12 @@ class LeakyBucket:
 
 
 def parse_limits(limits: Limits) -> LeakyBucket | None:
-    """Return the leaky bucket of a plan; None: no limit.
+    """Return the leaky bucket of a plan; None for no limit.
 
     Raises
     ------
     ValueError
-        Neither a preset's name nor a pair of positive numbers.
+        Neither the name of a plan nor a pair of positive numbers.
     """
     rate: tuple[float, float] | None = (0.0, 0.0)
     if isinstance(limits, str):
@@ -168,7 +171,7 @@ def parse_limits(limits: Limits) -> LeakyBucket | None:
 
 
 def _numbers(capacity: object, leak: object) -> tuple[float, float]:
-    """Return two numbers, or zeros where they are none."""
+    """Return two numbers, or zeros if one is invalid."""
     with suppress(OverflowError):
         if isinstance(capacity, (int, float)) and isinstance(leak, (int, float)):
             return float(capacity), float(leak)
@@ -176,17 +179,17 @@ def _numbers(capacity: object, leak: object) -> tuple[float, float]:
 
 
 class OperatingTime:
-    """The operating time that the portal's methods have used, as its answers tell [1]_.
+    """The operating time that each method has used, as reported by the portal [1]_.
 
     Parameters
     ----------
     limit : float or None
-        What a method may use in ten minutes [s]; None: no limit.
+        What a method may use in ten minutes [s]; None for no limit.
 
     Notes
     -----
-    The documentation bills the commands of a batch; an SDK has seen the batch itself billed. Both
-    are kept apart by their method, and the later moment counts.
+    By the documentation the commands of a batch are billed; an SDK has seen the batch itself
+    billed. Both are kept by method, and the later reset counts.
 
     Examples
     --------
@@ -203,7 +206,7 @@ class OperatingTime:
         self._until: dict[str, float] = {}
 
     def note(self, method: str, time: object, now: float) -> None:
-        """Take note of the ``time`` of an answer; of anything else nothing."""
+        """Record the ``time`` of an answer; ignore anything else."""
         if isinstance(time, Mapping):
             used, reset_at = time.get("operating"), time.get("operating_reset_at")
             if (
@@ -213,18 +216,18 @@ class OperatingTime:
             ):
                 wall = self._limit * _OPERATING_SHARE
                 self._used[method.lower()] = used
-                # The reset is told in whole seconds, cut off. No time that is billed is older than
-                # the window: beyond it, one of the clocks is wrong.
+                # The reset is reported in whole seconds, rounded down; one beyond the window can
+                # only come from a wrong clock.
                 until = min(reset_at + 1.0, now + OPERATING_WINDOW)
                 self._until[method.lower()] = until if used >= wall else 0.0
 
     def is_nearly_used_up(self, methods: Iterable[str]) -> bool:
-        """Return whether one of the methods has used so much that calls at once may be too many."""
+        """Return whether a method has used so much that concurrent calls may pass the limit."""
         short = self._limit * _NEARLY_ALL
         return any(self._used.get(method.lower(), 0.0) >= short for method in methods)
 
     def block(self, method: str, now: float, later: float) -> None:
-        """Take note that a method was refused: until the reset, if known, else until `later`."""
+        """Block a refused method until its reset, if known, else until `later`."""
         if self._until.get(method.lower(), 0.0) <= now:
             self._until[method.lower()] = later
 
@@ -234,23 +237,23 @@ class OperatingTime:
 
 
 class BatchSize:
-    """How many commands a batch may have: fewer once one took too long, and more again in time.
+    """The size of batches: smaller after one took too long, and growing again.
 
     Parameters
     ----------
     most : int
-        What a batch may have at all.
+        The largest size.
 
     Attributes
     ----------
     size : int
-        What the next batch may have.
+        The size of the next batch [commands].
 
     Notes
     -----
-    After some batches that were answered the size doubles. A portal that then takes too long again
-    is left in peace twice as long, so that what it cannot do costs ever fewer requests; one that
-    has only had a bad moment is soon asked as before.
+    The size doubles after a number of answered batches. That number doubles each time a batch takes
+    too long, so that failing attempts become rare, while a portal that was only briefly slow is
+    soon back at full size.
 
     Examples
     --------
@@ -267,14 +270,15 @@ class BatchSize:
         self._batches_before_growth = _FEWEST_BEFORE_GROWTH
 
     def shrink(self, commands: int) -> None:
-        """Take note that a batch of so many commands took too long."""
+        """Record that a batch of so many commands took too long."""
         smaller = max(_SMALLEST_BATCH, (commands + 1) // 2)
-        if smaller < self.size:  # of those that were under way at once, the first one counts
+        # Of the batches in flight at once, only the first to fail counts.
+        if smaller < self.size:
             self.size, self._answered = smaller, 0
             self._batches_before_growth = min(_MOST_BEFORE_GROWTH, 2 * self._batches_before_growth)
 
     def grow(self, commands: int) -> None:
-        """Take note that a batch of so many commands was answered."""
+        """Record that a batch of so many commands was answered."""
         if self.size < self._most and commands >= self.size:
             self._answered += 1
             if self._answered >= self._batches_before_growth:
@@ -295,19 +299,19 @@ def retry_delay(attempt: int, retry_after: float | None) -> float:
 
 
 class Patience:
-    """When a refused request is worth repeating.
+    """Decide which failed requests to repeat, and when.
 
     Parameters
     ----------
     max_wait : float
-        How long to go on without any success [s].
+        How long to retry without any success [s].
     now : float
         When the first request is about to be sent [s].
 
     Attributes
     ----------
     last_success : float
-        When something was last answered; before that, when all began [s].
+        When a request last succeeded; initially `now` [s].
     """
 
     def __init__(self, max_wait: float, now: float) -> None:
@@ -315,14 +319,14 @@ class Patience:
         self._began = self.last_success = now
 
     def is_over(self, now: float) -> bool:
-        """Return whether there is no success for too long."""
+        """Return whether the last success is longer ago than `max_wait`."""
         return now - self.last_success > self._max_wait
 
     def delay(self, error: PortalError, attempt: int, now: float) -> float | None:
-        """Return after how long a refused request is to be repeated [s]; None: not at all."""
+        """Return the delay before a request is repeated [s]; None to give up."""
         if not error.retryable:
             return None
-        # A network that was there comes back; a rate is granted again.
+        # No limit on attempts: a network that was up comes back, and so does the request rate.
         has_succeeded = self.last_success > self._began
         passes = isinstance(error, RateLimitError) or (not error.reached and has_succeeded)
         most = _ATTEMPTS_AT_A_PAGE if error.code == WEB_PAGE and not has_succeeded else MAX_ATTEMPTS
@@ -331,23 +335,23 @@ class Patience:
         return None if is_last or self.is_over(now + delay) else delay
 
     def is_too_much(self, error: PortalError, attempt: int, now: float) -> bool:
-        """Return whether a batch fails for its size: it takes too long, or keeps failing."""
+        """Return whether a batch should be split: it takes too long, or keeps failing."""
         if not is_odd(error) or self.is_over(now):
             return False
         return took_too_long(error) or (error.reached and attempt >= _BEFORE_HALVES)
 
 
 def is_odd(error: PortalError) -> bool:
-    """Return whether an error may be due to what was asked, or to a portal out of order."""
+    """Return whether an error may be due to the request itself, or to a broken portal."""
     return isinstance(error, (PortalUnavailableError, InvalidAnswerError)) and error.retryable
 
 
 def took_too_long(error: PortalError) -> bool:
-    """Return whether a request was given up by the client or a gateway."""
+    """Return whether a request timed out in the client or a gateway."""
     return error.http_status == 504 or error.code == "TIMEOUT"
 
 
 def delay_of_halves(error: PortalError) -> float:
-    """Return how long to wait before the halves of a batch are sent [s]."""
+    """Return the delay before the halves of a batch are sent [s]."""
     at_once = took_too_long(error) or error.code == WEB_PAGE
     return 0.0 if at_once else retry_delay(1, error.retry_after)

@@ -25,27 +25,28 @@ from b24frames.portal.limits import BucketState, LeakyBucket
 
 _FILE_NAME = "request-rate.sqlite"
 _BUSY_TIMEOUT = 5.0  # [s]
-_LONGEST_TAKE = 0.1  # [s]
+# Windows delivers Ctrl-C only between two waits [s].
+_LONGEST_TAKE = 0.1
 T = TypeVar("T")
 _log = logging.getLogger("b24frames")
 
 
 class Clock(Protocol):
-    """What tells the time and waits."""
+    """A clock that can also wait."""
 
     def now(self) -> float:
-        """Return seconds since a moment that all processes of the machine share [s]."""
+        """Return the time since an epoch that all processes of the machine share [s]."""
 
     def until(self, unix_time: float) -> float:
-        """Return how long it is until a moment given as Unix time [s]."""
+        """Return the time left until a Unix time [s]."""
 
     def unix_after(self, seconds: float) -> float:
-        """Return the Unix time when so many seconds will have passed [s]."""
+        """Return the Unix time in so many seconds [s]."""
 
     def take(self, inbox: SimpleQueue[T], seconds: float) -> T:
-        """Return the next item of a queue; raise `queue.Empty` after so many seconds at most [s].
+        """Return the next item of a queue; raise `queue.Empty` after at most so many seconds.
 
-        The caller asks again, so that Ctrl-C and the like are met between two waits.
+        The caller repeats the wait, so that Ctrl-C takes effect in between.
         """
 
 
@@ -56,28 +57,25 @@ class SystemClock:
     Attributes
     ----------
     speed : float
-        How many of its seconds pass in one real second; other than 1 only for practice.
+        Its seconds per real second; other than 1 only for practice portals.
     """
 
     speed: float = 1.0
 
     def now(self) -> float:
-        """Return seconds since the machine was started [s]."""
+        """Return the time since the machine was started [s]."""
         return time.monotonic() * self.speed
 
     def unix_after(self, seconds: float) -> float:
-        """Return the Unix time when so many seconds will have passed [s]."""
+        """Return the Unix time in so many seconds [s]."""
         return time.time() + seconds / self.speed
 
     def until(self, unix_time: float) -> float:
-        """Return how long it is until a moment given as Unix time [s]."""
+        """Return the time left until a Unix time [s]."""
         return max(0.0, unix_time - time.time()) * self.speed
 
     def take(self, inbox: SimpleQueue[T], seconds: float) -> T:
-        """Return the next item of a queue; raise `queue.Empty` after so many seconds at most [s].
-
-        Windows lets Ctrl-C in only between two waits.
-        """
+        """Return the next item of a queue; raise `queue.Empty` after at most so many seconds."""
         return inbox.get(timeout=min(seconds / self.speed, _LONGEST_TAKE))
 
 
@@ -87,11 +85,11 @@ class RequestRate:
     Parameters
     ----------
     bucket : LeakyBucket
-        What the portal grants.
+        The rate that the portal grants.
     address : str
-        Which portal.
+        The portal.
     folder : callable
-        Returns where the file is; None: beside the default cache.
+        Returns the folder of the file; None for that of the default cache.
     """
 
     def __init__(
@@ -104,20 +102,19 @@ class RequestRate:
         self._own_state: BucketState | None = None
 
     def after_fork(self) -> RequestRate:
-        """Return one for a forked process, with a lock of its own."""
+        """Return a copy for a forked process, with a lock of its own."""
         return RequestRate(self._bucket, self._address, self._folder)
 
     def acquire(self, now: Callable[[], float]) -> tuple[float, float]:
-        """Take a place for the next request; return how long to wait for one [s], and the level.
+        """Take a slot for the next request; return how long to wait for one [s], and the level.
 
-        Where it is to be waited for none is taken, so that an interruption leaves none behind. The
-        time is read while the state is locked: in another order than the changes themselves, the
-        same seconds would leak twice.
+        If the caller has to wait, none is taken, so that an interruption leaves none behind.
         """
         found = (0.0, 0.0)
 
         def take(state: BucketState) -> BucketState:
             nonlocal found
+            # The time is read under the lock: out of order, the same seconds would leak twice.
             state, wait = self._bucket.acquire(state, now())
             found = (wait, state.level)
             return state
@@ -126,11 +123,11 @@ class RequestRate:
         return found
 
     def refuse(self, now: Callable[[], float]) -> None:
-        """Take the bucket as full, since the portal has refused."""
+        """Assume a full bucket, since the portal has refused a request."""
         self._change(lambda state: self._bucket.refuse(state, now()))
 
     def _change(self, change: Callable[[BucketState], BucketState]) -> None:
-        """Change the shared state; where there is no file, the state of this process alone."""
+        """Change the shared state; without a usable file, that of this process alone."""
         with self._lock:
             if self._own_state is None:
                 try:
@@ -142,15 +139,18 @@ class RequestRate:
                 self._own_state = change(self._own_state)
 
     def _change_shared(self, change: Callable[[BucketState], BucketState]) -> None:
-        """Read, change and write the row of this portal, alone among all processes."""
+        """Read, change and write the row of this portal in one transaction."""
         folder = self._folder() or cache_file().parent
         path = folder / _FILE_NAME
         if not path.exists():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # For the user alone; sqlite3.connect would make it readable for all.
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT, isolation_level=None)
         with closing(connection), connection:
-            connection.execute("PRAGMA synchronous = OFF")  # worth nothing after a power loss
+            # No fsync for each request: the level is worthless after a power loss.
+            connection.execute("PRAGMA synchronous = OFF")
+            # A lock for writing at once: two readers would both take the last slot.
             connection.execute("BEGIN IMMEDIATE")
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS buckets"

@@ -1,4 +1,4 @@
-"""`Portal`: calls and batches to one Bitrix24 portal, several at once.
+"""`Portal`: concurrent calls and batches to one Bitrix24 portal.
 
 References
 ----------
@@ -36,13 +36,15 @@ from b24frames.portal.pacing import Clock, RequestRate, SystemClock
 from b24frames.portal.scheduler import Run, Scheduler
 
 WEBHOOK_VARIABLE = "B24_WEBHOOK_URL"
+# The method becomes a part of the URL, and must not change its meaning.
 _METHOD = re.compile(r"[A-Za-z0-9_.]+")
 _ACCEPTED = "accepted are str, int, finite float, bool, None, and lists and dicts of these"
-_MOST, _UNPACED = 50, 16  # requests under way at once by default; where nothing sets the pace
+# Concurrent requests by default: at most, and where no request rate sets the pace.
+_MOST, _UNPACED = 50, 16
 
 
 class Portal:
-    """One Bitrix24 portal, asked by one user.
+    """One Bitrix24 portal, called as one user.
 
     Parameters
     ----------
@@ -54,35 +56,35 @@ class Portal:
         (``"cloud"``), 250 then 5 (``"enterprise"``), none (``"self-hosted"``), or the pair
         (capacity [requests], leak [1/s]). All threads and processes of the machine share it.
     timeout : (float, float)
-        Longest wait for a connection, and for an answer [s].
+        Timeouts of connecting, and of reading an answer [s].
     session : requests.Session, optional
-        For proxies, certificates and the like, where it wins over the environment; it stays the
-        caller's to close. One of requests_cache is refused: it would keep the secret in a file.
+        For proxies, certificates and the like, which take precedence over the environment; the
+        caller closes it. One of requests_cache is refused: it would store the secret in a file.
     concurrency : int, optional
-        How many requests are under way at once, at most; by default the burst of the plan, up to
-        50, or 16 where it grants any number.
+        The largest number of concurrent requests; by default the burst of the plan, up to 50, or
+        16 for a plan without limit.
     max_wait : float, default 900
-        How long to go on without any success before a transient error is raised [s].
+        How long to retry without any success before a transient error is raised [s].
     operating_limit : float or None, default 480
-        Operating time that a method may use in ten minutes [s]; None: no limit.
+        Operating time that a method may use in ten minutes [s]; None for no limit.
     trusted_hosts : iterable of str
-        Hosts to which a renamed portal may send this client, besides those of the cloud.
+        Hosts to which a renamed portal may redirect, besides those of the cloud.
     clock : Clock, optional
-        What tells the time and waits; for tests.
+        Tells the time and waits; for tests.
 
     Attributes
     ----------
     address : str
         Scheme and host, without any secret.
     user_id : int
-        The user as whom the portal is asked.
+        The user who makes the calls.
     folder : pathlib.Path or None
-        Where cache and request rate are kept by default; None: the user's cache folder.
+        Default folder of cache and request rate; None for the user's cache folder.
 
     Raises
     ------
     TypeError, ValueError
-        A URL that is no webhook, or another argument that is not accepted.
+        A URL that is no webhook, or another invalid argument.
 
     Notes
     -----
@@ -130,11 +132,12 @@ class Portal:
         self._scheduler = Scheduler(
             self.address,
             self._http.post,
-            # The folder is known only when it is needed: a subclass may choose it.
+            # A function, since a subclass sets the folder after this.
             None if bucket is None else RequestRate(bucket, self.address, lambda: self.folder),
             OperatingTime(operating_limit),
             clock or SystemClock(),
             check_positive("max_wait", max_wait),
+            # More requests than pooled connections would reconnect each time.
             int(min(self._concurrency, self._http.connections.most(self.address))),
         )
 
@@ -153,32 +156,32 @@ class Portal:
         authorization_server: str = AUTHORIZATION_SERVER,
         **options: Any,
     ) -> Self:
-        """Make a portal that is asked with an OAuth access token.
+        """Make a portal that is called with an OAuth access token.
 
         Parameters
         ----------
         address : str
             ``https://PORTAL``.
         access_token : str
-            What the application was given.
+            The token that the application was given.
         user_id : int
             The user who granted the token: cache entries are kept by portal and user.
         refresh_token : str
-            Without it an expired access token is an `errors.AuthenticationError`.
+            Without it, an expired access token raises `errors.AuthenticationError`.
         client_id, client_secret : str
-            Of the application; needed for a refresh.
+            Those of the application; needed for a refresh.
         on_refresh : callable, optional
-            Given the new pair (access token, refresh token) before it is used: keep it, since the
-            old pair is spent.
+            Called with the new pair (access token, refresh token) before it is used: store it,
+            since the old pair is invalid then.
         authorization_server : str
-            Where tokens are renewed.
+            The server that renews tokens.
         **options
             The keywords of `Portal`.
 
         Returns
         -------
         Portal
-            One that renews its token when it expires.
+            A portal that renews its token when it expires.
 
         Examples
         --------
@@ -203,16 +206,16 @@ class Portal:
 
     @property
     def user_id(self) -> int:
-        """The user as whom the portal is asked."""
+        """The user who makes the calls."""
         return self._credential.user_id
 
     def __repr__(self) -> str:
-        if not hasattr(self, "_credential"):  # a debugger looks at one whose webhook was refused
+        # Debuggers show objects whose __init__ has raised.
+        if not hasattr(self, "_credential"):
             return f"{type(self).__name__}()"
         return f"{type(self).__name__}({self.address!r}, user_id={self.user_id})"
 
     def _repr_html_(self) -> str | None:
-        """Show where the portal is, who asks, and how often it may be asked, as a table."""
         if not hasattr(self, "_bucket"):  # as in __repr__
             return None
         rate = "no limit"
@@ -233,7 +236,7 @@ class Portal:
         Parameters
         ----------
         method : str
-            Such as ``"crm.activity.fields"``.
+            The name of a method, such as ``"crm.activity.fields"``.
         params : mapping, optional
             Its parameters: str, int, finite float, bool, None, and lists and dicts of these.
 
@@ -245,7 +248,7 @@ class Portal:
         Raises
         ------
         TypeError, ValueError
-            Not a method and parameters; before any request.
+            Invalid method or parameters; before any request.
         PortalError
             The portal refused the call, or could not be reached after several attempts.
 
@@ -263,25 +266,25 @@ class Portal:
 
     @hiding_arguments
     def call_batch(self, commands: Mapping[str, Command]) -> dict[str, Any]:
-        """Call any number of methods, 50 in a request.
+        """Call any number of methods, 50 per request.
 
         Parameters
         ----------
         commands : mapping of str to (str, mapping)
-            A method and its parameters under a name of the caller's choice.
+            Methods and their parameters, each under a name of your choice.
 
         Returns
         -------
         dict of str to object
             Under each name, in the order given, the decoded result, or the `errors.PortalError`
-            that refused this command, a transient one after several attempts.
+            with which this command failed; a transient one after several attempts.
 
         Raises
         ------
         TypeError, ValueError
-            Not names of methods and parameters; before any request.
+            Invalid methods or parameters; before any request.
         PortalError
-            A whole request was refused, or could not be made after several attempts.
+            A whole request was refused, or failed after several attempts.
 
         Examples
         --------
@@ -292,6 +295,7 @@ class Portal:
         for name in commands:
             if not isinstance(name, str):
                 raise TypeError(f"the name {short_repr(name)} of a command is not a str")
+        # All are checked before the first is sent.
         parsed = {name: parse_command(command) for name, command in commands.items()}
         answers = _all_answers(self.run(CommandQueue(parsed.items())))
         return {name: answers[name] for name in commands}
@@ -299,7 +303,7 @@ class Portal:
     def run(
         self, commands: CommandQueue, *, in_batches: bool = True, concurrency: int | None = None
     ) -> Run:
-        """Return a run of commands that may grow while it is read; for parts of b24frames.
+        """Return a run of commands that may grow while it is iterated over; internal.
 
         Parameters
         ----------
@@ -308,7 +312,7 @@ class Portal:
         in_batches : bool, default True
             Whether up to 50 of them go in a request.
         concurrency : int, optional
-            How many requests are under way at once, if fewer than the portal's.
+            The largest number of concurrent requests, if smaller than the portal's.
 
         Returns
         -------
@@ -316,7 +320,7 @@ class Portal:
             To be iterated over once, for the answers.
         """
         if self._process != os.getpid():
-            # Connections that two processes share would mix up their answers.
+            # Two processes that share a connection would receive each other's answers.
             self._process = os.getpid()
             self._http.connections.forget()
             self._scheduler = self._scheduler.after_fork()
@@ -324,7 +328,6 @@ class Portal:
 
 
 def _all_answers(run: Run) -> dict[str, Any]:
-    """Return the answers to all commands of a run."""
     answers: dict[str, Any] = {}
     for settled in run:
         answers |= settled
@@ -345,6 +348,7 @@ def as_portal(portal: object) -> Portal:
                 "https://PORTAL/rest/USER_ID/SECRET/, or name a portal, such as "
                 "b24frames.practice_portal() (on the command line: --portal or --practice)"
             )
+    # The type alone: the value may hold a secret.
     if not isinstance(webhook, str):
         kind = type(webhook).__name__
         raise TypeError(f"portal is a {kind}; accepted are a Portal, a webhook URL or None")
@@ -373,15 +377,16 @@ def parse_command(command: object) -> tuple[str, dict[str, Any]]:
 
 
 def _as_json(value: Any) -> Any:
-    """Return a value as JSON has it; integers of numpy, which an index holds, as Python's."""
     if isinstance(value, Mapping):
         return {name: _as_json(part) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
         return [_as_json(part) for part in value]
     if value is None or isinstance(value, (bool, str)):
         return value
+    # NumPy's numbers, which iterating over an index gives, are Integral or Real, too.
     if isinstance(value, Integral):
         return int(value)
+    # JSON has no NaN or infinity.
     if isinstance(value, Real) and math.isfinite(value):
         return float(value)
     raise TypeError(f"{short_repr(value)} (a {type(value).__name__})")
@@ -390,6 +395,7 @@ def _as_json(value: Any) -> Any:
 def check_positive(name: str, value: Any, *, whole: bool = False) -> Any:
     """Return a positive number, or raise."""
     kinds = (int,) if whole else (int, float)
+    # `not value > 0` also refuses NaN.
     if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
         number = "whole number" if whole else "number"
         raise ValueError(f"{name}={short_repr(value)} is not a positive {number}")

@@ -1,9 +1,9 @@
-"""The desk of a portal: one loop in the caller's thread decides, threads only send.
+"""The scheduler of a portal: one loop in the caller's thread decides, worker threads only send.
 
-What is to be asked goes down once, as commands; answers come up once, as dicts. Pace, repetition,
-smaller batches and giving up are decided here and nowhere else. A thread takes a request, POSTs it
-and lays the answer on the desk; it shares nothing with the others. A request that has to wait is
-a time in a heap and no sleeping thread, so there is one wait for Ctrl-C to end.
+Commands go in once, and each comes out with its answer once. Pacing, retries, smaller batches and
+giving up are decided here and nowhere else. A worker thread takes a request, POSTs it and queues
+the answer; it shares nothing with the others. A request that has to wait is an entry in a heap
+and no sleeping thread, so there is a single wait for Ctrl-C to interrupt.
 """
 
 from __future__ import annotations
@@ -20,11 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from b24frames.errors import (
-    OperatingTimeError,
-    PortalError,
-    RateLimitError,
-)
+from b24frames.errors import OperatingTimeError, PortalError, RateLimitError
 from b24frames.portal.commands import (
     MAX_COMMANDS,
     Answer,
@@ -50,40 +46,42 @@ from b24frames.portal.pacing import Clock, RequestRate
 NOT_IN_BATCH = "ERROR_BATCH_METHOD_NOT_ALLOWED"
 _USED_UP = "the operating time that the portal grants is used up"
 _WORTH_TELLING = 5.0  # [s]
-_LONGEST_DRAIN = 0.5  # [s] how long Ctrl-C waits for answers that are on their way
-_POLL, _INSTANT = 0.1, 0.001  # [s] how long another thread of the caller's is waited for at once
-# How often a command is asked again whose answer is odd; more often where that has helped.
+# How long Ctrl-C waits for answers in flight [s].
+_LONGEST_DRAIN = 0.5
+# How long to wait at a time for another thread of the caller [s].
+_POLL, _INSTANT = 0.1, 0.001
+# How often to repeat a command with an invalid answer; more often once that has helped.
 _ODD_REPEATS, _ODD_REPEATS_THAT_HELP = 2, 2 * MAX_ATTEMPTS
 _LONGEST_ODD_DELAY = 2  # doublings
 _log = logging.getLogger("b24frames")
 
 Post = Callable[[Mapping[str, Command], bool, int | None], tuple[Answer | PortalError, int]]
-"""Sends commands, in a batch or (False) one by itself, after renewing the access token where it
-expired after so many renewals; returns the answer, and the renewals before it was sent."""
+"""Sends commands, in a batch or (False) a single one, after renewing the access token if it expired
+after so many renewals; returns the answer, and the number of renewals before it was sent."""
 
 
 @dataclass
 class Scheduler:
-    """What the runs of one portal share.
+    """The state that all runs of one portal share.
 
     Attributes
     ----------
     address : str
-        Of the portal, for the log.
+        The portal's address, for the log.
     post : callable
-        As of `Post`; called in threads.
+        A `Post`; called in worker threads.
     rate : RequestRate or None
-        How often; None: no limit.
+        The request rate; None for no limit.
     operating : OperatingTime
-        How much operating time is left.
+        The operating time of each method.
     clock : Clock
-        What tells the time and waits.
+        Tells the time and waits.
     max_wait : float
-        How long to go on without any success [s].
+        How long to retry without any success [s].
     concurrency : int
-        How many requests are under way at once, at most.
+        The largest number of concurrent requests.
     batches : BatchSize
-        How many commands a batch may have; fewer for a while once one was too much.
+        The size of batches.
     alone : threading.Lock
         Held by the one request near the operating-time limit.
     """
@@ -99,24 +97,25 @@ class Scheduler:
     alone: threading.Lock = field(default_factory=threading.Lock)
 
     def after_fork(self) -> Scheduler:
-        """Return one for a forked process: locks that others hold are never released there."""
+        """Return a copy for a forked process."""
+        # A lock that another thread held at the fork is never released in the child.
         rate = None if self.rate is None else self.rate.after_fork()
         return replace(self, rate=rate, alone=threading.Lock())
 
 
 class Run:
-    """Commands on their way to a portal; iterate over it for their answers.
+    """Commands in flight; iterate over it for their answers.
 
-    Yields, for each request that settled something, a dict of name to result or `PortalError`;
-    empty dicts now and then while there is no answer. Raises the error that ends everything,
-    after what was under way has been answered.
+    Yields, for each request that settled commands, a dict of name to result or `PortalError`, and
+    empty dicts now and then while there is no answer. Raises the error that ends everything, after
+    all requests in flight have been answered.
 
     Attributes
     ----------
     requests : int
         How many HTTP requests were sent.
     waiting : str
-        Why and how long nothing is sent, where it is long.
+        Why and how long nothing is sent, if it is long.
     totals : dict of str to object
         The ``total`` that the portal told of commands.
     portal_time : str
@@ -137,12 +136,13 @@ class Run:
         self._in_batches = in_batches
         self._order = itertools.count()
         self._later: list[Task] = []  # a heap by the time when each is due
-        self._next_task: Task | None = None  # what all others wait behind
-        self._is_probing = False  # one request at a time, until one succeeds
+        self._next_task: Task | None = None  # all others wait behind it
+        # One request at a time, until one succeeds.
+        self._is_probing = False
         self._failure: BaseException | None = None
         self._patience = Patience(scheduler.max_wait, self._clock.now())
-        self._odd: Counter[str] = Counter()  # how often each command was answered oddly
-        self._again: dict[str, Command] = {}  # of the answer being read: what to ask once more
+        self._odd: Counter[str] = Counter()  # how often each command got an invalid answer
+        self._again: dict[str, Command] = {}  # commands of the current answer to repeat
         self._repeats_help = False
         self._renewed: set[str] = set()
         self._alone: Task | None = None
@@ -165,6 +165,7 @@ class Run:
                     continue
                 settled = self._settle(task, outcome)
                 yield settled
+                # Only after the yield: an answer whose reading is interrupted is left for `drain`.
                 self._hands.done()
                 self._ask_again(task, settled)
         finally:
@@ -172,7 +173,7 @@ class Run:
             self._hands.dismiss()
 
     def reject(self, name: str, command: Command) -> bool:
-        """Ask again what was answered with something of no use, unless that was done enough.
+        """Repeat a command whose answer is invalid; return False if it was repeated too often.
 
         To be called while the answer is being read.
         """
@@ -183,9 +184,9 @@ class Run:
         return True
 
     def drain(self) -> dict[str, Any]:
-        """Return what was answered and not read to its end, after an interruption.
+        """Return the answers that were not read to the end, after an interruption.
 
-        Answers that are on their way are waited for, for a moment.
+        Waits a moment for the answers in flight.
         """
         end = time.monotonic() + _LONGEST_DRAIN
         self._hands.dismiss()
@@ -195,10 +196,8 @@ class Run:
         self._hands.join(end)
         return settled
 
-    # --- what is sent, and when
-
     def _send_what_is_due(self) -> float:
-        """Send all that may be sent now; return how long nothing more may be [s]."""
+        """Send all that may be sent now; return how long to wait before the next [s]."""
         self.waiting = ""
         while self._failure is None and self._hands.busy < (
             1 if self._is_probing else self._concurrency
@@ -216,7 +215,7 @@ class Run:
         return math.inf
 
     def _choose(self) -> Task | None:
-        """Return what is to be sent next: what is due again, else commands not asked yet."""
+        """Return the next task: one to repeat that is due, else commands not sent yet."""
         now = self._clock.now()
         if (task := self._next_task) is not None:
             if self._is_probing or task.due <= now:
@@ -230,17 +229,15 @@ class Run:
         return heapq.heappop(self._later) if self._later else None
 
     def _wait_for(self, task: Task) -> tuple[float, str]:
-        """Return how long a task has to wait [s], and why; 0: it has its place in the bucket.
-
-        Asked anew each time, since answers to others may tell of an earlier moment.
-        """
+        """Return how long a task has to wait [s], and why; 0: it has a slot in the bucket."""
+        # Computed anew each time: other answers may report an earlier reset.
         shared, now = self._shared, self._clock.now()
         if task.due > now:
             return task.due - now, task.reason
         if blocked := self._blocked_for(task.methods):
             return blocked, _USED_UP
         if self._alone is None and shared.operating.is_nearly_used_up(task.methods):
-            # Requests under way at once could pass the limit together, so one goes at a time.
+            # Concurrent requests could pass the limit together, so one is sent at a time.
             if self._hands.busy:
                 return math.inf, _USED_UP
             if not shared.alone.acquire(timeout=_POLL):
@@ -254,11 +251,10 @@ class Run:
         return wait, "the request rate that the portal grants is used up"
 
     def _blocked_for(self, methods: Iterable[str]) -> float:
-        """Return how long no operating time is granted [s]."""
         return self._clock.until(self._shared.operating.blocked_until(methods))
 
     def _send(self, task: Task) -> None:
-        """Hand a task, of no more commands than a batch may have by now, to a thread."""
+        """Send a task, with no more commands than the present size of batches."""
         size = self._shared.batches.size
         if task.in_batch and len(task.commands) > size:
             first, rest = cut(task.commands, size)
@@ -270,7 +266,7 @@ class Run:
         self._hands.send(task)
 
     def _put(self, task: Task, delay: float = 0.0, reason: str = "", **changes: Any) -> Task:
-        """Have commands sent again after a while, changed; return them."""
+        """Schedule a changed copy of a task, and return it."""
         if delay:
             _log.info("waiting %.1f s: %s", delay, reason)
         due, order = self._clock.now() + delay, next(self._order)
@@ -278,12 +274,11 @@ class Run:
         heapq.heappush(self._later, again)
         return again
 
-    # --- what becomes of an answer
-
     def _settle(self, task: Task, outcome: Any) -> dict[str, Any]:
-        """Return what an answer has settled; put back what is worth repeating."""
+        """Return the commands that an answer settled; schedule those to repeat."""
         self._release(task)
-        if not isinstance(outcome, tuple):  # a mistake, or something raised by the caller's session
+        # A bug, or an exception of the caller's own session.
+        if not isinstance(outcome, tuple):
             self._failure = self._failure or outcome
             return {}
         answer, renewals = outcome
@@ -308,7 +303,7 @@ class Run:
         return self._answered(task, answer, renewals)
 
     def _refused(self, task: Task, error: PortalError) -> dict[str, Any]:
-        """Deal with a request that was refused as a whole."""
+        """Handle a request that failed as a whole."""
         self._note(error)
         commands, reason = task.commands, str(error)
         if error.code == NOT_IN_BATCH and task.in_batch:
@@ -327,21 +322,22 @@ class Run:
         elif (pause := self._delay(error, task.attempt)) is not None:
             again = self._put(task, pause, reason, attempt=task.attempt + 1)
         elif len(commands) == 1 and is_odd(error) and not nothing_succeeds:
-            return dict.fromkeys(commands, error)  # what breaks its request costs nothing else
+            # The portal answers other requests: this command alone breaks its own.
+            return dict.fromkeys(commands, error)
         else:
             self._failure = self._failure or error
             return {}
         if nothing_succeeds and not isinstance(error, OperatingTimeError):
-            # All others wait behind this one: a portal that is down is not asked 50 times over,
-            # and one that breaks large batches soon shows which it stands.
+            # All others wait behind this one: a portal that is down must not get 50 requests, and
+            # one that fails on large batches soon shows which size it can handle.
+            self._step_back()
             self._later.remove(again)
             heapq.heapify(self._later)
-            self._step_back()
             self._next_task, self._is_probing = again, True
         return {}
 
     def _answered(self, task: Task, answer: Answer, renewals: int) -> dict[str, Any]:
-        """Deal with the answers to the commands of a request."""
+        """Handle the answers to the commands of a request."""
         settled: dict[str, Any] = {}
         limited: dict[str, Command] = {}
         expired: dict[str, Command] = {}
@@ -369,7 +365,7 @@ class Run:
         return self._succeeded(settled)
 
     def _succeeded(self, settled: dict[str, Any]) -> dict[str, Any]:
-        """Take note that commands were answered, if any were."""
+        """Record a success, if any commands were answered."""
         if settled:
             self._patience.last_success = self._clock.now()
             self._is_probing = False
@@ -377,13 +373,13 @@ class Run:
         return settled
 
     def _step_back(self) -> None:
-        """Let nothing wait behind the next task any more."""
+        """Put the next task back among the others."""
         if self._next_task is not None:
             heapq.heappush(self._later, self._next_task)
             self._next_task = None
 
     def _ask_again(self, task: Task, settled: dict[str, Any]) -> None:
-        """Put back what was answered oddly or rejected, once the answer has been read."""
+        """Schedule commands with invalid answers, once the answer has been read."""
         self._repeats_help |= any(
             name in self._odd and name not in self._again and not isinstance(result, PortalError)
             for name, result in settled.items()
@@ -395,7 +391,7 @@ class Run:
             self._again = {}
 
     def _note(self, error: PortalError) -> None:
-        """Let a refusal by one of the limits hold back what comes next."""
+        """Let a refusal by one of the limits delay what comes next."""
         if isinstance(error, RateLimitError) and self._shared.rate is not None:
             self._shared.rate.refuse(self._clock.now)
         if isinstance(error, OperatingTimeError):
@@ -403,15 +399,15 @@ class Run:
             self._shared.operating.block(error.method, now, later)
 
     def _delay(self, error: PortalError, attempt: int) -> float | None:
-        """Return after how long a refused request is worth repeating [s]; None: never."""
+        """Return the delay before a request is repeated [s]; None to give up."""
         if isinstance(error, OperatingTimeError):
-            # When it is granted again is looked at anew until then.
+            # No delay: `_wait_for` holds the task back until the reset.
             blocked = self._blocked_for([error.method])
             return None if self._patience.is_over(self._clock.now() + blocked) else 0.0
         return self._patience.delay(error, attempt, self._clock.now())
 
     def _release(self, task: Task | None = None) -> None:
-        """Let others send again who are near the operating-time limit, too."""
+        """Let other runs near the operating-time limit send again."""
         if self._alone is not None and (task is None or task is self._alone):
             self._alone = None
             self._shared.alone.release()

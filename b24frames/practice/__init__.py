@@ -1,4 +1,4 @@
-"""A portal to practise on: a real HTTP server on this machine, with generated activities."""
+"""A portal for practice and tests: an HTTP server on this machine, with generated activities."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class PracticePortal(Portal):
-    """A `Portal` on this machine, whose reads use a cache of its own by default.
+    """A `Portal` on this machine, with a cache of its own by default.
 
     Attributes
     ----------
     server : PracticeServer
-        The server: its records, the requests it received, and the faults it makes on demand.
+        The server: its records, the requests that it received, and its faults.
     url : str
         The webhook URL. Its secret is no secret.
     """
@@ -33,6 +33,7 @@ class PracticePortal(Portal):
         super().__init__(server.url, limits=limits, clock=SystemClock(speed), **options)
         self.server = server
         self.url = server.url
+        # Neither cache entries nor the request rate of practice mix with the user's own.
         self.folder = folder
 
 
@@ -54,12 +55,12 @@ def practice_portal(
     admin: bool = True,
     scopes: Collection[str] = ("crm", "telephony", "user_brief"),
 ) -> Iterator[PracticePortal]:
-    """Start a practice portal on this machine and give a `Portal` that asks it.
+    """Start a practice portal on this machine, and yield a `Portal` connected to it.
 
     Parameters
     ----------
     activities : int, default 2000
-        How many activities there are; their ids are 1 to this number.
+        The number of activities; their ids are 1 to this number.
     seed : int, default 0
         The same seed gives the same records.
     deleted : float or collection of int, default 0.03
@@ -67,32 +68,32 @@ def practice_portal(
     refused : float or collection of int, default 0.005
         The share of ids that ``crm.activity.get`` refuses, or those ids.
     limits : {"cloud", "enterprise", "self-hosted"} or (float, float), default "cloud"
-        The request rate of server and client, as of `Portal`.
+        The request rate of server and client, as in `Portal`.
     speed : float, default 1.0
-        How many of the portal's seconds pass in one real second.
+        The portal's seconds per real second.
     latency : float, default 0.0
-        How long each HTTP request takes [s].
+        The duration of each HTTP request [s].
     command_seconds : float, default 0.0
-        How much longer it takes for each command [s].
+        The additional duration for each command [s].
     operating_limit : float, optional
         Operating time that a method may use in ten minutes [portal's s]; by default no limit.
     operating_cost : float, default 0.0
-        Operating time that each command is billed, besides what it takes [portal's s].
+        Operating time billed for each command, besides its duration [portal's s].
     secret : str, default "practice"
         The secret of the webhook.
     user_id : int, default 1
-        The user as whom the webhook acts.
+        The user of the webhook.
     admin : bool, default True
         Whether that user is an administrator; others see only part of the data.
     scopes : collection of str, default ("crm", "telephony", "user_brief")
-        What the webhook may do.
+        The scopes of the webhook.
 
     Yields
     ------
     PracticePortal
         A `Portal` with the attributes ``server`` and ``url``. Reads from it use a cache of its
-        own, which goes with it; the user's cache is not touched. (Pass the portal itself: its
-        URL alone is a portal like any other.)
+        own, deleted at the end; the user's cache is not touched. (Pass the portal itself: its URL
+        alone is a portal like any other.)
 
     Examples
     --------
@@ -102,9 +103,10 @@ def practice_portal(
         ...
     b24frames.errors.ActivityNotFoundError: crm.activity.get: Not found (HTTP 400)
     """
-    # Loaded here with its data files: the import of b24frames reads none.
+    # Imported here, so that importing b24frames reads none of its data files.
     from b24frames.practice.server import PracticeServer
 
+    # The client's own presets, so that both sides agree on the request rate.
     bucket = parse_limits(limits)
     server = PracticeServer(
         activities=activities,
@@ -124,7 +126,7 @@ def practice_portal(
     )
     with (
         server,
-        # Windows does not delete files that are open.
+        # Windows does not delete open files, such as a cache that is still in use.
         TemporaryDirectory(prefix="b24frames-", ignore_cleanup_errors=True) as folder,
     ):
         portal = PracticePortal(

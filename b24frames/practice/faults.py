@@ -1,7 +1,7 @@
-"""Faults of the practice portal: what they are, when they happen, and what they do.
+"""Faults of the practice portal: their kinds, when they occur, and their effects.
 
-A fault strikes single commands, in a batch or not, or whole HTTP requests. What it then does is its
-effect: a function of the fault, what it strikes, and a function that returns the right answer.
+A fault affects single commands, in a batch or not, or whole HTTP requests. Its effect is a function
+of the fault, the command or request, and a function that returns the right answer.
 
 References
 ----------
@@ -25,9 +25,9 @@ from typing import Any, ClassVar, Literal, NoReturn, Protocol, TypeVar
 from b24frames.practice.formats import load
 
 SYSTEM_ERRORS: Mapping[str, tuple[int, str]] = MappingProxyType(load("system_errors"))
-"""HTTP status and description of every code that any method may answer with [1]_."""
+"""HTTP status and description of each error code that any method may return [1]_."""
 
-# What a proxy in front of a portal answers when the portal itself does not.
+# The answer of a reverse proxy if the portal behind it does not answer.
 _HTML = "text/html; charset=utf-8"
 _GATEWAY_PAGE = b"<html><head><title>nginx</title></head><body><h1>Gateway</h1></body></html>"
 
@@ -45,9 +45,9 @@ class Reply:
     content_type : str
         The header ``Content-Type``.
     headers : mapping of str to object
-        Further headers, but for ``Content-Length``; those that are None are left out.
+        Further headers, except ``Content-Length``; those that are None are left out.
     delay : float
-        How long the client is kept waiting for it [s].
+        The delay before it is sent [s].
     """
 
     status: int
@@ -58,6 +58,7 @@ class Reply:
 
     def cut(self) -> Reply:
         """Return it with half of its body."""
+        # The header has the length of that half: the client sees invalid JSON, no lost connection.
         return replace(self, body=self.body[: len(self.body) // 2])
 
     def send(self, handler: BaseHTTPRequestHandler) -> None:
@@ -83,11 +84,11 @@ class Refused(Exception):
     code : str
         The error code; often empty.
     description : str, optional
-        What happened; of a system error, its usual description.
+        The message; by default the usual one of a system error.
     status : int, optional
-        HTTP status; of a system error, its documented one.
+        The HTTP status; by default the documented one of a system error.
     retry_after : int, optional
-        The header ``Retry-After`` of the answer to the request [s].
+        The header ``Retry-After`` of the answer [s].
     """
 
     def __init__(
@@ -106,13 +107,13 @@ class Refused(Exception):
         super().__init__(code, text)
 
     def reply(self) -> Reply:
-        """Return the HTTP answer to a request that is refused."""
+        """Return the HTTP answer to a refused request."""
         headers = {"Retry-After": self.retry_after}
         return Reply(self.status, json.dumps(self.answer).encode(), headers=headers)
 
 
 class Target(Protocol):
-    """What a fault may strike: a call by itself or in a batch, or a whole HTTP request."""
+    """The target of a fault: a call, alone or in a batch, or a whole HTTP request."""
 
     @property
     def method(self) -> str:
@@ -120,7 +121,7 @@ class Target(Protocol):
 
     @property
     def ids(self) -> Collection[int]:
-        """The activities that it is about."""
+        """The activities that it concerns."""
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -130,7 +131,7 @@ class Target(Protocol):
 T = TypeVar("T")
 Scope = Literal["command", "request"]
 Effect = Callable[["Fault", Any, Callable[[], Any]], Any]
-"""Returns what a command answers, as a dict, or the `Reply` to a request."""
+"""Returns the answer to a command, as a dict, or the `Reply` to a request."""
 
 
 def _refuse(fault: Fault, *_: object) -> NoReturn:
@@ -144,7 +145,7 @@ def _page(fault: Fault, status: int) -> Reply:
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that goes wrong with the calls it matches.
+    """A fault that affects the calls it matches.
 
     Parameters
     ----------
@@ -157,35 +158,34 @@ class Fault:
         - ``redirect``: to `location`;
         - ``cut-json``: half of the answer;
         - ``hang``: no answer, or a late one;
-        - ``unanswered``: no word about the command.
+        - ``unanswered``: an answer without this command.
 
-        An error code strikes requests; with `ids`, or with a `method` other than ``batch``, every
-        such command, by itself or in a batch.
+        An error code affects requests; with `ids`, or with a `method` other than ``batch``, each
+        such command, alone or in a batch.
     times : int, optional
-        How often it happens; by default for ever.
+        How often it occurs; by default without end.
     probability : float, default 1.0
-        How likely it is to happen.
+        The probability that it occurs.
     method : str, optional
-        It happens only to this method; ``batch`` is one.
+        It affects only this method, which may be ``batch``.
     ids : collection of int, optional
-        It happens only where one of these activities is concerned: to a batch, when one of its
-        commands is about one of them.
+        It affects only calls that concern one of these activities, and batches with such commands.
     more_than : int, optional
-        It happens only to requests with more commands than this.
+        It affects only requests with more commands than this.
     status : int, optional
-        HTTP status of ``html`` (502 by default) and ``empty`` (200), or of an error code in
-        place of the documented one.
+        The HTTP status of ``html`` (by default 502) and ``empty`` (200), or of an error code,
+        instead of the documented one.
     retry_after : int, optional
-        The header ``Retry-After`` of what stands in place of the answer [s].
+        The header ``Retry-After`` of the faulty answer [s].
     location : str, optional
         Scheme and host to which ``redirect`` points; the path stays.
     seconds : float, optional
-        How long ``hang`` lasts before the right answer; by default until the client leaves [s].
+        The delay of ``hang`` before the right answer; by default until the client disconnects [s].
 
     Attributes
     ----------
     on_command, on_request : mapping of str to callable
-        The effects of the kinds that strike commands, and of those that strike requests. A
+        The effects of the kinds that affect commands, and of those that affect requests. A
         subclass may have more of them.
 
     Raises
@@ -206,6 +206,7 @@ class Fault:
                 302, b"", _HTML, {"Location": (fault.location or "").rstrip("/") + request.path}
             ),
             "cut-json": lambda _fault, _request, answer: answer().cut(),
+            # An endless delay ends when the client disconnects or the server stops.
             "hang": lambda fault, _, answer: replace(
                 answer(), delay=math.inf if fault.seconds is None else fault.seconds
             ),
@@ -230,15 +231,15 @@ class Fault:
             raise ValueError(f"kind={self.kind!r} is not accepted; accepted are {', '.join(kinds)}")
 
     def effect_on(self, scope: Scope) -> Effect | None:
-        """Return what it does to commands or requests, or None if it does not strike them."""
+        """Return its effect on commands or requests; None if it does not affect them."""
         if self.kind in SYSTEM_ERRORS:
-            # An error strikes single commands where the fault says which: by ids or by method.
+            # An error affects single commands only if the fault selects them by ids or method.
             narrow = self.ids is not None or self.method not in (None, "batch")
             return _refuse if narrow == (scope == "command") else None
         return (self.on_command if scope == "command" else self.on_request).get(self.kind)
 
     def matches(self, target: Target) -> bool:
-        """Return whether it may happen to a call or request."""
+        """Return whether it may affect a call or request."""
         return (
             self.method in (None, target.method)
             and (self.ids is None or any(i in self.ids for i in target.ids))
@@ -248,7 +249,7 @@ class Fault:
 
 @dataclass
 class _Entry:
-    """A fault, how often it happened, and how often it was drawn for each target."""
+    """A fault, and how often it occurred and was drawn for each target."""
 
     fault: Fault
     name: str
@@ -256,11 +257,11 @@ class _Entry:
     drawn: Counter[object] = field(default_factory=Counter)
 
     def happens(self, target: Target) -> bool:
-        """Return whether it happens now, and count it."""
+        """Return whether it occurs now, and count it."""
         if self.used == self.fault.times or not self.fault.matches(target):
             return False
         if self.fault.probability < 1:
-            # Drawn for each target separately: the order of the client's threads must not matter.
+            # Drawn per target, so that the result does not depend on the order of threads.
             what = (target.method, target.commands, tuple(target.ids))
             self.drawn[what] += 1
             draw = Random(f"{self.name}:{what}:{self.drawn[what]}").random()
@@ -273,12 +274,12 @@ class _Entry:
 class Faults:
     """The faults of a server, in the order in which they are tried.
 
-    At most one of them happens to a request, and one to a command.
+    At most one affects a request, and one a command.
 
     Parameters
     ----------
     seed : int
-        What their probabilities are drawn from.
+        The seed of their probabilities.
     """
 
     def __init__(self, seed: int) -> None:
@@ -289,6 +290,7 @@ class Faults:
     def append(self, fault: Fault) -> None:
         """Add a fault."""
         with self._lock:
+            # Named by its position: two equal faults are drawn independently.
             self._entries.append(_Entry(fault, f"{self._seed}:{len(self._entries)}"))
 
     def clear(self) -> None:
@@ -300,11 +302,12 @@ class Faults:
         return len(self._entries)
 
     def __iter__(self) -> Iterator[Fault]:
+        # Over a copy, since another thread may append or clear.
         return iter([entry.fault for entry in self._entries])
 
     def apply(self, scope: Scope, target: Target, answer: Callable[[], T]) -> T:
-        """Return the answer to a command or request, under the first fault that happens to it."""
-        # The lock is free by now: the answer to a request asks for the faults of its commands.
+        """Return the answer to a command or request, after the first fault that affects it."""
+        # Not under the lock: the answer to a request applies the faults of its commands.
         effect = self._take(scope, target)
         answered: T = answer() if effect is None else effect(target, answer)
         return answered

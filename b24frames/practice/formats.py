@@ -1,6 +1,6 @@
-"""Formats: parameters, arrays and dates as the portal's server, written in PHP, has them.
+"""The formats of a portal, which is written in PHP: parameters, arrays and dates.
 
-Its dates are at its own offset, which changes twice a year. The data files here are JSON.
+Its dates have the offset of the server, which changes twice a year. The data files are JSON.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def load(name: str) -> Any:
 
 
 def parse_query(text: str) -> dict[str, Any]:
-    """Read a query string with keys in brackets into nested dicts.
+    """Parse a query string with keys in brackets into nested dicts.
 
     Examples
     --------
@@ -42,7 +42,7 @@ def parse_query(text: str) -> dict[str, Any]:
             continue
         *path, last = [match[1], *_BRACKETS.findall(match[2])]
         target = params
-        # Empty brackets count; what would have to be a text and an array at once is dropped.
+        # Empty brackets append; a key that is both a text and an array is dropped.
         for name in path:
             inner = target.setdefault(name or str(len(target)), {})
             target = inner if isinstance(inner, dict) else {}
@@ -51,7 +51,7 @@ def parse_query(text: str) -> dict[str, Any]:
 
 
 def lower_keys(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters by their names in lower case, which win over other spellings.
+    """Return parameters by lower-case names, which take precedence over other spellings.
 
     Examples
     --------
@@ -60,12 +60,12 @@ def lower_keys(params: Mapping[str, Any]) -> dict[str, Any]:
     """
     lowered = {name.lower(): value for name, value in params.items()}
     exact = {name: value for name, value in params.items() if name in lowered}
-    # Portals page by ``start`` in lower case only.
+    # Portals accept ``start`` in lower case only.
     return {n: v for n, v in (lowered | exact).items() if n != "start" or n in exact}
 
 
 def as_map(value: object) -> dict[str, Any]:
-    """Return an array by its keys; a list has the keys 0, 1, …; anything else has none."""
+    """Return an array as a dict; a list has the keys 0, 1, …; anything else is empty."""
     if isinstance(value, Mapping):
         return {str(key): item for key, item in value.items()}
     return {str(i): item for i, item in enumerate(value)} if isinstance(value, list) else {}
@@ -79,7 +79,7 @@ def as_list(value: object) -> list[Any]:
 
 
 def as_int(value: object) -> int:
-    """Return the integer that a text begins with, or 0; an array is 1, an empty one 0.
+    """Return the integer at the beginning of a text, or 0; an array is 1, an empty one 0.
 
     Examples
     --------
@@ -95,7 +95,7 @@ def as_int(value: object) -> int:
 def comparable(wire: Wire, value: object) -> Any:
     """Return a value as the database compares it: whole seconds, text without regard to case.
 
-    Empty text, null and what is no date are None, the database's NULL.
+    Empty text, null and invalid dates are None, the database's NULL.
 
     Examples
     --------
@@ -112,12 +112,12 @@ def comparable(wire: Wire, value: object) -> Any:
     if wire is Wire.DOUBLE:
         match = re.match(r"\s*[+-]?[0-9]+(\.[0-9]*)?", str(value))
         return float(match[0]) if match else 0.0
-    # PHP writes true as 1 and false as nothing.
+    # PHP converts true to "1" and false to "".
     return ((value is True and "1") or None) if isinstance(value, bool) else str(value).casefold()
 
 
 def write_map(array: Mapping[str, Any]) -> dict[str, Any] | list[Any]:
-    """Return an array as PHP writes it to JSON: a list where the keys are 0, 1, … or absent.
+    """Return an array as PHP writes it to JSON: a list if the keys are 0, 1, … or absent.
 
     Examples
     --------
@@ -136,7 +136,7 @@ def write_date(moment: datetime) -> str:
     Parameters
     ----------
     moment : datetime.datetime
-        With a zone, or without one in UTC.
+        With a zone, or naive in UTC.
 
     Examples
     --------
@@ -151,10 +151,10 @@ def write_date(moment: datetime) -> str:
 
 
 def read_date(text: str) -> datetime | None:
-    """Return the instant that a text names, or None; without an offset it is the portal's time."""
+    """Parse a date and time, in the portal's zone if it has no offset; None if invalid."""
     try:
         moment = datetime.fromisoformat(text)
-        # The portal's clock shows two o'clock when summer time starts, and three when it ends.
+        # Summer time starts at two and ends at three o'clock of the portal's time.
         if moment.tzinfo is None:
             starts, ends = _summer_time(moment.year)
             offset = _SUMMER if starts + _WINTER <= moment < ends + _SUMMER else _WINTER
@@ -167,7 +167,7 @@ def read_date(text: str) -> datetime | None:
 @cache
 def _summer_time(year: int) -> tuple[datetime, datetime]:
     """Return when summer time starts and ends: one o'clock UTC on two last Sundays."""
-    # The rule of central Europe, written out since not every system has a database of time zones.
+    # The rule of central Europe, since not every system has a database of time zones.
     march, october = (date(year, month, 31) for month in (3, 10))
     starts, ends = (last - timedelta((last.weekday() + 1) % 7) for last in (march, october))
     return datetime(year, 3, starts.day, 1), datetime(year, 10, ends.day, 1)

@@ -1,6 +1,6 @@
-"""Filter, order and pages of the portal's lists, their silent traps included.
+"""Filters, order and pages of the portal's lists, with their pitfalls.
 
-What a portal does not understand in a filter it ignores, and more rows come than were asked for.
+A portal silently ignores invalid conditions of a filter, and returns more rows than expected.
 
 References
 ----------
@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from itertools import islice, repeat
 from typing import Any, NamedTuple
 
+from b24frames.practice.dataset import Record, Store, Table, communications, links
 from b24frames.practice.faults import Refused
 from b24frames.practice.formats import as_int, as_list, as_map, comparable
-from b24frames.practice.store import Record, Store, Table, communications, links
 from b24frames.schema import Wire
 
 PAGE = 50
@@ -31,9 +31,9 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
 }
 _COMMON = {op: op for op in ("=", "!=", "%", *_COMPARISONS)} | {"": "=", "!": "!="}
 CRM_PREFIXES = _COMMON | {"@": "@", "!@": "!@", "=%": "like", "%=": "like"}
-"""What the prefixes of the keys of a filter mean."""
+"""The operators of the prefixes of keys in a filter."""
 ACTIVITY_PREFIXES = CRM_PREFIXES | {"!%": "%", "!=%": "like", "!%=": "like"}
-"""The same in ``crm.activity.list``, which does not negate what should not be contained."""
+"""The same in ``crm.activity.list``, which ignores the negation of ``%``."""
 CALL_PREFIXES = _COMMON | {"?": "%", "!%": "!%", "><": "><", "!><": "!><"}
 """The same in ``voximplant.statistic.get``."""
 
@@ -46,16 +46,16 @@ Page = tuple[list[int], dict[str, int]]
 
 
 class Condition(NamedTuple):
-    """One entry of a filter that the portal understands.
+    """One valid entry of a filter.
 
     Attributes
     ----------
     field, operator : str
         Left side and operator.
     value : object
-        The right side, as it came.
+        The right side, as received.
     holds : callable
-        Returns whether a comparable value meets the condition.
+        Returns whether a comparable value satisfies the condition.
     """
 
     field: str
@@ -67,7 +67,7 @@ class Condition(NamedTuple):
 def parse_filter(
     table: Table, filters: Mapping[str, Any], prefixes: Mapping[str, str], strict: bool = False
 ) -> list[Condition]:
-    """Read a filter; what is not understood is dropped, or refused where the method is strict."""
+    """Parse a filter; drop invalid entries, or refuse them if the method is strict."""
     conditions = []
     for key, value in filters.items():
         match = _KEY.fullmatch(key)
@@ -84,7 +84,7 @@ def parse_filter(
 
 
 def _compile(operator_: str, wire: Wire, value: object) -> Holds | None:
-    """Return what tests a comparable value, or None where the portal drops the condition."""
+    """Return the predicate of a condition, or None if the portal drops the condition."""
     if operator_.startswith("!"):
         opposite = _compile(operator_[1:], wire, value)
         return opposite and (lambda found: not opposite(found))
@@ -123,7 +123,7 @@ def find(
     params: Mapping[str, Any],
     times: Callable[[int], int] = lambda _: 1,
 ) -> Page:
-    """Return one page of the rows that meet all conditions.
+    """Return one page of the rows that satisfy all conditions.
 
     Parameters
     ----------
@@ -134,9 +134,9 @@ def find(
     order : sequence of (str, bool)
         The fields to sort by, and whether each is descending.
     params : mapping of str to object
-        Those of the method: ``start`` is the first row; below zero, nothing is counted.
+        Those of the method: ``start`` is the first row; if negative, nothing is counted.
     times : callable
-        Returns how often the row with an id comes; 0 where the user may not see it.
+        Returns how often a row occurs; 0 if the user may not see it.
     """
     start = as_int(params.get("start"))
     key = next(iter(table.fields))
@@ -150,17 +150,17 @@ def find(
 
     if order and order[0][0] == key:
         return _cut(matches(reversed(ids) if order[0][1] else ids), start)
-    # Ties are not broken: rows that are equal come in another order on each page.
+    # Ties are not broken: equal rows are in a different order on each page.
     found = sorted(matches(ids), key=lambda number: hash((start, number)))
     for field, descending in reversed(order):
-        # Sorting is stable, so the last key comes first; NULL is less than anything.
+        # Sorting is stable, so the last key is sorted by first; NULL is less than any value.
         values = {number: table.value(number, field) for number in found}
         found.sort(key=lambda n: (values[n] is not None, values[n]), reverse=descending)
     return _cut(found, start)
 
 
 def _candidates(table: Table, conditions: Sequence[Condition]) -> Sequence[int]:
-    """Return the sorted ids that meet conditions on ids, without looking at a row."""
+    """Return the sorted ids that satisfy conditions on ids, without reading a row."""
     # A portal may have a million rows: bounds and equality must not scan them.
     ids: Sequence[int] = table.ids()
     for condition in conditions:
@@ -176,9 +176,9 @@ def _candidates(table: Table, conditions: Sequence[Condition]) -> Sequence[int]:
 
 
 def _cut(found: Iterable[int], start: int) -> Page:
-    """Return the page that holds the row `start`, or the first where there is none."""
+    """Return the page with the row `start`, or the first if there is none."""
     if start < 0:
-        # Without a count, no row after the page has to be looked at.
+        # Without a count, no row after the page has to be read.
         return list(islice(found, PAGE)), {}
     numbers = list(found)
     first = start // PAGE * PAGE
@@ -211,7 +211,7 @@ def list_activities(
     def times(number: int) -> int:
         if not may_see(number):
             return 0
-        # A row comes once for each of its links that is asked for.
+        # A row occurs once for each of its links that matches.
         return not wanted or sum(
             any(kind == link[0] and (i is None or as_int(i) == link[1]) for kind, i in wanted)
             for link in links(store.table.row(number))
@@ -223,8 +223,9 @@ def list_activities(
 
 
 def _select(record: Record, names: Set[str]) -> Record:
-    """Return the fields that were asked for, and ID."""
+    """Return the selected fields, and ID."""
     named = {"ID", *names}
+    # Some fields bring others along.
     if named & _FILES:
         named.add("FILES")
     if "DESCRIPTION" in named:

@@ -1,4 +1,4 @@
-"""Metering: the request rate and the operating time, as the portal's side keeps them."""
+"""Request rate and operating time, as the portal measures them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 Now = Callable[[], float]
+# Ten baskets are the ten minutes of the documented limit.
 _BASKET = 60  # [portal s]
 _BASKETS = 10
 
@@ -37,7 +38,7 @@ class RequestRate:
         self._lock = threading.Lock()
 
     def admit(self) -> bool:
-        """Count one more request, or return False where the level would pass the capacity."""
+        """Count one more request; return False if the level would exceed the capacity."""
         with self._lock:
             # The documented level falls once a second, and not gradually.
             ticks = math.floor((self._clock() - self._start) * self._speed)
@@ -54,7 +55,7 @@ class OperatingTime:
     Parameters
     ----------
     limit : float or None
-        Above this sum a method is refused [portal seconds]; None: never.
+        The sum above which a method is refused [portal seconds]; None for no limit.
     speed : float
         Portal seconds in a real second.
     clock : callable
@@ -74,7 +75,7 @@ class OperatingTime:
             return self._limit is None or sum(self._current(method).values()) <= self._limit
 
     def bill(self, method: str, seconds: float) -> None:
-        """Add what a call took [portal seconds]."""
+        """Add the duration of a call [portal seconds]."""
         with self._lock:
             baskets = self._current(method)
             minute = self._minute()
@@ -86,12 +87,11 @@ class OperatingTime:
             baskets = self._current(method)
             oldest = min(baskets, default=self._minute())
             rest = (oldest + _BASKETS) * _BASKET - self._clock() * self._speed
-            # Rounded up, so that a client that waits until then does not come too early.
+            # Rounded up, so that a client that waits until then is not too early.
             reset_at = math.ceil(time.time() + rest / self._speed)
             return {"operating": sum(baskets.values()), "operating_reset_at": reset_at}
 
     def _minute(self) -> int:
-        """Return the number of the present basket."""
         return math.floor(self._clock() * self._speed / _BASKET)
 
     def _current(self, method: str) -> dict[int, float]:

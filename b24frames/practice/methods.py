@@ -1,4 +1,4 @@
-"""The REST methods of the practice portal by their names, and the dispatcher that runs them.
+"""The REST methods of the practice portal, and the dispatcher that runs them.
 
 References
 ----------
@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from b24frames.practice.dataset import REFUSED_PROVIDER, Record, Store, Table, links
 from b24frames.practice.faults import Faults, Refused
 from b24frames.practice.formats import (
     as_int,
@@ -41,20 +42,21 @@ from b24frames.practice.listing import (
 )
 from b24frames.practice.metering import OperatingTime
 from b24frames.practice.related import BRIEF, ITEM_TYPES, calls, is_readable, items, users
-from b24frames.practice.store import REFUSED_PROVIDER, Record, Store, Table, links
 
+# A documented limit of batches [1]_.
 _MAX_COMMANDS = 50
 _MAPS = ("result", "result_error", "result_total", "result_next", "result_time")
 
+# A command may refer to the results of earlier ones: $result[name][ID].
 _REFERENCE = re.compile(r"\$(result|error|total|next|time)((?:\[[^\]]*\])+)")
 
 Answer = dict[str, Any]
-"""What a call answers: ``result``; of a page, ``next`` and ``total`` too."""
+"""The answer to a call: ``result``; for a page also ``next`` and ``total``."""
 
 
 @dataclass
 class Webhook:
-    """As whom calls are made, and what they may do.
+    """The user of a webhook and its scopes.
 
     Attributes
     ----------
@@ -73,18 +75,18 @@ class Webhook:
 
 @dataclass(frozen=True)
 class Call:
-    """One call of one method, by itself or as a command of a batch.
+    """One call of one method, alone or as a command of a batch.
 
     Attributes
     ----------
     method : str
         Its name in lower case.
     params : mapping of str to object
-        The parameters, by their names in lower case.
+        The parameters, by lower-case names.
     store : Store
         The portal's activities.
     webhook : Webhook
-        As whom it is made.
+        The webhook that it is made with.
     commands : tuple of str
         Always empty: only batches have commands.
     """
@@ -97,7 +99,7 @@ class Call:
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """The activity that the call is about, if it is about one."""
+        """The activity that the call concerns, if any."""
         number = activity_id(self.params)
         return () if number is None else (number,)
 
@@ -106,7 +108,7 @@ class Call:
         return self.webhook.admin or is_readable(kind, number)
 
     def may_see(self, number: int) -> bool:
-        """Return whether the user may see an activity: by its owner, or as responsible."""
+        """Return whether the user may see an activity: as responsible, or by its owner."""
         if self.webhook.admin:
             return True
         record = self.store.table.row(number)
@@ -115,7 +117,7 @@ class Call:
 
 
 def activity_id(params: Mapping[str, Any]) -> int | None:
-    """Return the activity that a call is about, or None."""
+    """Return the activity that a call concerns, or None."""
     value = params.get("id")
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         return None
@@ -152,7 +154,7 @@ def _links(call: Call) -> Answer:
 
 
 def _users(call: Call) -> Answer:
-    """Answer ``user.get`` [4]_; it takes filters inside ``filter`` and beside it."""
+    """Answer ``user.get`` [4]_, which takes filters both inside and outside ``filter``."""
     table = users()
     filters = dict(call.params) | as_map(call.params.get("filter"))
     for key in [key for key in filters if key.upper() == "ACTIVE"]:
@@ -167,7 +169,7 @@ def _users(call: Call) -> Answer:
     found = _pick(table, numbers, call.params)
     if not call.webhook.scopes & {"user", "user_basic"}:
         found = [{name: user[name] for name in user if name in BRIEF} for user in found]
-    # Where there is no one, portals do not even count.
+    # An empty result has no total on a portal, either.
     return {"result": found, **paging} if found else {"result": []}
 
 
@@ -179,7 +181,7 @@ def _profile(call: Call) -> Answer:
 
 
 def _items(call: Call) -> Answer:
-    """Answer ``crm.item.list`` [5]_, which refuses what it does not understand."""
+    """Answer ``crm.item.list`` [5]_, which refuses invalid filters."""
     kind = as_int(call.params.get("entitytypeid"))
     if kind not in ITEM_TYPES:
         raise Refused("NOT_FOUND", "Smart process not found")
@@ -202,19 +204,19 @@ def _statistics(call: Call) -> Answer:
         raise Refused("ACCESS_DENIED", "Access denied!")
     table = calls(call.store, len(call.store.changes))
     conditions = parse_filter(table, as_map(call.params.get("filter")), CALL_PREFIXES)
-    # Without an order, rows are in another one on each page.
+    # Without an order, rows are in a different one on each page.
     numbers, paging = find(table, conditions, _parse_sort(table, call.params), call.params)
     return {"result": [table.row(number) for number in numbers], **paging}
 
 
 def _parse_sort(table: Table, params: Mapping[str, Any]) -> list[tuple[str, bool]]:
-    """Return the order of a method that takes it as two texts, and ignores anything else."""
+    """Return the order given by ``sort`` and ``order``; empty if it is invalid."""
     name = str(params.get("sort")).upper()
     return [(name, str(params.get("order")).upper() == "DESC")] if name in table.fields else []
 
 
 def _pick(table: Table, numbers: Iterable[int], params: Mapping[str, Any]) -> list[Record]:
-    """Return rows with their id and the fields that ``select`` names; by default all."""
+    """Return rows with their id and the fields of ``select``; by default all."""
     names = {next(iter(table.fields)), *map(str, as_list(params.get("select") or "*"))}
     rows = map(table.row, numbers)
     return [{k: row[k] for k in row if k in names or "*" in names} for row in rows]
@@ -232,7 +234,7 @@ METHODS: dict[str, Callable[[Call], Answer]] = {
     "voximplant.statistic.get": _statistics,
     "methods": lambda _: {"result": ["batch", *METHODS]},
     "server.time": lambda _: {"result": write_date(datetime.now(UTC))},
-    # What never changes: crm.activity.fields and crm.enum.*.
+    # Constant answers: crm.activity.fields and crm.enum.*.
     **{name: partial(lambda it, _: {"result": it}, it) for name, it in load("answers").items()},
 }
 """Every method but ``batch``, by its name in lower case."""
@@ -242,22 +244,22 @@ _SCOPES = {
     "user.": {"user", "user_basic", "user_brief"},
     "voximplant.": {"telephony"},
 }
-"""The scopes one of which the methods with a prefix need."""
+"""The scopes of which methods with a prefix need one."""
 
 
 class Dispatcher:
-    """Runs calls and batches, within the operating time and under faults.
+    """Run calls and batches, subject to the operating time and to faults.
 
     Parameters
     ----------
     store : Store
         The portal's activities.
     faults : Faults
-        What happens to commands.
+        The faults to simulate.
     operating : OperatingTime
         The operating time of each method.
     webhook : Webhook
-        As whom calls are made.
+        The webhook that calls are made with.
     take_time : callable
         Waits as long as a command takes, and returns the operating time to bill [portal s].
     """
@@ -298,7 +300,7 @@ class Dispatcher:
             raise Refused("ERROR_BATCH_LENGTH_EXCEEDED")
         maps: dict[str, Answer] = {name: {} for name in _MAPS}
         for name, command in commands.items():
-            # As on a portal, what is no text is not answered at all.
+            # As on a portal, commands that are not text are not answered.
             if not isinstance(command, str):
                 continue
             started = time.time()
@@ -308,7 +310,7 @@ class Dispatcher:
                 answer = self._call(method, _substitute(parse_query(query), maps))
             except Refused as refused:
                 answer = {"error": refused.answer}
-            # A command that the server did not get to is in none of the maps.
+            # An unanswered command is in none of the maps.
             if answer:
                 answer["time"] = _write_time(started) | self._operating.report(method)
             for key, value in answer.items():
@@ -318,8 +320,7 @@ class Dispatcher:
         return {name: write_map(entries) for name, entries in maps.items()}
 
     def _call(self, method: str, params: Mapping[str, Any]) -> Answer:
-        """Run one call."""
-        # A request of a batch does not come here, so this one is inside another.
+        # `answer` handles batches, so this one is inside another.
         if method == "batch":
             raise Refused("ERROR_BATCH_METHOD_NOT_ALLOWED")
         if method not in METHODS:
@@ -333,7 +334,7 @@ class Dispatcher:
 
         def answer() -> Answer:
             self._operating.bill(method, self._take_time())
-            # A command sees one state of the data, like a query of a database.
+            # A command sees one state of the data, like a database query.
             with self._store.lock:
                 return METHODS[method](call)
 
@@ -341,14 +342,14 @@ class Dispatcher:
 
 
 def _substitute(value: Any, maps: Mapping[str, Answer]) -> Any:
-    """Replace ``$result[name][…]`` and the like by what an earlier command answered."""
+    """Replace ``$result[name][…]`` and the like by the results of earlier commands."""
     if isinstance(value, dict):
         return {str(_substitute(k, maps)): _substitute(item, maps) for k, item in value.items()}
 
     def look_up(match: re.Match[str]) -> Any:
         found: Any = maps["result" if match[1] == "result" else f"result_{match[1]}"]
         for key in re.findall(r"\[([^\]]*)\]", match[2]):
-            # What a short page does not hold leaves the array that it would be in.
+            # As on a portal, a key that is missing leaves the array that was reached.
             if key not in as_map(found):
                 break
             found = as_map(found)[key]
@@ -359,7 +360,6 @@ def _substitute(value: Any, maps: Mapping[str, Answer]) -> Any:
 
 
 def _write_time(started: float) -> dict[str, Any]:
-    """Return the times of a call that ends now."""
     finished = time.time()
     return {
         "start": started,

@@ -1,4 +1,4 @@
-"""What activities refer to: users, owners, and the statistics of calls.
+"""The objects that activities refer to: users, owners, and the statistics of calls.
 
 References
 ----------
@@ -13,18 +13,19 @@ from collections.abc import Callable
 from functools import cache, lru_cache
 from random import Random
 
+from b24frames.practice.dataset import USERS, Record, RecordBuilder, Store, Table
 from b24frames.practice.formats import load, read_date
-from b24frames.practice.store import USERS, Record, RecordBuilder, Store, Table
 from b24frames.schema import Wire
 
 _TEMPLATES = load("related")
 ITEM_TYPES = frozenset(map(int, _TEMPLATES["item"]))
 """The types of CRM objects that ``crm.item.list`` knows."""
 BRIEF: frozenset[str] = frozenset(_TEMPLATES["brief"])
-"""The fields of a user that the scope ``user_brief`` is enough for."""
+"""The fields of a user that need no more than the scope ``user_brief``."""
 _USERS = 300
-_ITEMS = 4_999  # as many as the templates of activities draw owners from
-# Each activity has four ids of calls: up to three of its own, and one of a caller not known.
+# The templates of activities draw the ids of owners from the same range.
+_ITEMS = 4_999
+# Each activity has four ids of calls: up to three of its own, and one of an unknown caller.
 _ROWS = 4
 _STRAY = 3
 
@@ -34,12 +35,13 @@ _WIRES = {name: Wire[kind] for name, kind in _TEMPLATES["wires"].items()}
 
 @cache
 def users() -> Table:
-    """Return the users, without bots and those who are gone; the first twelve never change."""
+    """Return the users, without bots and dismissed ones; the first twelve are fixed."""
     rows: dict[int, Record] = {}
     for number in range(1, _USERS + 1):
         builder = RecordBuilder(Random(f"user:{number}"), id=str(number))
         builder.fill(_TEMPLATES["user"])
         rows[number] = builder.record
+    # The colleagues whom activities name as responsible must be found.
     for user in USERS:
         rows[int(user["ID"])] |= user | {"SECOND_NAME": "", "UF_DEPARTMENT": [1]}
     ids = [number for number in rows if number % 50 and number % 61]
@@ -67,13 +69,12 @@ def items(seed: int, kind: int) -> Table:
 
 
 def _table(ids: list[int], row: Callable[[int], Record]) -> Table:
-    """Return a table of rows that all have the same fields."""
     fields = row(ids[0]) if ids else {}
     return Table(lambda: ids, row, {name: _WIRES.get(name, Wire.TEXT) for name in fields})
 
 
 def is_readable(kind: int, number: int) -> bool:
-    """Return whether someone without an administrator's rights may read a CRM object."""
+    """Return whether a user who is no administrator may read a CRM object."""
     return (kind + number) % 3 != 0
 
 
@@ -81,15 +82,15 @@ def is_readable(kind: int, number: int) -> bool:
 def calls(store: Store, changes: int) -> Table:  # noqa: ARG001 - a part of the cache's key
     """Return the statistics of the calls that telephony made [2]_, derived from the activities.
 
-    Most activities have one row; those of transferred calls several, and some none. Rows of
-    callers whom no activity knows are among them.
+    Most activities have one row, transferred calls several, and some none. There are also rows of
+    unknown callers without an activity.
 
     Parameters
     ----------
     store : Store
         The activities.
     changes : int
-        How often they have been changed.
+        The number of changes so far: a part of the key of the cache.
     """
 
     def parts(activity: int) -> int:

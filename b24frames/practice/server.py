@@ -1,4 +1,4 @@
-"""The practice portal's server: HTTP on the loopback interface, credentials and request rate.
+"""The HTTP server of the practice portal, with its credentials and request rate.
 
 References
 ----------
@@ -26,17 +26,17 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
+from b24frames.practice.dataset import Change, Colleagues, Record, Store
 from b24frames.practice.faults import Faults, Refused, Reply
 from b24frames.practice.formats import as_int, as_map, lower_keys, parse_query
 from b24frames.practice.metering import Now, OperatingTime, RequestRate
 from b24frames.practice.methods import Dispatcher, Webhook, activity_id
-from b24frames.practice.store import Change, Colleagues, Record, Store
 
 _PATH = re.compile(r"/rest/(?:([0-9]+)/([^/]+)/)?([^/]*?)(?:\.json)?/?", re.ASCII)
 SCOPES = ("crm", "telephony", "user_brief")
-"""What a webhook may do by default: enough for activities, calls and names."""
+"""The default scopes of the webhook: enough for activities, calls and names."""
 _JOIN_TIMEOUT = 5.0  # [s]
-_TICK = 0.02  # how often a client that is kept waiting is looked at [s]
+_TICK = 0.02  # [s] between two checks whether a waiting client has disconnected
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,15 @@ class Request:
     Attributes
     ----------
     method : str
-        The REST method, in lower case; empty where the path names none.
+        The REST method, in lower case; empty if the path has none.
     params : dict of str to object
         The parameters, of body and query.
     commands : tuple of str
         The commands of a batch.
     http_method, path, user_agent : str
-        As they came; `path` without the query.
+        As received; `path` without the query.
     status : int or None
-        HTTP status of the answer; None while there is none, and where the connection was lost.
+        The HTTP status of the answer; None before it is sent, or if the connection was lost.
     """
 
     method: str
@@ -67,7 +67,7 @@ class Request:
 
     @cached_property
     def ids(self) -> frozenset[int]:
-        """The activities that the request is about."""
+        """The activities that the request concerns."""
         calls = [parse_query(command.partition("?")[2]) for command in self.commands]
         calls = calls or [self.params]
         found = (activity_id(lower_keys(call)) for call in calls)
@@ -75,12 +75,12 @@ class Request:
 
 
 class PracticeServer:
-    """An HTTP server on this machine that speaks the protocol of a portal.
+    """An HTTP server on this machine that implements the REST API of a portal.
 
     Parameters
     ----------
     activities : int, default 2000
-        How many activities there are; their ids are 1 to this number.
+        The number of activities; their ids are 1 to this number.
     seed : int, default 0
         The same seed gives the same records and faults.
     deleted : float or collection of int, default 0.03
@@ -90,23 +90,23 @@ class PracticeServer:
     limits : (float, float) or None, default (50, 2)
         The request rate [1]_: capacity [requests] and leak [requests per portal second].
     speed : float, default 1.0
-        How many portal seconds pass in one real second.
+        Portal seconds per real second.
     latency : float, default 0.0
-        How long each HTTP request takes [s].
+        The duration of each HTTP request [s].
     command_seconds : float, default 0.0
-        How much longer it takes for each command [s].
+        The additional duration for each command [s].
     operating_limit : float, optional
         Operating time that a method may use in ten minutes [portal s]; by default no limit.
     operating_cost : float, default 0.0
-        Operating time that a command is billed, besides what it takes [portal s].
+        Operating time billed for each command, besides its duration [portal s].
     secret : str, default "practice"
         The secret of the webhook.
     user_id : int, default 1
-        The user as whom the webhook acts.
+        The user of the webhook.
     admin : bool, default True
         Whether that user is an administrator, who sees everything.
     scopes : collection of str, default ("crm", "telephony", "user_brief")
-        What the webhook may do.
+        The scopes of the webhook.
     ssl_context : ssl.SSLContext, optional
         For https.
     clock : callable, optional
@@ -117,13 +117,13 @@ class PracticeServer:
     address, url : str
         Scheme and host, and the webhook URL; known once the server has started.
     access_token : str
-        What OAuth calls give as ``auth``.
+        The parameter ``auth`` of OAuth calls.
     faults : Faults
-        What goes wrong: append a `Fault`, or clear them.
+        Faults to simulate: append a `Fault`, or clear them.
     refusals : int
-        How many requests the request rate refused.
+        The number of requests refused for the request rate.
     scopes : set of str
-        What the webhook may do; remove some to have their methods refused.
+        The scopes of the webhook; remove some to have their methods refused.
 
     Examples
     --------
@@ -180,7 +180,7 @@ class PracticeServer:
         self._http: LoopbackServer | None = None
 
     def start(self) -> None:
-        """Listen on a free port; nothing happens where it does already."""
+        """Listen on a free port; do nothing if it already listens."""
         if self._http is None:
             self._http = LoopbackServer(self._answer, self._ssl_context)
             scheme = "http" if self._ssl_context is None else "https"
@@ -188,7 +188,7 @@ class PracticeServer:
             self.url = f"{self.address}/rest/{self._user_id}/{self._secret}/"
 
     def stop(self) -> None:
-        """Close all connections and free the port; nothing happens where it is free already."""
+        """Close all connections and free the port; do nothing if it is stopped."""
         http, self._http = self._http, None
         if http is not None:
             http.stop()
@@ -212,7 +212,8 @@ class PracticeServer:
             return list(self._requests)
 
     def record(self, number: int) -> Record | None:
-        """Return the record of an activity as it goes over the wire, or None."""
+        """Return the record of an activity as sent to clients, or None."""
+        # A copy, since the store shares records between portals.
         return deepcopy(self._store.record(number))
 
     def records(self) -> list[Record]:
@@ -222,23 +223,23 @@ class PracticeServer:
 
     @property
     def changes(self) -> Sequence[Change]:
-        """What has happened to activities so far, in order."""
+        """The changes of activities so far, in order."""
         with self._store.lock:
             return list(self._store.changes)
 
     @contextmanager
     def work(self, seed: int = 0, every: int = 1) -> Iterator[None]:
-        """Have colleagues make, change and delete activities as long as the context lasts.
+        """Simulate colleagues who create, change and delete activities during the context.
 
-        Among the changes are those that leave no trace in LAST_UPDATED: calls that were made
-        earlier than they are entered, and new owners. `changes` tells them.
+        Some changes leave no trace in LAST_UPDATED: calls entered after they were made, and new
+        owners. They are listed in `changes`.
 
         Parameters
         ----------
         seed : int, default 0
             The same seed makes the same changes.
         every : int, default 1
-            After how many commands they make one.
+            The number of commands between two changes.
 
         Examples
         --------
@@ -256,7 +257,7 @@ class PracticeServer:
             self._colleagues = None
 
     def create(self, **fields: object) -> int:
-        """Add an activity that is made now, but for these fields, and return its id."""
+        """Create an activity with these fields, and return its id."""
         return self._store.create(**fields)
 
     def touch(self, number: int, **fields: object) -> None:
@@ -274,13 +275,14 @@ class PracticeServer:
         self._store.delete(number)
 
     def restore(self, number: int) -> None:
-        """Bring a deleted activity back."""
+        """Restore a deleted activity."""
         self._store.restore(number)
 
     def _answer(self, handler: Handler, body: bytes) -> None:
         """Answer one HTTP request."""
         request = _read_request(handler, body)
         with self._lock:
+            # Recorded before it is answered: the client may look for it as soon as it is.
             place = len(self._requests)
             self._requests.append(request)
 
@@ -289,8 +291,9 @@ class PracticeServer:
                 self._requests[place] = replace(request, status=status)
 
         handler.on_status = note_status
+        # Not `sleep`: stopping the server must not wait for it.
         handler.stopping.wait(self._latency)
-        # A request that is not admitted meets no fault, as it reaches no method.
+        # A refused request reaches no method, and so no fault.
         try:
             self._admit(request)
             reply = self.faults.apply("request", request, lambda: self._run(request))
@@ -308,7 +311,7 @@ class PracticeServer:
         return Reply(200, json.dumps(answer).encode())
 
     def _admit(self, request: Request) -> None:
-        """Refuse what is beyond the request rate, or without a valid credential."""
+        """Refuse requests beyond the request rate or without a valid credential."""
         if self._rate is not None and not self._rate.admit():
             with self._lock:
                 self.refusals += 1
@@ -316,7 +319,7 @@ class PracticeServer:
         match = _PATH.fullmatch(request.path)
         if match is None:
             raise Refused("ERROR_METHOD_NOT_FOUND")
-        # Without a webhook in the path, the credential is an access token among the parameters.
+        # Without a webhook in the path, the credential is an access token in the parameters.
         if match[1] is None:
             known = request.params.get("auth") == self.access_token
         else:
@@ -325,7 +328,8 @@ class PracticeServer:
             raise Refused("NO_AUTH_FOUND")
 
     def _take_time(self) -> float:
-        """Let a command's time pass, and return the operating time to bill [portal s]."""
+        """Wait as long as a command takes; return the operating time to bill [portal s]."""
+        # Bound once: another thread may end the context in between.
         colleagues = self._colleagues
         if colleagues is not None:
             colleagues.let_work()
@@ -338,6 +342,7 @@ def _read_request(handler: Handler, body: bytes) -> Request:
     """Read path, query and body of an HTTP request."""
     address = urlsplit(handler.path)
     params = parse_query(address.query)
+    # Portals take parameters from query and body, in JSON or as a form.
     if "json" in handler.headers.get("Content-Type", ""):
         params |= _read_json(body)
     else:
@@ -356,7 +361,6 @@ def _read_request(handler: Handler, body: bytes) -> Request:
 
 
 def _read_json(body: bytes) -> dict[str, Any]:
-    """Return the parameters of a JSON body; they are empty where it is not an object."""
     try:
         return as_map(json.loads(body))
     except ValueError:
@@ -371,27 +375,28 @@ class Handler(BaseHTTPRequestHandler):
     stopping : threading.Event
         That of the server.
     on_status : callable
-        Told the status of an answer before it is sent.
+        Called with the status of an answer before it is sent.
     """
 
     protocol_version = "HTTP/1.1"
     server_version = "practice"
     sys_version = ""
+    # Head and body are written separately: Nagle's algorithm would delay the body.
     disable_nagle_algorithm = True
     server: LoopbackServer
     on_status: Callable[[int], None] = staticmethod(lambda _: None)
 
     def setup(self) -> None:
-        """Let the server know of the connection."""
+        """Register the connection with the server."""
         self.stopping = self.server.stopping
         super().setup()
         self.server.open[threading.current_thread()] = self.connection
-        # Whoever comes while the server stops may have been missed by it.
+        # The server may have closed the others before this one was registered.
         if self.stopping.is_set():
             _shut(self.connection)
 
     def finish(self) -> None:
-        """Let the server forget the connection."""
+        """Unregister the connection."""
         self.server.open.pop(threading.current_thread(), None)
         super().finish()
 
@@ -400,7 +405,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.answer(self, self.rfile.read(as_int(self.headers.get("Content-Length"))))
 
     def do_GET(self) -> None:
-        """Answer a request with all its parameters in the address."""
+        """Answer a request with all its parameters in the URL."""
         self.server.answer(self, b"")
 
     def send_response(self, code: int, message: str | None = None) -> None:
@@ -409,17 +414,17 @@ class Handler(BaseHTTPRequestHandler):
         super().send_response(code, message)
 
     def wait(self, seconds: float) -> bool:
-        """Keep the client waiting, and return whether it and the server are still there."""
+        """Delay the answer; return whether client and server are still there."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            # A client that waits for an answer sends nothing: what can be read is its farewell.
+            # A waiting client sends nothing: a readable socket means that it has disconnected.
             if select.select([self.connection], [], [], 0)[0] or self.stopping.wait(_TICK):
                 self.close_connection = True
                 return False
         return True
 
     def log_message(self, *_: Any) -> None:
-        """Log nothing: addresses hold the secret."""
+        """Log nothing: URLs hold the secret."""
 
 
 class LoopbackServer(ThreadingHTTPServer):
@@ -435,7 +440,7 @@ class LoopbackServer(ThreadingHTTPServer):
     Attributes
     ----------
     stopping : threading.Event
-        Set when the server is about to stop; whatever waits, waits for this too.
+        Set when the server is about to stop; ends every wait.
     """
 
     daemon_threads = True
@@ -449,7 +454,7 @@ class LoopbackServer(ThreadingHTTPServer):
         self.open: dict[threading.Thread, socket.socket] = {}
         super().__init__(("127.0.0.1", 0), Handler)
         if ssl_context is not None:
-            # Without a handshake on accepting, a client that is slow at it delays only itself.
+            # The handshake happens in the connection's thread: a slow client delays only itself.
             self.socket = ssl_context.wrap_socket(
                 self.socket, server_side=True, do_handshake_on_connect=False
             )
@@ -457,12 +462,13 @@ class LoopbackServer(ThreadingHTTPServer):
         self._thread.start()
 
     def serve(self) -> None:
-        """Take connections until the server is about to stop."""
+        """Accept connections until the server is about to stop."""
         while not self.stopping.is_set():
             self.handle_request()
 
     def server_bind(self) -> None:
-        """Bind without asking the name service who 127.0.0.1 is."""
+        """Bind to the address without a look-up of its name."""
+        # HTTPServer.server_bind calls getfqdn, which can take seconds.
         TCPServer.server_bind(self)
         self.server_name, self.server_port = "127.0.0.1", int(self.server_address[1])
 
@@ -471,14 +477,14 @@ class LoopbackServer(ThreadingHTTPServer):
         return not self.stopping.is_set()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Report a bug in the server, but not a client that leaves."""
+        """Report a bug in the server, but not a client that disconnects."""
         if not (isinstance(sys.exception(), OSError) or self.stopping.is_set()):
             super().handle_error(request, client_address)
 
     def stop(self) -> None:
         """Stop answering, close every connection and free the port."""
         self.stopping.set()
-        # A connection ends the wait for one.
+        # `serve` blocks until a connection arrives.
         socket.create_connection((self.server_name, self.server_port)).close()
         self._thread.join()
         self.server_close()

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+import b24frames as b24
 from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
 from tests.browser.conftest import Shoot
 from tests.browser.jupyter import PATIENCE, Lab, Voila, webhook_code
+from tests.helpers.practice import plant
 
 SECRET = "planted-secret-5e1f"
 PANEL = "panel = b24.LookupPanel(portal, cache='cache-{}', tz='Europe/Berlin')\npanel"
@@ -166,7 +168,7 @@ def test_row__card(lab: Lab, cells: list[str], shoot: Shoot) -> None:
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(card(page, 3)).to_be_visible()
-    link = card(page, 3).get_by_role("link")
+    link = card(page, 3).get_by_role("link").first
     assert link.get_attribute("rel") == "noopener noreferrer"
     assert link.get_attribute("href").startswith("http://127.0.0.1:")
     row(page, 22).click()
@@ -182,6 +184,98 @@ def test_row__card(lab: Lab, cells: list[str], shoot: Shoot) -> None:
     expect(page.get_by_role("alert")).to_be_visible()
     shoot(page, "error-dark")
     lab.run("apputils:change-theme", {"theme": "JupyterLab Light"})
+
+
+def test_search__finds(lab: Lab, cells: list[str], portal: PracticePortal, shoot: Shoot) -> None:
+    """Days and a text find what was created then, newest first, with names as soon as they come."""
+    found = b24.find_activities(
+        [("CREATED", ">=", "2022-01-10"), ("CREATED", "<", "2022-04-01"),
+         ("SUBJECT", "contains", "call")], portal, tz="Europe/Berlin",
+    )  # fmt: skip
+    newest = int(found.index.max())
+    name = found[["RESPONSIBLE_ID"]].loc[[newest]].b24.names(portal).iloc[0, 0]
+    page = lab.open(cells)
+    page.get_by_label("Created from").fill("2022-01-10")
+    page.get_by_label("to", exact=True).fill("2022-03-31")
+    page.get_by_label("Subject", exact=True).fill("call")
+    page.get_by_label("Subject", exact=True).press("Enter")
+    expect(page.get_by_role("status").first).to_contain_text(f"{len(found)} activities found")
+    first = page.locator(".b24-grid tbody tr").first
+    expect(first).to_contain_text(str(newest))
+    expect(first).to_contain_text(name)
+    shoot(page, "search-light")
+    check_accessibility(page)
+    page.get_by_label("Created from").fill("")
+    page.get_by_label("to", exact=True).fill("")
+    page.get_by_label("Type", exact=True).select_option("to-do")
+    page.get_by_label("Responsible").fill("3")
+    page.get_by_label("Subject", exact=True).fill("")
+    page.get_by_role("button", name="Find").click()
+    expect(page.get_by_role("status").first).not_to_contain_text(f"{len(found)} activities found")
+    every = [("PROVIDER_ID", "==", "CRM_TODO"), ("RESPONSIBLE_ID", "==", 3)]
+    count = b24.count_activities(every, portal)
+    expect(page.get_by_role("status").first).to_contain_text(
+        re.compile(rf"^{count} activit\w+ found")
+    )
+
+
+def test_head__click_sorts(lab: Lab, cells: list[str], shoot: Shoot) -> None:
+    """A click on a column's head sorts, and so do Tab and Enter; the head says how."""
+    page = lab.open(cells)
+    look_up(page, "1-6, 8")
+    head = page.locator(".b24-grid th.b24-Start")
+    expect(row(page, 8)).to_be_visible()
+    box = head.bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(head).to_have_attribute("aria-sort", "ascending")
+    page.get_by_role("button", name="Order by Start").focus()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(head).to_have_attribute("aria-sort", "descending")
+    starts = page.locator(".b24-grid td.b24-Start").all_inner_texts()
+    assert starts == sorted(starts, reverse=True)
+    for name in ("ID", "Subject", "Type", "Start", "Status", "Responsible", "Owner"):
+        box = page.locator(f".b24-grid th.b24-{name}").bounding_box()
+        button = page.get_by_role("button", name=f"Order by {name}").bounding_box()
+        assert abs(box["x"] - button["x"]) < 2
+        assert abs(box["width"] - button["width"]) < 3
+    shoot(page, "sorted")
+    check_accessibility(page)
+
+
+def test_card__details(lab: Lab, cells: list[str], portal: PracticePortal, shoot: Shoot) -> None:
+    """The card of a call gets its communications, links and statistics, also in the dark."""
+    frame = b24.find_activities([("ORIGIN_ID", "contains", "VI_")], portal)
+    number = int(frame.b24.calls(portal)["CRM_ACTIVITY_ID"].value_counts().index[0])
+    page = lab.open(cells)
+    look_up(page, str(number))
+    for heading in ("Communications", "Links", "Calls"):
+        expect(card(page, number).get_by_role("heading", name=heading)).to_be_visible()
+    expect(card(page, number)).to_contain_text(f"+7900{number:07}")
+    for link in card(page, number).get_by_role("link").all():
+        assert link.get_attribute("rel") == "noopener noreferrer"
+        assert link.get_attribute("href").startswith(f"{portal.address}/crm/")
+    shoot(page, "details-light")
+    check_accessibility(page)
+    lab.run("apputils:change-theme", {"theme": "JupyterLab Dark"})
+    expect(page.locator("body[data-jp-theme-light='false']")).to_be_attached()
+    shoot(page, "details-dark")
+    check_accessibility(page)
+    lab.run("apputils:change-theme", {"theme": "JupyterLab Light"})
+
+
+def test_names__without_the_scope(
+    lab: Lab, cells: list[str], portal: PracticePortal, shoot: Shoot
+) -> None:
+    """Without the scope the rows stay, and a line says which permission to tick."""
+    portal.server.scopes.discard("user_brief")
+    page = lab.open(cells)
+    look_up(page, "1-5")
+    expect(page.get_by_text("scope 'user_brief'")).to_be_visible()
+    expect(row(page, 5)).to_be_visible()
+    shoot(page, "no-scope")
+    check_accessibility(page)
 
 
 def test_narrow__fits(lab: Lab, cells: list[str], shoot: Shoot) -> None:
@@ -217,12 +311,16 @@ def test_hostile_texts__stay_texts(
             PROVIDER_ID=HOSTILE, PROVIDER_TYPE_ID=HOSTILE, SETTINGS={HOSTILE: HOSTILE},
             PROVIDER_DATA=HOSTILE,
         )  # fmt: skip
+    fields = "NAME LAST_NAME title name lastName VALUE TYPE PHONE_NUMBER".split()
+    plant(portal.server, fields, HOSTILE)
     page = lab.open(cells)
     look_up(page, "4-6")
     for number in (4, 5, 6):
         row(page, number).click()
         expect(card(page, number)).to_contain_text("{{7*7}}")
         expect(card(page, number)).to_contain_text("$x^2$")
+        expect(card(page, number).get_by_role("heading", name="Communications")).to_be_visible()
+        expect(card(page, number).locator("li").last).to_contain_text("$x^2$")
     for summary in page.locator(".b24-card summary").all():
         summary.click()
     shoot(page, "hostile")

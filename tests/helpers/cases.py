@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import array
 import decimal
 import fractions
+from collections import UserString
+from enum import StrEnum
+from http import HTTPStatus
 from typing import Any
 
 import numpy as np
@@ -69,7 +73,41 @@ REFUSED_IDS: list[tuple[Any, str]] = [
     ([pd.NA], "<NA> at position 0"),
     ([pd.NaT], "NaT at position 0"),
     ([[1, 2]], r"\[1, 2\] at position 0"),
-    ([decimal.Decimal(1)], "Decimal"),
+    ([decimal.Decimal("1.5")], r"Decimal\('1.5'\) at position 0"),
+    ([decimal.Decimal("NaN")], r"Decimal\('NaN'\) at position 0"),
+    ([decimal.Decimal("sNaN")], r"Decimal\('sNaN'\) at position 0"),
+    ([decimal.Decimal("-Infinity")], "at position 0"),
+    ([decimal.Decimal("1E+999999999")], r"Decimal\('1E\+999999999'\)"),
+    (decimal.Decimal(0), "Decimal"),
+    ([1, HTTPStatus.OK], "OK.* at position 1 .a HTTPStatus"),
+    (HTTPStatus.OK, "OK"),
+    ([StrEnum("Names", {"A": "12"}).A], "A.* at position 0"),
+    ([1, b"12"], "b'12' at position 1"),
+    (np.array([b"12"]), "b'12'"),
+    (bytearray(b"12"), "a bytearray was given"),
+    (memoryview(b"12"), "a memoryview was given"),
+    (UserString("12"), "a UserString was given"),
+    (array.array("u", "12"), "an? array was given"),
+    (np.ma.array([1, 2], mask=[False, True]), "masked at position 1"),
+    (np.ma.array([1.0, 2.0], mask=[False, True]), "masked at position 1"),
+    ([np.ma.array(5, mask=True)], "at position 0"),
+    (np.ma.masked, "0 dimensions"),
+    (np.array([1, None], dtype=object), "None at position 1"),
+    (np.array([1, True], dtype=object), "True at position 1"),
+    (np.array(5), "0 dimensions"),
+    ([np.array([5])], r"array\(\[5\]\) at position 0"),
+    ([np.array(True)], r"array\(True\) at position 0"),
+    ([1, np.bool_(True)], "True.* at position 1"),
+    (np.array([5], dtype="m8[s]"), "at position 0"),
+    (np.array(["NaT"], dtype="m8[s]"), "NaT.* at position 0"),
+    (np.array(["NaT"], dtype="M8[s]"), "NaT.* at position 0"),
+    (np.array([(1,)], dtype=[("ID", int)]), r"\(1,\).* at position 0"),
+    (array.array("d", [1.0, float("nan")]), "nan at position 1"),
+    (pd.Series([1, 2]).astype("datetime64[ns]"), "at position 0"),
+    (pd.Series([True, False], dtype="boolean"), "True_? at position 0"),
+    (pd.array([1, None], dtype="Int64"), "<NA> at position 1"),
+    (pd.arrays.SparseArray([1.0, None]), "nan at position 1"),
+    ({1: 2}.items(), r"\(1, 2\) at position 0"),
     ([1j], "1j"),
     ([np.timedelta64(5, "s")], "timedelta64"),
     ([fractions.Fraction(10**400)], "Fraction"),
@@ -80,6 +118,6 @@ REFUSED_IDS: list[tuple[Any, str]] = [
     (pd.Series([1.0, None]), "nan at position 1"),
     (pd.Series([1, None], dtype="Int64"), "<NA> at position 1"),
     (pd.DataFrame({"ID": [1]}), "2 dimensions"),
-    (dict.fromkeys([1, -2]).keys(), "-2 at position 1"),
+    ((i for i in [1, -2]), "-2 at position 1"),
 ]
 """Arguments that are no ids, and what the message must name."""

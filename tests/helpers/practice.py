@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 import requests
@@ -34,3 +35,17 @@ def ids_of(answer: Any) -> list[int]:
     rows = answer["result"]
     rows = rows["items"] if isinstance(rows, dict) else rows
     return [int(row.get("ID", row.get("id"))) for row in rows]
+
+
+def plant(server: PracticeServer, fields: Collection[str], text: str) -> None:
+    """Have a server give a text in all fields of these names, whatever it is asked for."""
+    answer = server._dispatcher.answer
+
+    def planted(value: Any) -> Any:
+        if isinstance(value, list):
+            return [planted(item) for item in value]
+        if isinstance(value, dict):
+            return {k: text if k in fields else planted(item) for k, item in value.items()}
+        return value
+
+    server._dispatcher.answer = lambda *asked: planted(answer(*asked))

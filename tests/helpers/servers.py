@@ -1,4 +1,4 @@
-"""A server on this machine that answers as a test wants."""
+"""Servers on this machine that answer as a test wants."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar
 
 Reply = Callable[[str, bytes], tuple[int, list[str], str]]
 """Given path and body of a request, returns the status, further header lines and the text."""
@@ -43,7 +43,7 @@ class Answers(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """The server; see `serving`."""
+    """A server that answers as a test wants; its `address` is known at once."""
 
     daemon_threads = True
 
@@ -53,14 +53,24 @@ class Server(ThreadingHTTPServer):
         self.address = f"http://127.0.0.1:{self.server_port}"
 
 
+S = TypeVar("S", bound=Server)
+
+
 @contextmanager
-def serving(reply: Reply) -> Iterator[str]:
-    """Start a server that replies so; give its address."""
-    with Server(reply) as server:
+def running(server: S) -> Iterator[S]:
+    """Run a server."""
+    with server:
         thread = threading.Thread(target=server.serve_forever, args=(0.005,))
         thread.start()
         try:
-            yield server.address
+            yield server
         finally:
             server.shutdown()
             thread.join()
+
+
+@contextmanager
+def serving(reply: Reply) -> Iterator[str]:
+    """Run a server that replies so; give its address."""
+    with running(Server(reply)) as server:
+        yield server.address

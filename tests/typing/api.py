@@ -53,6 +53,15 @@ def find(portal: b24.Portal) -> None:
     assert_type(b24.count_activities(calls, tz="Europe/Berlin"), int)
 
 
+def names_and_calls(portal: b24.Portal) -> None:
+    """Read users and calls."""
+    assert_type(b24.read_users(), pd.DataFrame)
+    assert_type(b24.read_users([1, "2"], portal, dtype_backend="pyarrow"), pd.DataFrame)
+    assert_type(b24.read_calls(), pd.DataFrame)
+    assert_type(b24.read_calls([1], portal, filters=[("ID", ">", 1)], tz="UTC"), pd.DataFrame)
+    assert_type(b24.schema.CALL["CALL_TYPE"], b24.schema.Field)
+
+
 def portals() -> None:
     """Make portals, and ask them."""
     portal = b24.Portal("https://acme.bitrix24.com/rest/1/x/", limits=(50, 2), timeout=(5, 60))
@@ -104,6 +113,11 @@ def accessors(frame: FrameAccessor, ids: IdsAccessor, portal: b24.Portal) -> Non
     assert_type(frame.storable(), pd.DataFrame)
     assert_type(frame.spreadsheet_safe(), pd.DataFrame)
     assert_type(frame.refresh(portal, via="list"), pd.DataFrame)
+    assert_type(frame.names(portal, cache=False, max_age="7d"), pd.DataFrame)
+    assert_type(frame.owner_url, pd.Series)
+    assert_type(frame.calls(portal, filters=[("CALL_TYPE", "==", 2)]), pd.DataFrame)
+    assert_type(frame.communications(), pd.DataFrame)
+    assert_type(frame.bindings(), pd.DataFrame)
     assert_type(frame.read_activities("ACTIVITY_ID", portal, missing="ignore"), pd.DataFrame)
     assert_type(ids.read_activities(portal), pd.DataFrame)
     frame.refresh(portal, via="post")  # type: ignore[arg-type]  # no such choice

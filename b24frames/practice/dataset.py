@@ -1,7 +1,7 @@
-"""The activities that the practice portal holds: drawn from templates, and changed since.
+"""The activities of the practice portal: generated from templates, and changed since.
 
-The usual and the awkward are mixed in fixed proportions, so that what works on two thousand
-practice records has met what real portals send.
+Usual and awkward records are mixed in fixed proportions, so that code that works on two thousand of
+them has met what real portals send.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Record = dict[str, Any]
 Kind = Literal["created", "changed", "deleted", "restored"]
 
 USERS: list[Record] = load("users")
-"""The users who work with activities, with the ids 1 to 12; customers have the same names."""
+"""The users who work with activities, ids 1 to 12; customers have the same names."""
 
 _TEMPLATES = load("templates")
 _WORDS = _TEMPLATES["words"] | {
@@ -37,8 +37,8 @@ _CUMULATED_WEIGHTS = tuple(accumulate(kind["weight"] for kind in _KINDS))
 REFUSED_PROVIDER: str = _TEMPLATES["refused_kind"]["PROVIDER_ID"]
 """The provider whose activities ``crm.activity.get`` refuses."""
 
-# What careless readers have not met. A wheel of 200 places has an edit at every eighth: each is
-# made to half a per cent of the ids.
+# Awkward values that careless readers do not expect. A wheel of 200 positions has an edit at every
+# eighth: each is applied to half a per cent of the ids.
 _WHEEL = 200
 _EDIT_AT = {place * 8 + 5: edit for place, edit in enumerate(_TEMPLATES["edits"])}
 
@@ -51,29 +51,30 @@ FILTERABLE = {
 }
 """The fields that filters and orders of activities may name."""
 
+# Ids approach the last day without passing it: half of the days are over at id 4 000.
 _FIRST_DAY = datetime(2022, 1, 3, 6)
 _DAYS = 1_460
 _HALFWAY = 4_000
 
 
 class RecordBuilder:
-    """Draws the fields of a record from templates.
+    """Generate the fields of a record from templates.
 
-    A template is a JSON value. In its texts, ``$name`` stands for what was drawn under that name
+    A template is a JSON value. In its texts, ``$name`` stands for the value drawn under that name
     before, or is one of the words in ``templates.json``. Names in lower case do not get into the
-    record. An object with one of these keys stands for what is drawn:
+    record. An object with one of these keys stands for a drawn value:
 
     - ``choice``: one of these templates;
     - ``random``: the integer that a method of `random.Random` returns; ``as``: in this format;
     - ``chance``: ``Y`` with this probability, or ``N``;
-    - ``by``: what the object has under the key that this template gives;
+    - ``by``: the value of the object under the key that this template draws;
     - ``after``: the date of this name, and so much later;
     - ``product``: these numbers multiplied, in the format ``as``.
 
     Parameters
     ----------
     rng : random.Random
-        What everything is drawn from.
+        The source of all random values.
     **given : str
         Further words.
     """
@@ -85,14 +86,14 @@ class RecordBuilder:
         self._words: dict[str, Any] = {}
 
     def fill(self, template: Any) -> None:
-        """Draw an object, and set its fields; new ones come after the known ones."""
-        # Words are drawn once in a template: a mail names one person in all its fields.
+        """Draw an object, and set its fields; new ones are appended."""
+        # Words are drawn once per template: an e-mail names the same person in all its fields.
         self._words = self._given | self.record
         fields = self._draw(template) or {}
         self.record.update((name, value) for name, value in fields.items() if name.isupper())
 
     def write_integers(self) -> None:
-        """Write integers as JSON numbers in place of strings, as some portals do."""
+        """Replace strings of integers by JSON numbers, as some portals send them."""
         texts = {"PROVIDER_TYPE_ID", "SUBJECT", "ORIGINATOR_ID", "ORIGIN_ID", "ORIGIN_VERSION"}
         for name, value in self.record.items():
             if isinstance(value, str) and value.isdecimal() and name not in texts:
@@ -151,7 +152,7 @@ def make_record(seed: int, number: int, refused: bool = False) -> Record:
     number : int
         The activity's id.
     refused : bool, default False
-        Whether it is of the provider that ``crm.activity.get`` refuses.
+        Whether its provider is the one that ``crm.activity.get`` refuses.
     """
     rng = Random(f"{seed}:{number}")
     kind = (
@@ -159,7 +160,7 @@ def make_record(seed: int, number: int, refused: bool = False) -> Record:
         if refused
         else rng.choices(_KINDS, cum_weights=_CUMULATED_WEIGHTS)[0]
     )
-    # Later ids are later, and however many there are, none is after the last day.
+    # Greater ids are created later, but none after the last day.
     days = _DAYS * number / (number + _HALFWAY) + rng.random() / 3
     created = _FIRST_DAY + timedelta(seconds=int(days * 86_400))
     hour = created.replace(minute=0, second=0)
@@ -181,7 +182,7 @@ _shared_record = lru_cache(maxsize=20_000)(make_record)
 
 
 def communications(record: Record) -> list[Record]:
-    """Return the phones or e-mail addresses of an activity, which lists give when asked."""
+    """Return the phones or e-mail addresses of an activity, which lists return on request."""
     number = int(record["ID"])
     user = USERS[number % len(USERS)]
     mail = record["PROVIDER_ID"] == "CRM_EMAIL"
@@ -201,13 +202,13 @@ def links(record: Record) -> list[tuple[int, int]]:
     """Return the type and id of each CRM object that an activity is linked to, its owner first."""
     number = as_int(record["ID"])
     owner = as_int(record["OWNER_TYPE_ID"]), as_int(record["OWNER_ID"])
-    # Few objects have many activities: a filter by one of them finds something.
+    # A few objects have many activities, so that a filter by one finds some.
     contacts = [(3, number % 400 + 1), (3, number % 90 + 1)][: number % 3]
     return list(dict.fromkeys([owner, *contacts, *[(4, number % 60 + 1)][: number % 2]]))
 
 
 class Table:
-    """Rows by their ids, and their values as the portal compares them.
+    """Rows by id, and their values as the portal compares them.
 
     Parameters
     ----------
@@ -232,18 +233,18 @@ class Table:
         self._columns: defaultdict[str, dict[int, Any]] = defaultdict(dict)
 
     def value(self, number: int, field: str) -> Any:
-        """Return the value of a field of a row, comparable; read from the row only once."""
+        """Return the comparable value of a field of a row; cached."""
         column = self._columns[field]
         if number not in column:
             value = self.row(number).get(field)
-            # No deadline is stored as the greatest date, whatever the offset it is written with.
+            # No deadline is stored as the greatest date, whatever its offset.
             if str(value).startswith(_NEVER[:10]):
                 value = _NEVER
             column[number] = comparable(self.fields[field], value)
         return column[number]
 
     def forget(self, number: int) -> None:
-        """Read a row anew, as it has changed."""
+        """Remove a changed row from the cache."""
         for column in self._columns.values():
             column.pop(number, None)
 
@@ -254,11 +255,11 @@ class Change(NamedTuple):
     Attributes
     ----------
     kind : {"created", "changed", "deleted", "restored"}
-        What happened.
+        The kind of change.
     id : int
         The activity.
     record : dict or None
-        Its record from then on, to be read only; None where it was deleted.
+        Its record after the change, read-only; None if it was deleted.
     """
 
     kind: Kind
@@ -267,7 +268,7 @@ class Change(NamedTuple):
 
 
 class Store:
-    """Activities with the ids 1 to `activities`, made when they are first asked for.
+    """Activities with the ids 1 to `activities`, generated when first needed.
 
     Parameters
     ----------
@@ -276,17 +277,17 @@ class Store:
     seed : int
         The same seed gives the same records.
     deleted, refused : float or collection of int
-        The ids that do not exist, and those that ``crm.activity.get`` refuses: a share of all,
-        or the very ids.
+        The ids that do not exist, and those that ``crm.activity.get`` refuses: a share of all, or
+        the ids themselves.
 
     Attributes
     ----------
     lock : threading.RLock
-        Whoever holds it sees one state of all activities.
+        Its holder sees one state of all activities.
     table : Table
         The activities as lists compare them.
     changes : list of Change
-        What has happened to them so far, in order.
+        Their changes so far, in order.
     """
 
     def __init__(
@@ -315,7 +316,7 @@ class Store:
         return not (self._deleted_at_start(number) if deleted is None else deleted)
 
     def record(self, number: int) -> Record | None:
-        """Return an activity's record, to be read only, or None where there is none."""
+        """Return an activity's record, read-only, or None if there is none."""
         with self.lock:
             if not self.exists(number):
                 return None
@@ -323,14 +324,14 @@ class Store:
             return changed or _shared_record(self.seed, number, self._is_refused(number))
 
     def ids(self) -> list[int]:
-        """Return the ids of all activities, sorted, to be read only."""
+        """Return the ids of all activities, sorted, read-only."""
         with self.lock:
             if self._ids is None:
                 self._ids = [i for i in range(1, self._activities + 1) if self.exists(i)]
             return self._ids
 
     def create(self, **fields: object) -> int:
-        """Add an activity that is made now, but for these fields, and return its id."""
+        """Create an activity with these fields, and return its id."""
         with self.lock:
             self._activities += 1
             number = self._activities
@@ -352,7 +353,7 @@ class Store:
             record = self.record(number)
             if record is None:
                 raise KeyError(number)
-            # Twice in a second must be seen as two changes.
+            # Two changes in the same second must be distinguishable.
             before = read_date(record["LAST_UPDATED"]) or datetime.min.replace(tzinfo=UTC)
             now = max(_now(), before + timedelta(seconds=1))
             self._changed[number] = record | {"LAST_UPDATED": write_date(now)} | fields
@@ -364,13 +365,13 @@ class Store:
             self._set_deleted(number, True, "deleted")
 
     def restore(self, number: int) -> None:
-        """Bring a deleted activity back."""
+        """Restore a deleted activity."""
         with self.lock:
             self._set_deleted(number, False, "restored")
 
     def _set_deleted(self, number: int, deleted: bool, kind: Kind) -> None:
         self._deleted_since[number] = deleted
-        # The list of a million ids is not made anew for each change.
+        # Changed in place: a list of a million ids is not to be rebuilt for each change.
         if self._ids is not None:
             place = bisect_left(self._ids, number)
             self._ids[place : bisect_right(self._ids, number)] = (
@@ -384,16 +385,16 @@ class Store:
 
 
 class Colleagues:
-    """Those who make, change and delete activities while a client reads.
+    """Simulated colleagues who create, change and delete activities while a client reads.
 
     Parameters
     ----------
     store : Store
-        What they work on.
+        The activities.
     seed : int
         The same seed gives the same changes.
     every : int
-        After how many commands they make one.
+        The number of commands between two changes.
     """
 
     def __init__(self, store: Store, seed: int, every: int) -> None:
@@ -403,7 +404,7 @@ class Colleagues:
         self._commands = 0
 
     def let_work(self) -> None:
-        """Count a command, and make a change if it is time for one."""
+        """Count a command, and make a change if one is due."""
         with self._store.lock:
             self._commands += 1
             ids = self._store.ids()
@@ -431,7 +432,7 @@ def _chooser(choice: float | Collection[int], salt: str) -> Callable[[int], bool
     """Return the predicate of a share of all ids, or of these ids."""
     if not isinstance(choice, (int, float)):
         return frozenset(choice).__contains__
-    # By a hash of the id, which costs no list of ids and does not depend on their number.
+    # By a hash of the id: no list of ids, and independent of their number.
     bound = int(choice * 2**64)
 
     def is_chosen(number: int) -> bool:

@@ -1,0 +1,128 @@
+"""What the command line takes and delivers: options, a table that fits a terminal, a file."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pandas as pd
+
+from b24frames.accessor.interchange import spreadsheet_safe, storable, to_json
+from b24frames.arguments import parse_age
+from b24frames.credentials import hide_addresses
+from b24frames.errors import B24Warning
+from b24frames.messages import one_line, short_repr
+
+SUFFIXES = (".parquet", ".csv", ".json")
+# Control characters but line breaks, and what breaks a line or turns its direction elsewhere.
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+def print_table(frame: pd.DataFrame) -> None:
+    """Print a frame as a table that fits a terminal."""
+    with pd.option_context(
+        "display.width", None, "display.max_columns", None, "display.max_colwidth", 40
+    ):
+        print(visible(str(frame)))
+
+
+def visible(text: str) -> str:
+    """Write control characters visibly: those in a subject must not command the terminal."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def check_file(path: Path | None) -> None:
+    """Refuse a file that could not be written, before anything is read."""
+    if path is None:
+        return
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(f"--to {path}: accepted are files of {', '.join(SUFFIXES)}")
+    if not path.parent.is_dir():
+        raise ValueError(f"--to {path}: there is no folder {path.parent}")
+    if suffix == ".parquet" and find_spec("pyarrow") is None:
+        raise ImportError(f"--to {path} needs pyarrow: python -m pip install 'b24frames[arrow]'")
+
+
+def write_file(frame: pd.DataFrame, path: Path, what: str) -> None:
+    """Write a frame to a file, of the form that its suffix names."""
+    if path.suffix.lower() == ".csv":
+        spreadsheet_safe(frame).to_csv(path)
+    elif path.suffix.lower() == ".json":
+        # What UTF-8 cannot write becomes an escape, which JSON reads as what it was.
+        text = to_json(frame.reset_index())
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+    else:
+        storable(frame).to_parquet(path)
+    print(f"{len(frame):,} {what} written to {path}")
+
+
+def count_option(text: str) -> int:
+    """Read an option that is a number."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{short_repr(text)} is not a number of at least 1")
+    return int(text)
+
+
+def age_option(text: str, besides: str = "") -> str:
+    """Check an option that is a time span; the message is of command lines, not of Python."""
+    try:
+        parse_age(text, "age")
+    except ValueError:
+        problem = (
+            f"{short_repr(text)} is not a time span; accepted are 1h, 30d and the like{besides}"
+        )
+        raise argparse.ArgumentTypeError(problem) from None
+    return text
+
+
+def max_age_option(text: str) -> str | None:
+    """Read the option for the oldest entry to accept; None is any."""
+    return None if text == "any" else age_option(text, besides=", 0 and any")
+
+
+def option(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a parser of an argument of which argparse shows what is wrong."""
+
+    def parse_argument(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse_argument
+
+
+@contextmanager
+def one_line_warnings() -> Iterator[None]:
+    """Show our warnings as one line each, without the place in the code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", B24Warning)
+        warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
+        yield
+
+
+def fail(message: str, status: int) -> int:
+    """Print an error in one line; return the exit status."""
+    say(f"error: {message}")
+    return status
+
+
+def say(message: str) -> None:
+    """Print one line on stderr; arguments in it may be a webhook in the wrong place."""
+    print(one_line(hide_addresses(message)), file=sys.stderr)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong, and end."""
+        sys.exit(fail(f"{message} (see {self.prog} --help)", 2))
