@@ -193,7 +193,8 @@ def _call_texts(row: Mapping[str, Any]) -> Iterator[str]:
     """Yield how long a call was, then what else its statistics say."""
     seconds, start = row["CALL_DURATION"], row["CALL_START_DATE"]
     # By hand: an odd statistic may have more seconds than a timedelta takes.
-    yield f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}" if seconds else "0:00:00"
+    known = seconds is not None
+    yield f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}" if known else ""
     yield _label("CALL_FAILED_CODE", row)
     yield _label("CALL_TYPE", row)
     yield row["PHONE_NUMBER"]
