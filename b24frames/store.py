@@ -50,12 +50,10 @@ with suppress(ImportError):  # ActivityStore says what is lacking
     from b24frames.frame import arrow
 
 _SCHEMA_VERSION = "1"
-_BLOCK, _IDS_A_BLOCK = "ID_BLOCK", 100_000
 _HIGHEST, _SINCE = "b24frames.highest_id", "b24frames.changed_since"
 _ROWS_A_COMMIT = 20_000
 _MARGIN = 500  # ids below the highest that may be committed after it
 _OVERLAP = 600  # [s] by which changes may be committed after their time
-_ROWS_A_GROUP = 10_000  # a merge into ten blocks of a million rows takes half as much memory
 # What a merged or converted owner rewrites, and what any other change does.
 _TRACES = ("ID", "OWNER_TYPE_ID", "OWNER_ID", "LAST_UPDATED")
 _HOUR = 3_600 * 1_000_000
@@ -219,7 +217,7 @@ class ActivityStore:
         facts = _facts(table, self._place)
         with _storing(self._place):
             dataset = table.to_pyarrow_dataset()
-            held = [name for name in dataset.schema.names if name != _BLOCK]
+            held = [name for name in dataset.schema.names if name != arrow.BLOCK]
             names = (*COLUMNS, *sort_extras(held)) if names is None else names
             wanted = [name for name in held if name == "ID" or name in names]
             rows = arrow.sort_by_id(dataset.to_table(columns=wanted, filter=expression))
@@ -259,9 +257,9 @@ class ActivityStore:
         with _storing(self._place):
             dl.DeltaTable.create(
                 self._place,
-                _with_blocks(arrow.to_arrow([])).schema,
+                arrow.add_blocks(arrow.to_arrow([])).schema,
                 mode="ignore",
-                partition_by=[_BLOCK],
+                partition_by=[arrow.BLOCK],
                 configuration={f"b24frames.{name}": str(fact) for name, fact in mine.items()},
                 storage_options=self._options,
                 raise_if_key_not_exists=False,
@@ -335,7 +333,7 @@ class _Sync:
         records: Records = {}
         found = self._search(self.filters, _TRACES, records)
         layout = Layout(_TRACES, None, dtype_backend="pyarrow")
-        parts = iter_frames(records, found, _ROWS_A_GROUP, layout, repeat({}))
+        parts = iter_frames(records, found, arrow.ROWS_A_GROUP, layout, repeat({}))
         listed = pd.concat([_as_numbers(part) for part in parts])
         with _storing(self.place):
             rows = self.table.to_pyarrow_dataset().to_table(columns=list(_TRACES))
@@ -351,12 +349,12 @@ class _Sync:
         """Write rows, remove suspects, and note how far the table goes, in one commit."""
         with _storing(self.place):
             dataset = self.table.to_pyarrow_dataset()
-            names = set(dataset.schema.names) - {_BLOCK}
-            rows = arrow.sort_by_id(_with_blocks(arrow.to_arrow(lines, names)))
+            names = set(dataset.schema.names) - {arrow.BLOCK}
+            rows = arrow.sort_by_id(arrow.add_blocks(arrow.to_arrow(lines, names)))
             ids = rows["ID"].to_pylist()
             wanted = pa.array(ids + suspects, pa.int64())
-            blocks = pc.unique(pc.divide(wanted, _IDS_A_BLOCK))
-            is_wanted = pc.field(_BLOCK).isin(blocks) & pc.field("ID").isin(wanted)
+            blocks = pc.unique(pc.divide(wanted, arrow.IDS_A_BLOCK))
+            is_wanted = pc.field(arrow.BLOCK).isin(blocks) & pc.field("ID").isin(wanted)
             held = arrow.sort_by_id(dataset.to_table(filter=is_wanted))
             held = pa.concat_tables([held, rows.slice(0, 0)], promote_options="default")
             is_gone = pc.is_in(held["ID"], pa.array(suspects, pa.int64()))
@@ -380,28 +378,24 @@ class _Sync:
         options: Any = {
             "commit_properties": dl.CommitProperties(app_transactions=state),
             "writer_properties": dl.WriterProperties(
-                compression="ZSTD", max_row_group_size=_ROWS_A_GROUP
+                compression="ZSTD", max_row_group_size=arrow.ROWS_A_GROUP
             ),
         }
         if not len(changed) and not len(gone):
             dl.write_deltalake(self.table, new, mode="append", schema_mode="merge", **options)
             return
-        source = pa.concat_tables([new, changed, gone.select(new.schema.names)])
-        is_gone = [False] * (len(new) + len(changed)) + [True] * len(gone)
-        # By their numbers, since deltalake would read all other blocks, too.
-        blocks = ", ".join(map(str, pc.unique(source[_BLOCK]).to_pylist()))
-        merger = self.table.merge(
-            source.append_column("_gone", pa.array(is_gone, pa.bool_())),
-            f"t.{_BLOCK} IN ({blocks}) AND t.{_BLOCK} = s.{_BLOCK} AND t.ID = s.ID",
-            source_alias="s",
-            target_alias="t",
-            merge_schema=True,
+        rows = pa.concat_tables([new, changed])
+        replaced = pa.chunked_array([*changed["ID"].chunks, *gone["ID"].chunks], pa.int64())
+        blocks = sorted({*rows[arrow.BLOCK].to_pylist(), *gone[arrow.BLOCK].to_pylist()})
+        batches = arrow.rewrite_blocks(self.table.to_pyarrow_dataset(), blocks, rows, replaced)
+        dl.write_deltalake(
+            self.table,
+            pa.RecordBatchReader.from_batches(rows.schema, batches),
+            mode="overwrite",
+            predicate=f"{arrow.BLOCK} IN ({', '.join(map(str, blocks))})",
+            schema_mode="merge",
             **options,
         )
-        merger.when_matched_delete("s._gone")
-        merger.when_matched_update_all(except_cols=["_gone"])
-        merger.when_not_matched_insert_all("NOT s._gone", except_cols=["_gone"])
-        merger.execute()
 
 
 @contextmanager
@@ -450,11 +444,6 @@ def _seconds(text: str) -> int:
         if moment := parse_datetime(text):
             return int(moment.replace(tzinfo=UTC).timestamp())
     return 0
-
-
-def _with_blocks(rows: pa.Table) -> pa.Table:
-    """Return rows with the column that they are partitioned by."""
-    return rows.append_column(_BLOCK, pc.divide(rows["ID"], _IDS_A_BLOCK))
 
 
 def _as_numbers(frame: pd.DataFrame) -> pd.DataFrame:

@@ -10,6 +10,7 @@ _MODULES = (
     "benchmarks.typing",
     "benchmarks.warm_read",
     "benchmarks.shared_cache",
+    "benchmarks.store",
     "benchmarks.accessor",
     "benchmarks.imports",
     "benchmarks.panel",

@@ -21,6 +21,12 @@ from b24frames.frame.build import Layout, build_frame_of_lines, sort_extras
 from b24frames.schema import ACTIVITY, Backend, Wire
 from b24frames.serialization import extra_names
 
+BLOCK, IDS_A_BLOCK = "ID_BLOCK", 100_000
+"""The column that tables are partitioned by, and how many ids are in a part."""
+
+ROWS_A_GROUP = 10_000
+"""How many rows files keep together: smaller groups skip more, and take less memory."""
+
 _COMPARISONS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 
 
@@ -38,9 +44,33 @@ def to_arrow(lines: Sequence[bytes], names: Iterable[str] = ()) -> pa.Table:
 
 
 def sort_by_id(rows: pa.Table) -> pa.Table:
-    """Return rows in the order of their ids, in which most of them are already."""
+    """Return rows in the order of their ids, in which most batches are already."""
+    batches = [batch for batch in rows.to_batches() if len(batch)]
+    batches.sort(key=lambda batch: batch["ID"][0].as_py())
+    rows = pa.Table.from_batches(batches, rows.schema)
     ids = rows["ID"].to_numpy()
     return rows if (ids[1:] > ids[:-1]).all() else rows.sort_by("ID")
+
+
+def add_blocks(rows: pa.Table) -> pa.Table:
+    """Return rows with the column that tables are partitioned by."""
+    return rows.append_column(BLOCK, pc.divide(rows["ID"], IDS_A_BLOCK))
+
+
+def rewrite_blocks(
+    dataset: Any, blocks: Iterable[int], rows: pa.Table, replaced: pa.ChunkedArray
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of some blocks, ascending by ID: those of a dataset but for some, and these.
+
+    One block is held at a time.
+    """
+    # deltalake's merge leaves rows unsorted, and text of a type that pandas cannot take [1.6].
+    for block in blocks:
+        is_here = pc.field(BLOCK) == block
+        kept = dataset.to_table(filter=is_here & ~pc.field("ID").isin(replaced))
+        both = pa.concat_tables([kept, rows.filter(is_here)], promote_options="default")
+        ordered = sort_by_id(both.select(rows.schema.names))
+        yield from ordered.to_batches(max_chunksize=ROWS_A_GROUP)
 
 
 def is_different(rows: pa.Table, others: pa.Table) -> pa.Array:
