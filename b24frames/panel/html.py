@@ -98,10 +98,15 @@ def message_html(lines: Sequence[str], *, problem: bool = False) -> Html:
     """Return a message that screen readers read out; all lines but the first are softer."""
     first, *others = lines
     role, look = ("alert", "b24-message b24-problem") if problem else ("status", "b24-message")
-    soft = Html().join(Html('<p class="b24-soft">{}</p>').format(line) for line in others)
     return Html('<div role="{}" class="{} {}"><p>{}</p>{}</div>').format(
-        role, look, _NO_MATHS, first, soft
+        role, look, _NO_MATHS, first, _soft_html(others)
     )
+
+
+def names_missing_html(lines: Sequence[str]) -> Html:
+    """Return why names are missing: read out too, and not the message of the look-up."""
+    soft = _soft_html(lines)
+    return Html('<div aria-live="polite" class="{}">{}</div>').format(_NO_MATHS, soft)
 
 
 def note_html(text: str) -> Html:
@@ -146,7 +151,11 @@ def details_html(tables: Mapping[str, pd.DataFrame], notes: Sequence[str]) -> Ht
         items = [item.format(text, " · ".join(filter(None, beside))) for text, *beside in texts]
         if items:
             parts.append(section.format(name.capitalize(), Html().join(items)))
-    return Html().join([*parts, *(Html('<p class="b24-soft">{}</p>').format(n) for n in notes)])
+    return Html().join([*parts, _soft_html(notes)])
+
+
+def _soft_html(lines: Sequence[str]) -> Html:
+    return Html().join(Html('<p class="b24-soft">{}</p>').format(line) for line in lines)
 
 
 def _records(frame: pd.DataFrame, now: pd.Timestamp | None = None) -> list[dict[str, Any]]:

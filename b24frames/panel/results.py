@@ -20,7 +20,7 @@ from b24frames.panel.html import (
     SORTS,
     card_html,
     details_html,
-    message_html,
+    names_missing_html,
     note_html,
     sort_rows,
     table_html,
@@ -142,7 +142,7 @@ class Results:
             tables, notes = found
             if frame is self._frame:
                 self.named = tables.get("named", frame)
-                self._notes.value = message_html(notes) if notes else ""
+                self._notes.value = names_missing_html(notes)
                 self._show_sorted(self._page)
 
         if len(frame):
