@@ -420,7 +420,7 @@ def test_sync__killed(make_portal: MakePortal, tmp_path: Path) -> None:
             assert sync.stdout is not None
             sync.stdout.readline()  # all is imported
             try:
-                sync.wait(rng.random() * 1.5)
+                sync.wait(rng.random() * 0.3)
             except subprocess.TimeoutExpired:
                 sync.kill()
                 killed += 1
