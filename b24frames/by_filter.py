@@ -47,6 +47,8 @@ class Search:
         What it raises ends the search. Its ``total``, if it has one, grows with what is found.
     limit : int or None
         At most so many, those of the highest ids.
+    concurrency : int
+        How many requests are under way at once: what they bring is held until it is read.
 
     Attributes
     ----------
@@ -70,6 +72,7 @@ class Search:
         records: Records,
         bar: ProgressBar | None,
         limit: int | None = None,
+        concurrency: int = _AT_ONCE,
     ) -> None:
         self.report = ReadReport()
         self._portal = portal
@@ -77,6 +80,7 @@ class Search:
         self._records = records
         self._bar = bar
         self._limit = limit
+        self._concurrency = concurrency
         self._is_whole = columns is None
         self._pending: set[int] = set()
         self._commands: dict[str, Command] = {}
@@ -105,7 +109,9 @@ class Search:
         self._queue = CommandQueue()
         for walk in self._walks.values():
             self._add(walk.start())
-        self._run = self._portal.run(self._queue, in_batches=in_batches, concurrency=_AT_ONCE)
+        self._run = self._portal.run(
+            self._queue, in_batches=in_batches, concurrency=self._concurrency
+        )
         waiting = ""
         try:
             for answers in self._run:

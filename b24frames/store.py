@@ -51,7 +51,8 @@ with suppress(ImportError):  # ActivityStore says what is lacking
 
 _SCHEMA_VERSION = "1"
 _HIGHEST, _SINCE = "b24frames.highest_id", "b24frames.changed_since"
-_ROWS_A_COMMIT = 20_000
+_ROWS_A_COMMIT = 10_000
+_AT_ONCE = 4  # requests: twelve would take 120 MB more, and 2 a second need no more
 _MARGIN = 500  # ids below the highest that may be committed after it
 _OVERLAP = 600  # [s] by which changes may be committed after their time
 # What a merged or converted owner rewrites, and what any other change does.
@@ -162,7 +163,7 @@ class ActivityStore:
 
         Notes
         -----
-        Rows change in one commit together with what the next sync has to know; more than 20 000
+        Rows change in one commit together with what the next sync has to know; more than 10 000
         are committed in parts, each of which ends at an id. New activities are found by their
         ids, so that calls are found which telephony enters under an earlier time; what was
         changed is found by LAST_UPDATED, from ten minutes before the last sync on, by the
@@ -320,7 +321,9 @@ class _Sync:
     ) -> Iterator[list[int]]:
         """Yield the ids of what matches, once their records are there."""
         alternatives, entries = parse_filters(filters, UTC), Entries(None, self.portal)
-        search = Search(self.portal, alternatives, columns, entries, records, self.bar)
+        search = Search(
+            self.portal, alternatives, columns, entries, records, self.bar, concurrency=_AT_ONCE
+        )
         with closing(iter(search)) as steps:
             for ids in steps:
                 self.now = self.now or _seconds(search.report.portal_time)

@@ -24,7 +24,7 @@ from b24frames.serialization import extra_names
 BLOCK, IDS_A_BLOCK = "ID_BLOCK", 100_000
 """The column that tables are partitioned by, and how many ids are in a part."""
 
-ROWS_A_GROUP = 10_000
+ROWS_A_GROUP = 30_000
 """How many rows files keep together: smaller groups skip more, and take less memory."""
 
 _COMPARISONS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
