@@ -209,6 +209,8 @@ class Search:
             for i in passed
             if any(all(i in walk.found for walk in walks) for walks in self._alternatives)
         )
+        for walk in self._walks.values():
+            walk.found -= passed  # a million ids would take 60 MB
         if self._limit is not None:
             ready = ready[::-1][: self._limit]
         self.report.requested += len(ready)

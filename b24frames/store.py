@@ -358,7 +358,7 @@ class _Sync:
             wanted = pa.array(ids + suspects, pa.int64())
             blocks = pc.unique(pc.divide(wanted, arrow.IDS_A_BLOCK))
             is_wanted = pc.field(arrow.BLOCK).isin(blocks) & pc.field("ID").isin(wanted)
-            held = arrow.sort_by_id(dataset.to_table(filter=is_wanted))
+            held = arrow.sort_by_id(dataset.to_table(filter=is_wanted, **arrow.FEW_AHEAD))
             held = pa.concat_tables([held, rows.slice(0, 0)], promote_options="default")
             is_gone = pc.is_in(held["ID"], pa.array(suspects, pa.int64()))
             is_known = pc.is_in(rows["ID"], held["ID"].combine_chunks())

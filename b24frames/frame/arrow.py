@@ -27,6 +27,9 @@ BLOCK, IDS_A_BLOCK = "ID_BLOCK", 100_000
 ROWS_A_GROUP = 30_000
 """How many rows files keep together: smaller groups skip more, and take less memory."""
 
+FEW_AHEAD = {"fragment_readahead": 1, "batch_readahead": 2}
+"""How a dataset is read in less memory: 140 MB in place of 260 for a row in 1 000 of a million."""
+
 _COMPARISONS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 
 
@@ -67,7 +70,8 @@ def rewrite_blocks(
     # deltalake's merge leaves rows unsorted, and text of a type that pandas cannot take [1.6].
     for block in blocks:
         is_here = pc.field(BLOCK) == block
-        kept = dataset.to_table(filter=is_here & ~pc.field("ID").isin(replaced))
+        is_kept = is_here & ~pc.field("ID").isin(replaced)
+        kept = dataset.to_table(filter=is_kept, **FEW_AHEAD)
         both = pa.concat_tables([kept, rows.filter(is_here)], promote_options="default")
         ordered = sort_by_id(both.select(rows.schema.names))
         yield from ordered.to_batches(max_chunksize=ROWS_A_GROUP)
