@@ -294,6 +294,9 @@ class _Sync:
 
     def run(self, full: bool) -> None:
         """Read what may have changed, and commit what has."""
+        # What is created while alternatives are read, one may see and another not: the table is
+        # complete up to an id that was there before all of them.
+        newest = [i for ids in self._search([[("ID", ">", 0)]], ("ID",), {}, 1) for i in ids]
         suspects: set[int] = set()
         if self.highest:
             moment = datetime.fromtimestamp(max(self.since - _OVERLAP, 0), UTC)
@@ -312,17 +315,23 @@ class _Sync:
             suspects.difference_update(ids)
             while len(ready) > _ROWS_A_COMMIT:
                 some, ready = ready[:_ROWS_A_COMMIT], ready[_ROWS_A_COMMIT:]
+                self.highest = max(self.highest, min([some[-1], *newest]))
                 self._commit([*map(records.pop, some)], [], self.since or self.now)
+        self.highest = max([self.highest, *newest])
         lines, since = [*map(records.pop, ready)], self.now or self.since
         self._commit(lines, list(suspects), since, even_if_same=has_suspects)
 
     def _search(
-        self, filters: list[Any], columns: tuple[str, ...] | None, records: Records
+        self,
+        filters: list[Any],
+        columns: tuple[str, ...] | None,
+        records: Records,
+        limit: int | None = None,
     ) -> Iterator[list[int]]:
         """Yield the ids of what matches, once their records are there."""
         alternatives, entries = parse_filters(filters, UTC), Entries(None, self.portal)
         search = Search(
-            self.portal, alternatives, columns, entries, records, self.bar, concurrency=_AT_ONCE
+            self.portal, alternatives, columns, entries, records, self.bar, limit, _AT_ONCE
         )
         with closing(iter(search)) as steps:
             for ids in steps:
@@ -366,7 +375,6 @@ class _Sync:
             changed = known.filter(arrow.is_different(known, held.filter(pc.invert(is_gone))))
             new = rows.filter(pc.invert(is_known))
             if len(new) or len(changed) or len(gone) or even_if_same:
-                self.highest = max([self.highest, *ids[-1:]])
                 self._write(new, changed, gone, since)
         self.report.added += len(new)
         self.report.changed += len(changed)

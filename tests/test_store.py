@@ -142,6 +142,29 @@ def test_sync__late_call(store: b24.ActivityStore, portal: PracticePortal) -> No
     assert number in store.read().index
 
 
+def test_sync__late_call_between_alternatives(
+    make_portal: MakePortal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call entered after calls were read, but below an id that was read later, is found."""
+    monkeypatch.setattr("b24frames.store._MARGIN", 0)
+    portal = make_portal(activities=30)
+    began = "2020-01-01T10:00:00+03:00"
+
+    def enter(colleagues: Any, number: int) -> None:
+        portal.server.create(TYPE_ID="2", PRIORITY="1", CREATED=began, LAST_UPDATED=began)
+        portal.server.create(TYPE_ID="6", PRIORITY="3")
+
+    monkeypatch.setattr("b24frames.practice.dataset.Colleagues._change", enter)
+    filters = [CALLS, [("PRIORITY", "==", 3)]]
+    store = b24.ActivityStore(tmp_path, portal, filters)
+    with portal.server.work():
+        store.sync()
+    store.sync()
+    found = b24.find_activities(filters, portal, cache=False)
+    assert store.read().index.tolist() == found.index.tolist()
+    assert_is_truth(store, portal, filters)
+
+
 def test_sync__owners(
     store: b24.ActivityStore, portal: PracticePortal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,7 +236,7 @@ def test_sync__resumes(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        store.sync(progress=Acting(stop, at=3))
+        store.sync(progress=Acting(stop, at=4))
     there = store.info()["rows"]
     assert 500 <= there < 6_000
     assert store.info()["highest_id"] == store.read().index[-1]
