@@ -25,7 +25,6 @@ from b24frames.errors import (
     RateLimitError,
     StaleDataWarning,
 )
-from b24frames.ids import chunks
 from b24frames.messages import name_some, short_repr, warn_at_caller
 from b24frames.portal import Portal
 from b24frames.portal.commands import MAX_COMMANDS, Command, CommandQueue
@@ -155,7 +154,8 @@ class _Read:
     def take_cached(self, ids: Sequence[int], freshness: Freshness) -> list[int]:
         """Take fresh entries from the cache; return the ids to read from the portal."""
         rest: list[int] = []
-        for block in chunks(ids, _IDS_AT_ONCE):
+        for start in range(0, len(ids), _IDS_AT_ONCE):
+            block = ids[start : start + _IDS_AT_ONCE]
             hits = self.entries.read(block, freshness.max_age)
             self._take(hits)
             misses = [i for i in block if i not in hits.records and i not in hits.missing]

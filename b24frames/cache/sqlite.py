@@ -7,6 +7,7 @@ the intact entries of the old one are copied.
 from __future__ import annotations
 
 import glob
+import json
 import math
 import os
 import sqlite3
@@ -314,7 +315,8 @@ def _lay_out(connection: sqlite3.Connection) -> None:
                 connection.execute(statement)
 
 
-_AT_ONCE = 500
+# A list in one parameter, since SQLite bounds their number.
+_KEY_IN_LIST = "key IN (SELECT value FROM json_each(?))"
 _HOUR = 3600
 _ROOM = 0.1  # the share that eviction frees, so that not every write evicts
 
@@ -339,17 +341,15 @@ class SQLiteStore:
     def read(self, keys: Sequence[str], now: float) -> dict[str, Entry]:
         """Return the existing entries, and record the hour of reading."""
         hour = int(now / _HOUR)
-        query = f"SELECT key, value, read_hour FROM {TABLE} WHERE key IN "
+        query = f"SELECT key, value, read_hour FROM {TABLE} WHERE {_KEY_IN_LIST}"
 
         def read(connection: sqlite3.Connection) -> dict[str, Entry]:
             entries: dict[str, Entry] = {}
             unnoted: list[str] = []
-            for chunk in chunks(keys, _AT_ONCE):
-                for raw, value, read_hour in connection.execute(query + _marks(chunk), chunk):
-                    entry = decode(raw, value)
-                    entries[key := raw.decode()] = entry
-                    if read_hour != hour:
-                        unnoted.append(key)
+            for raw, value, read_hour in connection.execute(query, [json.dumps(keys)]):
+                entries[key := raw.decode()] = decode(raw, value)
+                if read_hour != hour:
+                    unnoted.append(key)
             if unnoted:
                 _note_reading(connection, unnoted, hour)
             return entries
@@ -388,10 +388,8 @@ class SQLiteStore:
                 if keys is None:
                     deleted = connection.execute(query).rowcount
                 else:
-                    deleted = sum(
-                        connection.execute(f"{query} WHERE key IN {_marks(chunk)}", chunk).rowcount
-                        for chunk in chunks(keys, _AT_ONCE)
-                    )
+                    some = connection.execute(f"{query} WHERE {_KEY_IN_LIST}", [json.dumps(keys)])
+                    deleted = some.rowcount
             if deleted:
                 _vacuum(connection)
             return deleted
@@ -414,16 +412,11 @@ class SQLiteStore:
         return self._file.read(evict, 0)
 
 
-def _marks(values: Sequence[Any]) -> str:
-    return f"({','.join('?' * len(values))})"
-
-
 def _note_reading(connection: sqlite3.Connection, keys: Sequence[str], hour: int) -> None:
     """Record the hour of reading; ignore a locked or read-only file."""
     with suppress(sqlite3.OperationalError), transaction(connection):
-        for chunk in chunks(keys, _AT_ONCE):
-            query = f"UPDATE {TABLE} SET read_hour = {hour} WHERE key IN {_marks(chunk)}"
-            connection.execute(query, chunk)
+        query = f"UPDATE {TABLE} SET read_hour = {hour} WHERE {_KEY_IN_LIST}"
+        connection.execute(query, [json.dumps(keys)])
 
 
 def _evict(connection: sqlite3.Connection, max_size: int) -> int:

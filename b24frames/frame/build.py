@@ -181,16 +181,19 @@ class _Columns:
         """Return the frame of all rows."""
         if not self._rows:
             self.add({}, 0)
-        names = self._names + sort_extras(self._parts.keys() - set(self.fields.names))
+        extras = sort_extras(self._parts.keys() - set(self.fields.names))
+        names = self._names + extras
+        # Names that the portal made up may be no valid text.
+        shown = dict(zip(names, names, strict=True)) | {name: visible(name) for name in extras}
         for name in names:
             if name in self._bad:
                 self._report(name)
         index: pd.Index = pd.RangeIndex(self._rows)
         if self._layout.index_col is not None:
             ids = _concat(self._parts.pop(self._layout.index_col))
-            index = pd.Index(ids, dtype=ids.dtype, name=visible(self._layout.index_col))
+            index = pd.Index(ids, dtype=ids.dtype, name=shown[self._layout.index_col])
             names.remove(self._layout.index_col)
-        columns = {visible(name): _concat(self._parts.pop(name)) for name in names}
+        columns = {shown[name]: _concat(self._parts.pop(name)) for name in names}
         # The same dtype of labels if there are no columns.
         labels = pd.Index(list(columns), dtype=str)
         # As Series: pandas infers a narrower dtype for arrays of objects.

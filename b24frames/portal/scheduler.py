@@ -140,7 +140,8 @@ class Run:
         # One request at a time, until one succeeds.
         self._is_probing = False
         self._failure: BaseException | None = None
-        self._patience = Patience(scheduler.max_wait, self._clock.now())
+        self._now = self._clock.now()  # when the present step began
+        self._patience = Patience(scheduler.max_wait, self._now)
         self._odd: Counter[str] = Counter()  # how often each command got an invalid answer
         self._again: dict[str, Command] = {}  # commands of the current answer to repeat
         self._repeats_help = False
@@ -199,9 +200,9 @@ class Run:
     def _send_what_is_due(self) -> float:
         """Send all that may be sent now; return how long to wait before the next [s]."""
         self.waiting = ""
-        while self._failure is None and self._hands.busy < (
-            1 if self._is_probing else self._concurrency
-        ):
+        most = 1 if self._is_probing else self._concurrency
+        while self._failure is None and self._hands.busy < most:
+            self._now = self._clock.now()
             task = self._next_task = self._choose()
             if task is None:
                 break
@@ -216,27 +217,26 @@ class Run:
 
     def _choose(self) -> Task | None:
         """Return the next task: one to repeat that is due, else commands not sent yet."""
-        now = self._clock.now()
         if (task := self._next_task) is not None:
-            if self._is_probing or task.due <= now:
+            if self._is_probing or task.due <= self._now:
                 return task
             heapq.heappush(self._later, task)
-        if self._later and self._later[0].due <= now:
+        if self._later and self._later[0].due <= self._now:
             return heapq.heappop(self._later)
         size = self._shared.batches.size if self._in_batches else 1
         if group := self._commands.take(size):
-            return Task(now, next(self._order), group, self._in_batches)
+            return Task(self._now, next(self._order), group, self._in_batches)
         return heapq.heappop(self._later) if self._later else None
 
     def _wait_for(self, task: Task) -> tuple[float, str]:
         """Return how long a task has to wait [s], and why; 0: it has a slot in the bucket."""
         # Computed anew each time: other answers may report an earlier reset.
-        shared, now = self._shared, self._clock.now()
-        if task.due > now:
-            return task.due - now, task.reason
-        if blocked := self._blocked_for(task.methods):
+        shared, methods = self._shared, task.methods
+        if task.due > self._now:
+            return task.due - self._now, task.reason
+        if blocked := self._blocked_for(methods):
             return blocked, _USED_UP
-        if self._alone is None and shared.operating.is_nearly_used_up(task.methods):
+        if self._alone is None and shared.operating.is_nearly_used_up(methods):
             # Concurrent requests could pass the limit together, so one is sent at a time.
             if self._hands.busy:
                 return math.inf, _USED_UP
@@ -261,7 +261,7 @@ class Run:
             heapq.heappush(self._later, replace(task, order=next(self._order), commands=rest))
             task.commands = first
         self.requests += 1
-        task.sent = self._clock.now()
+        task.sent = self._now
         task.first_sent = min(task.first_sent, task.sent)
         self._hands.send(task)
 
@@ -276,6 +276,7 @@ class Run:
 
     def _settle(self, task: Task, outcome: Any) -> dict[str, Any]:
         """Return the commands that an answer settled; schedule those to repeat."""
+        self._now = self._clock.now()
         self._release(task)
         # A bug, or an exception of the caller's own session.
         if not isinstance(outcome, tuple):
@@ -288,13 +289,14 @@ class Run:
             "batch" if task.in_batch else task.methods.pop(),
             len(task.commands),
             answer if isinstance(answer, PortalError) else "HTTP 200",
-            self._clock.now() - task.sent,
+            self._now - task.sent,
             task.level,
         )
         if isinstance(answer, PortalError):
             return self._refused(task, answer)
+        unix_now = self._clock.unix_after(0)
         for method, told in answer.times:
-            self._shared.operating.note(method, told, self._clock.unix_after(0))
+            self._shared.operating.note(method, told, unix_now)
             if not self.portal_time and isinstance(told, Mapping):
                 self.portal_time = str(told.get("date_start", ""))
         self.totals.update(answer.totals)
@@ -313,7 +315,7 @@ class Run:
         if not (error.retryable or error.ends_all or task.in_batch):
             return self._succeeded(dict.fromkeys(commands, error))
         nothing_succeeds = self._patience.last_success < task.first_sent
-        if len(commands) > 1 and self._patience.is_too_much(error, task.attempt, self._clock.now()):
+        if len(commands) > 1 and self._patience.is_too_much(error, task.attempt, self._now):
             self._shared.batches.shrink(len(commands))
             first, rest = cut(commands, (len(commands) + 1) // 2)
             delay = delay_of_halves(error)
@@ -367,7 +369,7 @@ class Run:
     def _succeeded(self, settled: dict[str, Any]) -> dict[str, Any]:
         """Record a success, if any commands were answered."""
         if settled:
-            self._patience.last_success = self._clock.now()
+            self._patience.last_success = self._now
             self._is_probing = False
             self._step_back()
         return settled
@@ -403,8 +405,8 @@ class Run:
         if isinstance(error, OperatingTimeError):
             # No delay: `_wait_for` holds the task back until the reset.
             blocked = self._blocked_for([error.method])
-            return None if self._patience.is_over(self._clock.now() + blocked) else 0.0
-        return self._patience.delay(error, attempt, self._clock.now())
+            return None if self._patience.is_over(self._now + blocked) else 0.0
+        return self._patience.delay(error, attempt, self._now)
 
     def _release(self, task: Task | None = None) -> None:
         """Let other runs near the operating-time limit send again."""
