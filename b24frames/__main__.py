@@ -20,7 +20,7 @@ from b24frames.activities import Missing, count_activities, find_activities, rea
 from b24frames.by_id import Via
 from b24frames.cache import ActivityCache
 from b24frames.calls import read_calls
-from b24frames.credentials import hide_addresses
+from b24frames.credentials import redact_addresses
 from b24frames.delivery import (
     SUFFIXES,
     Parser,
@@ -160,7 +160,7 @@ def _cache_info(options: argparse.Namespace) -> int:
     lines = [(name, f"{v:,}" if isinstance(v, int) else v or "-") for name, v in facts.items()]
     lines += [("set aside", path) for path in set_aside]
     for name, value in lines:
-        print(visible(hide_addresses(f"{name}: {value}")))
+        print(visible(redact_addresses(f"{name}: {value}")))
     return 0
 
 

@@ -16,7 +16,7 @@ from b24frames import arguments
 from b24frames.arguments import ProgressBar
 from b24frames.by_filter import Search, count_matches
 from b24frames.by_id import Freshness, Via, fetch_records
-from b24frames.credentials import hiding_arguments
+from b24frames.credentials import scrub_traceback
 from b24frames.errors import (
     MissingActivitiesError,
     MissingActivitiesWarning,
@@ -103,7 +103,7 @@ def read_activities(
     chunksize: int,
     **options: Unpack[ReadOptions],
 ) -> Iterator[pd.DataFrame]: ...
-@hiding_arguments
+@scrub_traceback
 def read_activities(
     ids: object,
     portal: Portal | str | None = None,
@@ -317,7 +317,7 @@ def find_activities(
     chunksize: int,
     **options: Unpack[FindOptions],
 ) -> Iterator[pd.DataFrame]: ...
-@hiding_arguments
+@scrub_traceback
 def find_activities(
     filters: Filters | None = None,
     portal: Portal | str | None = None,
@@ -451,7 +451,7 @@ def _find(
             entries.warn()
 
 
-@hiding_arguments
+@scrub_traceback
 def count_activities(
     filters: Filters | None = None,
     portal: Portal | str | None = None,

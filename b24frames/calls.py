@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 import pandas as pd
 
 from b24frames import arguments
-from b24frames.credentials import hiding_arguments, without_query
+from b24frames.credentials import scrub_traceback, without_query
 from b24frames.filters import Alternative, Condition, Filters, Selection, parse_filters
 from b24frames.frame import Layout
 from b24frames.ids import chunks, parse_ids
@@ -38,7 +38,7 @@ class CallOptions(TypedDict, total=False):
     tz: str | tzinfo
 
 
-@hiding_arguments
+@scrub_traceback
 def read_calls(
     activities: object = None,
     portal: Portal | str | None = None,

@@ -48,7 +48,7 @@ _WEBHOOK = "expected https://PORTAL/rest/USER_ID/SECRET/"
 _ADDRESS = "expected https://PORTAL"
 
 
-def hiding_arguments(function: Callable[P, R]) -> Callable[P, R]:
+def scrub_traceback(function: Callable[P, R]) -> Callable[P, R]:
     """Strip the frames that hold secret arguments from errors: some debuggers show them."""
 
     @wraps(function)
@@ -285,12 +285,12 @@ def looks_like_address(text: object) -> bool:
     return _ADDRESS_LIKE.search(str(text)) is not None
 
 
-def hide_addresses(text: str) -> str:
+def redact_addresses(text: str) -> str:
     """Return the text without the secret of any webhook URL in it.
 
     Examples
     --------
-    >>> hide_addresses("https://acme.bitrix24.com/rest/1/abc123/ is not an id")
+    >>> redact_addresses("https://acme.bitrix24.com/rest/1/abc123/ is not an id")
     'https://acme.bitrix24.com/rest/1/***/ is not an id'
     """
     return _LOGGED_SECRET.sub(rf"\1\2{_HIDDEN}", text)
@@ -324,7 +324,7 @@ class _RedactingFilter(logging.Filter):
     """Redacts secrets in log lines that show the path of a call."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg = hide_addresses(record.getMessage())
+        record.msg = redact_addresses(record.getMessage())
         record.args = ()
         # The text of an exception repeats the URL, too.
         record.exc_info = record.exc_text = None
@@ -334,7 +334,7 @@ class _RedactingFilter(logging.Filter):
 _redacting = _RedactingFilter()
 
 
-def hide_in_logs() -> None:
+def redact_logs() -> None:
     """Redact secrets in the log lines of the HTTP library, which show the URL."""
     for name in ("urllib3.connection", "urllib3.connectionpool", "urllib3.util.retry"):
         logging.getLogger(name).addFilter(_redacting)

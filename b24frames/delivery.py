@@ -16,7 +16,7 @@ import pandas as pd
 
 from b24frames.accessor.interchange import spreadsheet_safe, storable, to_json
 from b24frames.arguments import parse_age
-from b24frames.credentials import hide_addresses
+from b24frames.credentials import redact_addresses
 from b24frames.errors import B24Warning
 from b24frames.messages import one_line, short_repr
 
@@ -117,7 +117,7 @@ def fail(message: str, status: int) -> int:
 
 def say(message: str) -> None:
     """Print one line on stderr; arguments in it may be a webhook in the wrong place."""
-    print(one_line(hide_addresses(message)), file=sys.stderr)
+    print(one_line(redact_addresses(message)), file=sys.stderr)
 
 
 class Parser(argparse.ArgumentParser):

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from b24frames import arguments
-from b24frames.credentials import hiding_arguments
+from b24frames.credentials import scrub_traceback
 from b24frames.errors import (
     MissingActivitiesWarning,
     NamesMissingWarning,
@@ -81,7 +81,7 @@ def read_names(
     return names.with_fallbacks()
 
 
-@hiding_arguments
+@scrub_traceback
 def read_users(
     ids: object = None,
     portal: Portal | str | None = None,

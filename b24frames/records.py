@@ -15,7 +15,7 @@ from io import SEEK_END
 from typing import Any, BinaryIO, Protocol
 
 from b24frames.cache import ACTIVITY_METHOD, MISSING_AGE, ActivityCache, Lookup
-from b24frames.credentials import hide_addresses, hiding_arguments
+from b24frames.credentials import redact_addresses, scrub_traceback
 from b24frames.errors import CacheError, CacheWarning
 from b24frames.messages import facts_html, facts_text, one_line, warn_at_caller
 from b24frames.portal import Portal, as_portal
@@ -183,7 +183,7 @@ class HasAttrs(Protocol):
     attrs: dict[Any, Any]
 
 
-@hiding_arguments
+@scrub_traceback
 def portal_of(frame: HasAttrs, portal: Portal | str | None) -> Portal:
     """Return the portal that a frame was read from.
 
@@ -211,7 +211,7 @@ def portal_of(frame: HasAttrs, portal: Portal | str | None) -> Portal:
     portal = as_portal(portal)
     given = portal.address, portal.user_id
     if any(is_of not in (None, asked) for is_of, asked in zip(source, given, strict=True)):
-        was = hide_addresses(one_line(f"{source[0]}, user {source[1]}"))
+        was = redact_addresses(one_line(f"{source[0]}, user {source[1]}"))
         raise ValueError(
             f"this frame was read from {was}, and the portal to ask is {given[0]}, user "
             f"{given[1]}: an id is another activity there, or not visible"

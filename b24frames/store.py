@@ -30,7 +30,7 @@ import pandas as pd
 from b24frames import arguments
 from b24frames.arguments import ProgressBar
 from b24frames.by_filter import Search
-from b24frames.credentials import hiding_arguments, looks_like_address
+from b24frames.credentials import looks_like_address, scrub_traceback
 from b24frames.errors import StoreBusyError, StoreError
 from b24frames.filters import Alternative, Filters, parse_filters
 from b24frames.frame import Layout, sort_extras
@@ -100,7 +100,7 @@ class ActivityStore:
     True
     """
 
-    @hiding_arguments
+    @scrub_traceback
     def __init__(
         self,
         place: str | os.PathLike[str],

@@ -15,8 +15,8 @@ from b24frames.credentials import (
     AccessToken,
     TokenPair,
     Webhook,
-    hide_addresses,
     is_loopback,
+    redact_addresses,
 )
 from b24frames.practice import PracticePortal
 from b24frames.serialization import decode_record, encode_record
@@ -63,7 +63,7 @@ def test_webhook__of_another_version(url: str) -> None:
     with pytest.raises(ValueError, match="'api/'.*left out; expected .*/rest/USER_ID/SE") as caught:
         Webhook(f"https://acme.bitrix24.com{url}")
     assert SECRET not in str(caught.value)
-    assert SECRET not in hide_addresses(f"POST {url} HTTP/1.1")
+    assert SECRET not in redact_addresses(f"POST {url} HTTP/1.1")
 
 
 REFUSED_URLS: list[Any] = [
@@ -153,11 +153,11 @@ def test_oauth__on_refresh_refused() -> None:
 
 
 @pytest.mark.parametrize("secret", [SECRET, "ab'cd", "ab&cd", "ab%27cd"])
-def test_hide_addresses__whole_secret(secret: str) -> None:
+def test_redact_addresses__whole_secret(secret: str) -> None:
     """A secret of any letters is hidden to its end."""
     line = f'http://127.0.0.1:1 "POST /rest/1/{secret}/profile HTTP/1.1" 200'
-    assert hide_addresses(line) == 'http://127.0.0.1:1 "POST /rest/1/***/profile HTTP/1.1" 200'
-    assert hide_addresses(f"?refresh_token={SECRET}&x=1") == "?refresh_token=***&x=1"
+    assert redact_addresses(line) == 'http://127.0.0.1:1 "POST /rest/1/***/profile HTTP/1.1" 200'
+    assert redact_addresses(f"?refresh_token={SECRET}&x=1") == "?refresh_token=***&x=1"
 
 
 TOKEN = "s3cr3t-T0ken.~_x%2Fy%3D"

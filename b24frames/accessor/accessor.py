@@ -10,7 +10,7 @@ import pandas as pd
 
 from b24frames.accessor import analysis, interchange, plots
 from b24frames.arguments import check_backend, check_choice, check_tz
-from b24frames.credentials import hiding_arguments
+from b24frames.credentials import scrub_traceback
 from b24frames.messages import count, facts_html, facts_text, name_some, one_line, short_repr
 from b24frames.schema import Backend, OnBadValue
 
@@ -85,7 +85,7 @@ class IdsAccessor:
     def __init__(self, ids: pd.Series | pd.Index) -> None:
         self._ids = ids
 
-    @hiding_arguments
+    @scrub_traceback
     def read_activities(
         self, portal: Portal | str | None = None, **options: Unpack[ReadOptions]
     ) -> pd.DataFrame:
@@ -154,7 +154,7 @@ class FrameAccessor:
             )
         return Report(facts)
 
-    @hiding_arguments
+    @scrub_traceback
     def read_activities(
         self, column: str, portal: Portal | str | None = None, **options: Unpack[ReadOptions]
     ) -> pd.DataFrame:
@@ -188,7 +188,7 @@ class FrameAccessor:
             raise AttributeError(f"this frame has {found} {short_repr(column)} of activity ids")
         return IdsAccessor(self._frame[column]).read_activities(portal, **options)
 
-    @hiding_arguments
+    @scrub_traceback
     def refresh(
         self, portal: Portal | str | None = None, **options: Unpack[ReadOptions]
     ) -> pd.DataFrame:
@@ -225,7 +225,7 @@ class FrameAccessor:
         options.setdefault("max_age", 0)
         return read_activities(analysis.ids_of(self._frame).dropna(), portal, **options)
 
-    @hiding_arguments
+    @scrub_traceback
     def names(
         self,
         portal: Portal | str | None = None,
@@ -301,7 +301,7 @@ class FrameAccessor:
             )
         return analysis.owner_url(self._frame, str(facts["portal"]))
 
-    @hiding_arguments
+    @scrub_traceback
     def calls(
         self, portal: Portal | str | None = None, **options: Unpack[CallOptions]
     ) -> pd.DataFrame:
@@ -366,7 +366,7 @@ class FrameAccessor:
         """
         return analysis.communications(self._frame)
 
-    @hiding_arguments
+    @scrub_traceback
     def bindings(self, portal: Portal | str | None = None) -> pd.DataFrame:
         """Read the CRM objects that these activities are linked to; 50 activities in a request.
 

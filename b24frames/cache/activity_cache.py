@@ -26,7 +26,7 @@ from b24frames.cache.entries import (
     timestamp_of,
 )
 from b24frames.cache.sqlite import SQLiteStore, quarantined
-from b24frames.credentials import hiding_arguments
+from b24frames.credentials import scrub_traceback
 from b24frames.errors import CacheError, CacheWarning
 from b24frames.ids import parse_ids
 from b24frames.messages import facts_html, short_repr, warn_at_caller
@@ -76,7 +76,7 @@ class ActivityCache:
     0
     """
 
-    @hiding_arguments
+    @scrub_traceback
     def __init__(
         self,
         path: str | os.PathLike[str] | None = None,
@@ -255,7 +255,7 @@ class ActivityCache:
         self._warn()
         return facts
 
-    @hiding_arguments
+    @scrub_traceback
     def clear(self, ids: object = None, portal: PortalUser | None = None) -> int:
         """Delete entries: all, or those of some activities, of a portal and user, or of both.
 
@@ -290,7 +290,7 @@ class ActivityCache:
             and (wanted is None or ((parsed := parse_key(key)) and parsed[2:] in wanted))
         )
 
-    @hiding_arguments
+    @scrub_traceback
     def prune(self, older_than: Any = None, *, max_size: int | None = None) -> int:
         """Delete entries that are older than a time span, or the least recently read ones.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from b24frames.credentials import hide_addresses
+from b24frames.credentials import redact_addresses
 from b24frames.messages import count, name_some, visible
 
 _LONGEST = 10_000
@@ -171,7 +171,7 @@ def filters_code(filters: Any) -> str:
             return type(value)(map(plain, value))
         return value.isoformat() if isinstance(value, date) else value
 
-    return hide_addresses(repr(plain(filters)))
+    return redact_addresses(repr(plain(filters)))
 
 
 def code_text(function: str, arguments: str, facts: Mapping[str, Any], tz: str) -> str:

@@ -18,7 +18,7 @@ import traitlets
 
 from b24frames.activities import ReadOptions
 from b24frames.arguments import check_tz
-from b24frames.credentials import hiding_arguments, looks_like_address
+from b24frames.credentials import looks_like_address, scrub_traceback
 from b24frames.filters import Filters
 from b24frames.messages import count
 from b24frames.output import CachePlace
@@ -92,7 +92,7 @@ class LookupPanel(widgets.VBox):
     busy = traitlets.Bool(False)
     message = traitlets.Unicode("")
 
-    @hiding_arguments
+    @scrub_traceback
     def __init__(
         self,
         portal: Portal | str | None = None,

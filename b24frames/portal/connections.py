@@ -18,7 +18,7 @@ from requests.utils import select_proxy
 from urllib3.exceptions import HTTPError, NewConnectionError
 
 from b24frames._version import __version__
-from b24frames.credentials import hide_addresses, is_loopback
+from b24frames.credentials import is_loopback, redact_addresses
 from b24frames.errors import PortalError, PortalUnavailableError
 from b24frames.messages import one_line
 
@@ -165,7 +165,7 @@ class Connections:
             return _unavailable(f"the answer of {host} was damaged", method)
         _, is_missing, path = text.partition("invalid path: ")
         if is_missing:
-            words = f"there is no file {hide_addresses(one_line(path))} of TLS certificates"
+            words = f"there is no file {redact_addresses(one_line(path))} of TLS certificates"
             return _unavailable(words, method, code="TLS", **_FINAL)
         # For example an unusable proxy, or a redirect to an invalid URL.
         words = f"{way} cannot be asked ({type(error).__name__})"

@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 import requests
 
-from b24frames.credentials import AccessToken, Credential, TokenPair, hide_in_logs, is_loopback
+from b24frames.credentials import AccessToken, Credential, TokenPair, is_loopback, redact_logs
 from b24frames.errors import (
     WEB_PAGE,
     AuthenticationError,
@@ -74,7 +74,7 @@ class Http:
         self._address = credential.address
         # Some web servers redirect a path without a slash at its end: it is added from then on.
         self._slash = ""
-        hide_in_logs()
+        redact_logs()
 
     @property
     def address(self) -> str:

@@ -24,7 +24,7 @@ from b24frames.credentials import (
     Credential,
     TokenPair,
     Webhook,
-    hiding_arguments,
+    scrub_traceback,
 )
 from b24frames.errors import PortalError
 from b24frames.messages import facts_html, short_repr
@@ -104,7 +104,7 @@ class Portal:
 
     folder: Path | None = None
 
-    @hiding_arguments
+    @scrub_traceback
     def __init__(
         self,
         webhook: str | Credential,
@@ -142,7 +142,7 @@ class Portal:
         )
 
     @classmethod
-    @hiding_arguments
+    @scrub_traceback
     def from_oauth(
         cls,
         address: str,
@@ -229,7 +229,7 @@ class Portal:
         if self._own_session:
             self._session.close()
 
-    @hiding_arguments
+    @scrub_traceback
     def call(self, method: str, params: Mapping[str, Any] | None = None) -> Any:
         """Call one method and return the value under ``result``.
 
@@ -264,7 +264,7 @@ class Portal:
             raise answer
         return answer
 
-    @hiding_arguments
+    @scrub_traceback
     def call_batch(self, commands: Mapping[str, Command]) -> dict[str, Any]:
         """Call any number of methods, 50 per request.
 
@@ -334,7 +334,7 @@ def _all_answers(run: Run) -> dict[str, Any]:
     return answers
 
 
-@hiding_arguments
+@scrub_traceback
 def as_portal(portal: object) -> Portal:
     """Return a portal, the one of a webhook URL, or of the URL in the environment."""
     if isinstance(portal, Portal):
