@@ -9,11 +9,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from b24frames.errors import WEB_PAGE, InvalidAnswerError, PortalError, PortalUnavailableError
 from b24frames.portal.limits import (
     BatchSize,
     BucketState,
     LeakyBucket,
     OperatingTime,
+    Patience,
+    delay_of_halves,
     parse_limits,
     retry_delay,
 )
@@ -360,3 +363,31 @@ def test_batch_size__small_ones_tell_nothing() -> None:
     assert batches.size == 13
     assert [answered_until_larger(batches) for _ in range(2)] == [32, 32]
     assert batches.size == 50
+
+
+@pytest.mark.parametrize(
+    ("error", "split_at_once", "split_later"),
+    [
+        (PortalUnavailableError("a gateway's time-out", http_status=504), True, True),
+        (PortalUnavailableError("our own time-out", code="TIMEOUT"), True, True),
+        (PortalUnavailableError("a broken batch", http_status=502), False, True),
+        (InvalidAnswerError("a page", code=WEB_PAGE), False, True),
+        (PortalError("a refusal", code="ERROR_CORE", http_status=400), False, False),
+    ],
+)
+def test_patience__which_batches_are_split(
+    error: PortalError, split_at_once: bool, split_later: bool
+) -> None:
+    """A batch that took too long is split at once, one that keeps failing at the third attempt."""
+    patience = Patience(60.0, now=0.0)
+    assert patience.is_too_much(error, attempt=0, now=1.0) is split_at_once
+    assert patience.is_too_much(error, attempt=2, now=1.0) is split_later
+    assert not patience.is_too_much(error, attempt=2, now=61.0)
+
+
+def test_delay_of_halves() -> None:
+    """Only the halves of a batch that keeps failing wait: neither time-outs nor web pages."""
+    assert delay_of_halves(PortalUnavailableError("", http_status=504)) == 0
+    assert delay_of_halves(PortalUnavailableError("", code="TIMEOUT")) == 0
+    assert delay_of_halves(InvalidAnswerError("", code=WEB_PAGE)) == 0
+    assert delay_of_halves(PortalUnavailableError("", http_status=502, retry_after=9.0)) == 9
