@@ -543,6 +543,10 @@ FILTERS: list[Any] = [
     [("PROVIDER_ID", "not in", ["CRM_EMAIL", "crm_todo"])],
     [("SUBJECT", "contains", "CALL")],
     [("ORIGIN_ID", "!=", "x")],
+    [("ORIGIN_ID", "==", "")],
+    [("ORIGIN_ID", "!=", "")],
+    [("SUBJECT", "in", ["", "x"])],
+    [("SUBJECT", "not in", ["", "x"])],
     [[("TYPE_ID", "==", "call")], [("TYPE_ID", "==", "meeting"), ("PRIORITY", ">", 1)]],
     [("ID", "in", [])],
 ]

@@ -130,7 +130,9 @@ def _holds(condition: Condition) -> pc.Expression:
     if prefix == "%":
         return pc.match_substring(field, values[0], ignore_case=True)
     if wire is Wire.TEXT:
-        field, values = pc.utf8_lower(field), [value.lower() for value in values]
+        # To the portal, an empty text is as none.
+        field = pc.coalesce(pc.utf8_lower(field), pc.scalar(""))
+        values = [value.lower() for value in values]
     wanted = pa.array(values, pa.timestamp("us", tz="UTC") if wire is Wire.DATETIME else None)
     if prefix in _COMPARISONS:
         return _COMPARISONS[prefix](field, wanted[0])
