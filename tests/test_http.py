@@ -240,7 +240,7 @@ def test_redirect__slash_in_threads(portal: PracticePortal) -> None:
         ("https://x:y@crm.acme.org/rest/1/s/profile/", None),
         ("http://crm.acme.org/rest/1/s/profile", "another scheme or port of crm.acme.org"),
         ("https://crm.acme.org:8443/rest/1/s/profile", "another scheme or port of crm.acme.org"),
-        ("https://crm.acme.org:x/rest/1/s/profile", "no address"),
+        ("https://crm.acme.org:x/rest/1/s/profile", "invalid address"),
         ("/rest/1/s/profile", None),
     ],
 )

@@ -137,9 +137,9 @@ class Http:
                 words = "the batch was answered without this command"
                 answers[name] = InvalidAnswerError(words, method=method)
         times = named_answers(result.get("result_time"), commands)
-        told = [(commands[name][0], part) for name, part in times.items()]
+        own_times = [(commands[name][0], part) for name, part in times.items()]
         totals = named_answers(result.get("result_total"), commands)
-        return Answer(answers, [("batch", time), *told], totals)
+        return Answer(answers, [("batch", time), *own_times], totals)
 
     def _post_once(self, method: str, body: dict[str, Any]) -> dict[str, Any] | PortalError:
         """POST, and repeat it at the target of a trusted redirect."""
@@ -164,7 +164,7 @@ class Http:
             asked, target = urlsplit(url), urlsplit(urljoin(url, location))
             is_elsewhere = _place(asked) != _place(target)
         except ValueError:
-            return _misdirected("redirects to what is no address", status, method)
+            return _misdirected("redirects to an invalid address", status, method)
         host = one_line(target.hostname or "another address")
         if unquote(target.path).rstrip("/") != unquote(asked.path).rstrip("/"):
             page = "its login page" if _LOGIN.search(target.path) else "another page"
@@ -252,7 +252,7 @@ class Http:
         begin = response.content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
         is_text = response.headers.get("Content-Type", "").startswith("text/")
         is_page = begin == b"<" or (is_text and status >= 400 and begin != b"{")
-        words = "a web page" if is_page else "what is not of the REST API's form"
+        words = "a web page" if is_page else "something other than the REST API's JSON"
         words = f"the portal answered with {words}"
         # These come from a gateway and are transient.
         if status == 429 or status >= 500:
@@ -271,9 +271,9 @@ class Http:
         words = self._words(answer) or "an error without a description"
         return InvalidAnswerError(words, **facts)
 
-    def _words(self, told: object) -> str:
+    def _words(self, text: object) -> str:
         """Return text of the portal on one line and without the secret."""
-        return one_line(self._credential.redact(str(told or "")))
+        return one_line(self._credential.redact(str(text or "")))
 
 
 _REFRESH_ERRORS = {

@@ -194,8 +194,8 @@ class OperatingTime:
     Examples
     --------
     >>> operating = OperatingTime(480)
-    >>> told = {"operating": 460.0, "operating_reset_at": 1700000060}
-    >>> operating.note("crm.activity.get", told, now=1700000000.0)
+    >>> time = {"operating": 460.0, "operating_reset_at": 1700000060}
+    >>> operating.note("crm.activity.get", time, now=1700000000.0)
     >>> operating.blocked_until(["crm.activity.get", "batch"])
     1700000061.0
     """

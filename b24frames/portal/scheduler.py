@@ -117,9 +117,9 @@ class Run:
     waiting : str
         Why and how long nothing is sent, if it is long.
     totals : dict of str to object
-        The ``total`` that the portal told of commands.
+        The ``total`` that the portal reported for commands.
     portal_time : str
-        When, by its own clock, the portal began with the first answer; empty: it did not tell.
+        When the portal began its first answer, by its own clock; empty if it did not say.
     """
 
     def __init__(
@@ -295,10 +295,10 @@ class Run:
         if isinstance(answer, PortalError):
             return self._refused(task, answer)
         unix_now = self._clock.unix_after(0)
-        for method, told in answer.times:
-            self._shared.operating.note(method, told, unix_now)
-            if not self.portal_time and isinstance(told, Mapping):
-                self.portal_time = str(told.get("date_start", ""))
+        for method, reported in answer.times:
+            self._shared.operating.note(method, reported, unix_now)
+            if not self.portal_time and isinstance(reported, Mapping):
+                self.portal_time = str(reported.get("date_start", ""))
         self.totals.update(answer.totals)
         if task.in_batch:
             self._shared.batches.grow(len(task.commands))
