@@ -109,11 +109,9 @@ def check_rows(name: str, rows: int | None) -> int | None:
 def unknown_field(name: object) -> str:
     """Return a message about an unknown field, with the closest known one."""
     close = get_close_matches(str(name).upper(), list(ACTIVITY), n=1)
-    meant = f"did you mean {close[0]!r}? " if close else ""
-    return (
-        f"{short_repr(name)} is not a field of an activity; {meant}"
-        f"Accepted are the names in b24frames.schema.ACTIVITY and {CUSTOM_FIELD_PREFIX}…"
-    )
+    accepted = f"did you mean {close[0]!r}? Accepted" if close else "accepted"
+    names = f"the names in b24frames.schema.ACTIVITY and {CUSTOM_FIELD_PREFIX}…"
+    return f"{short_repr(name)} is not a field of an activity; {accepted} are {names}"
 
 
 def parse_age(age: Any, name: str) -> float | None:

@@ -20,7 +20,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from importlib.util import find_spec
-from itertools import repeat
+from itertools import chain, repeat
 from time import perf_counter
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -110,8 +110,7 @@ class ActivityStore:
         storage_options: dict[str, str] | None = None,
     ) -> None:
         if find_spec("deltalake") is None or find_spec("pyarrow") is None:
-            lacking = "python -m pip install 'b24frames[store]'"
-            raise ImportError(f"ActivityStore needs deltalake and pyarrow: {lacking}")
+            raise ImportError("ActivityStore needs: python -m pip install 'b24frames[store]'")
         if not isinstance(place, (str, os.PathLike)) or not str(place):
             raise TypeError(f"place={short_repr(place)} is not a folder or another address")
         self._place = os.fspath(place)
@@ -121,7 +120,12 @@ class ActivityStore:
         self._selection = _canonical(parse_filters(filters, UTC))
         given = list(filters or [("ID", ">", 0)])
         self._filters = [given] if isinstance(given[0], tuple) else given
-        self._options = storage_options
+        options = storage_options or {}
+        if not isinstance(options, dict) or not all(
+            isinstance(t, str) for t in chain(*options.items())
+        ):
+            raise TypeError("storage_options is not a dict of str to str")  # it may hold secrets
+        self._options = options
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._place!r})"
@@ -419,7 +423,7 @@ def _storing(place: str) -> Iterator[None]:
             f"{place}: another program has written to the table meanwhile; sync again"
         ) from None
     except TableNotFoundError:
-        raise StoreError(f"{place}: there is no table; ActivityStore.sync makes it") from None
+        raise StoreError(f"{place}: there is no table; the first sync makes it") from None
     except (DeltaError, OSError, ValueError) as error:
         message = _COLOUR.sub("", str(error))
         raise StoreError(f"{place}: {one_line(message)}") from None

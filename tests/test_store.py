@@ -514,6 +514,13 @@ def test_store__refuses_arguments(
         store.read(dtype_backend="numpy")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("options", ["key", {"key": 1}, [("key", "x")]])
+def test_store__storage_options_refused(options: Any, tmp_path: Path) -> None:
+    """What is no dict of texts is refused, and not shown: it may hold a secret."""
+    with pytest.raises(TypeError, match="^storage_options is not a dict of str to str$"):
+        b24.ActivityStore(tmp_path, storage_options=options)
+
+
 def test_store__without_deltalake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without deltalake the error says how to install it."""
     monkeypatch.setattr("b24frames.store.find_spec", lambda name: None)

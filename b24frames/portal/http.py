@@ -252,8 +252,8 @@ class Http:
         begin = response.content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
         is_text = response.headers.get("Content-Type", "").startswith("text/")
         is_page = begin == b"<" or (is_text and status >= 400 and begin != b"{")
-        words = "a web page" if is_page else "something other than the REST API's JSON"
-        words = f"the portal answered with {words}"
+        found = "a web page" if is_page else "something other than the REST API's JSON"
+        words = f"the portal answered with {found}"
         # These come from a gateway and are transient.
         if status == 429 or status >= 500:
             facts["retry_after"] = _retry_after(response)
