@@ -101,6 +101,23 @@ def test_notebook__committed(path: Path) -> None:
     assert "widget-state" not in text
 
 
+@pytest.mark.notebooks
+@pytest.mark.usefixtures("_can_run")
+def test_run__slow_machine(tmp_path: Path) -> None:
+    """A read that takes so long that it shows a progress bar leaves none in the outputs."""
+    import nbformat
+
+    slow = nbformat.v4.new_code_cell(
+        "import b24frames\n"
+        "with b24frames.practice_portal(100, latency=0.7) as portal:\n"
+        "    b24frames.read_activities(range(1, 101), portal, missing='ignore', progress=True)\n"
+        "    print('read')"
+    )
+    path = tmp_path / "slow.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[slow]), path)
+    assert [output.get("text") for output in outputs(run(path, tmp_path))] == ["read\n"]
+
+
 def test_paths__are_found() -> None:
     """What is looked for in the outputs would be found."""
     for path in (

@@ -15,6 +15,7 @@ PATIENCE = 300  # [s] for one cell, on any machine
 
 def run(path: Path, folder: Path) -> Any:
     """Run a notebook on the practice portal, in a folder, and return it with its outputs."""
+    import matplotlib.font_manager  # noqa: F401 - builds its list of fonts, or kernels say so
     import nbclient
     import nbformat
 
@@ -36,7 +37,16 @@ def run(path: Path, folder: Path) -> Any:
         resources={"metadata": {"path": str(folder)}},
     )
     client.execute(env=environment)
+    for cell in notebook["cells"]:
+        if "outputs" in cell:
+            cell["outputs"] = [output for output in cell["outputs"] if not _is_bar(output)]
     return notebook
+
+
+def _is_bar(output: Any) -> bool:
+    """Return whether an output is a progress bar, which slow machines show and then remove."""
+    text = str(output.get("data", {}).get("text/plain", ""))
+    return text.startswith("activities: ") and output["output_type"] == "display_data"
 
 
 def main(names: Sequence[str]) -> None:
