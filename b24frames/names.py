@@ -18,11 +18,7 @@ import pandas as pd
 
 from b24frames import arguments
 from b24frames.credentials import scrub_traceback
-from b24frames.errors import (
-    MissingActivitiesWarning,
-    NamesMissingWarning,
-    PortalError,
-)
+from b24frames.errors import MissingActivitiesWarning, NamesMissingWarning, PortalError
 from b24frames.frame import Layout
 from b24frames.ids import chunks, parse_ids
 from b24frames.keyset import Keyset, Range

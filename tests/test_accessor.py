@@ -214,7 +214,8 @@ def test_warnings__point_at_the_caller(portal: PracticePortal) -> None:
 
 METHODS = """
 bindings calls communications duration expand is_missed_call is_overdue labels names owner_url plot
-provider_name read_activities refresh report spreadsheet_safe storable talk_time typed
+provider_name read_activities refresh report spreadsheet_safe storable talk_time
+talk_time_from typed
 """.split()
 
 

@@ -815,9 +815,10 @@ def test_card__details(panel: b24.LookupPanel, portal: PracticePortal) -> None:
     of_call = calls[calls["CRM_ACTIVITY_ID"] == number]
     assert len(of_call) > 1
     wanted += [str(pd.Timedelta(s, "s").to_pytimedelta()) for s in of_call["CALL_DURATION"]]
-    wanted += [*of_call["PHONE_NUMBER"], f"+7900{number:07}", "<h4>Communications</h4>"]
+    wanted += [*of_call["PHONE_NUMBER"], "<h4>Communications</h4>"]
     for text in wanted:
         assert text in shown(panel) or escape(text) in shown(panel)
+    assert shown(panel).count(of_call["PHONE_NUMBER"].iloc[0]) == len(of_call) + 1
     assert_harmless(shown(panel))
 
 

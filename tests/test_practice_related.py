@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -219,11 +221,84 @@ def test_calls__belong_to_the_activities_of_telephony(server: PracticeServer) ->
         if own:
             assert own[0]["CALL_ID"] == record["ORIGIN_ID"][3:]
             begins, ends = read_date(record["START_TIME"]), read_date(str(record["END_TIME"]))
-            if begins and ends:
+            if begins and ends and record["CREATED"] == record["START_TIME"]:
                 talk = (ends - begins).total_seconds()
                 assert sum(int(row["CALL_DURATION"]) for row in own) == talk
     assert set(counts) == {0, 1, 2, 3}
     assert counts[1] > counts[2] > counts[3]
+
+
+def test_calls__of_customers() -> None:
+    """A customer has one number, and calls or is called again; a stranger is not known."""
+    with PracticeServer(activities=2_000, limits=None) as server:
+        rows = walk(server, CALLS, sort="ID")
+        shown = post(server, "crm.activity.list", select=["COMMUNICATIONS"], start=-1)["result"]
+    customers: dict[tuple[str, str], set[str]] = {}
+    calls: Counter[str] = Counter()
+    for row in rows:
+        if row["CRM_ENTITY_TYPE"]:
+            customers.setdefault((row["CRM_ENTITY_TYPE"], row["CRM_ENTITY_ID"]), set()).add(
+                row["PHONE_NUMBER"]
+            )
+            calls[row["PHONE_NUMBER"]] += 1
+    assert {len(numbers) for numbers in customers.values()} == {1}
+    assert sum(number > 1 for number in calls.values()) > len(calls) / 2
+    assert len(calls) == len(customers)
+    strangers = [row["PHONE_NUMBER"] for row in rows if not row["CRM_ENTITY_TYPE"]]
+    assert strangers
+    assert not calls.keys() & set(strangers)
+    told = {row["ID"]: row["COMMUNICATIONS"][0]["VALUE"] for row in shown}
+    own = [row for row in rows if row["CRM_ACTIVITY_ID"] in told]
+    assert own
+    assert all(told[row["CRM_ACTIVITY_ID"]] == row["PHONE_NUMBER"] for row in own)
+
+
+def test_calls__called_back() -> None:
+    """Many missed callers are called back within a day or so, some in vain, and others not."""
+    with PracticeServer(activities=4_000, limits=None) as server:
+        rows = walk(server, CALLS, sort="ID")
+    known = [row for row in rows if row["CRM_ENTITY_TYPE"] and row["CALL_START_DATE"]]
+    when = {row["ID"]: datetime.fromisoformat(row["CALL_START_DATE"]) for row in known}
+    outgoing = [row for row in known if row["CALL_TYPE"] == "1"]
+    missed = [row for row in known if row["CALL_TYPE"] == "2" and row["CALL_FAILED_CODE"] == "304"]
+    first_tries = []
+    for row in missed:
+        later = [
+            (when[call["ID"]] - when[row["ID"]], call["CALL_FAILED_CODE"])
+            for call in outgoing
+            if call["PHONE_NUMBER"] == row["PHONE_NUMBER"] and when[call["ID"]] > when[row["ID"]]
+        ]
+        soon = [entry for entry in later if entry[0] < timedelta(hours=27)]
+        first_tries.append(min(soon, default=(None, "")))
+    codes = Counter(code for _, code in first_tries)
+    assert len(missed) / 4 < codes["200"] < len(missed) * 3 / 4
+    assert codes[""] > len(missed) / 10
+    assert sum(codes.values()) > codes["200"] + codes[""]
+    within_an_hour = sum(wait is not None and wait < timedelta(hours=1) for wait, _ in first_tries)
+    assert within_an_hour > len(missed) / 8
+
+
+def test_calls__in_working_hours() -> None:
+    """Telephony made most calls by day, few at weekends, and the parts of a call in turn."""
+    with PracticeServer(activities=2_000, limits=None) as server:
+        rows = walk(server, CALLS, sort="ID")
+    begun = [
+        datetime.fromisoformat(row["CALL_START_DATE"]) for row in rows if row["CALL_START_DATE"]
+    ]
+    by_day = sum(8 <= moment.hour < 20 for moment in begun)
+    assert by_day > 0.9 * len(begun)
+    assert 0 < sum(moment.weekday() > 4 for moment in begun) < 0.1 * len(begun)
+    parts: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        if int(row["CRM_ACTIVITY_ID"] or 0) and row["CALL_START_DATE"]:
+            parts.setdefault(row["CRM_ACTIVITY_ID"], []).append(row)
+    transferred = [part for part in parts.values() if len(part) > 1]
+    assert transferred
+    for first, second, *_ in transferred:
+        ends = datetime.fromisoformat(first["CALL_START_DATE"])
+        ends += timedelta(seconds=int(first["CALL_DURATION"]))
+        assert datetime.fromisoformat(second["CALL_START_DATE"]) == ends
+        assert first["CALL_FAILED_CODE"] == "200"
 
 
 def test_calls__wire_forms(server: PracticeServer) -> None:

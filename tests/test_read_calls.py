@@ -117,6 +117,51 @@ def test_calls__of_a_frame(portal: PracticePortal) -> None:
     planned = frame.b24.talk_time.loc[seconds.index].isna()
     assert planned.any()
     assert seconds[planned.to_numpy()].notna().all()
+    spans = frame.b24.talk_time_from(found)
+    assert spans.dtype == frame.b24.talk_time.dtype
+    assert spans.index.equals(frame.index)
+    assert spans.loc[seconds.index].dt.total_seconds().tolist() == seconds.tolist()
+    others = frame.index.difference(seconds.index)
+    assert others.size
+    assert spans.loc[others].equals(frame.b24.talk_time.loc[others])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_talk_time_from__statistics_first(backend: Any) -> None:
+    """Statistics win, the parts of a call summed; without any the activity's own times hold."""
+    if backend == "pyarrow":
+        pytest.importorskip("pyarrow")
+    at, ends = "2026-03-01T12:00:00+03:00", "2026-03-01T12:02:05+03:00"
+    call = {
+        "PROVIDER_ID": "VOXIMPLANT_CALL",
+        "ORIGIN_ID": "VI_1",
+        "START_TIME": at,
+        "END_TIME": ends,
+    }
+    made, planned = call | {"CREATED": at}, call | {"CREATED": ends}
+    raw = pd.DataFrame([{"ID": i, **(planned if i == 3 else made)} for i in (1, 1, 2, 3, 4, 5)])
+    frame = raw.b24.typed(dtype_backend=backend)
+    rows = [
+        ("1", "60"),
+        ("1", "5"),
+        ("2", None),
+        ("3", "7"),
+        ("4", str(2**62)),
+        ("0", "9"),
+        (None, "9"),
+    ]
+    statistics = pd.DataFrame(rows, columns=["CRM_ACTIVITY_ID", "CALL_DURATION"])
+    dtype = "int64[pyarrow]" if backend == "pyarrow" else "Int64"
+    integers = {
+        name: pd.array(statistics[name].map(int, na_action="ignore"), dtype) for name in statistics
+    }
+    found = frame.b24.talk_time_from(pd.DataFrame(integers))
+    assert found.dt.total_seconds().tolist() == [65, 65, 125, 7, 125, 125]
+    assert frame.iloc[:0].b24.talk_time_from(pd.DataFrame(integers)).empty
+    none = frame.b24.talk_time_from(pd.DataFrame(integers).iloc[:0])
+    assert none.equals(frame.b24.talk_time)
+    with pytest.raises(AttributeError, match="talk_time_from needs CRM_ACTIVITY_ID, CALL_DURATION"):
+        frame.b24.talk_time_from(frame)
 
 
 def test_labels__of_calls(portal: PracticePortal) -> None:

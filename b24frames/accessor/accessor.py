@@ -227,11 +227,7 @@ class FrameAccessor:
 
     @scrub_traceback
     def names(
-        self,
-        portal: Portal | str | None = None,
-        *,
-        cache: CachePlace = True,
-        max_age: Any = "1d",
+        self, portal: Portal | str | None = None, *, cache: CachePlace = True, max_age: Any = "1d"
     ) -> pd.DataFrame:
         """Return names in place of the ids of users and owners.
 
@@ -508,6 +504,33 @@ class FrameAccessor:
         NaT
         """
         return analysis.talk_time(self._frame)
+
+    def talk_time_from(self, calls: pd.DataFrame) -> pd.Series:
+        """Return how long calls lasted by the statistics of telephony, which know planned ones too.
+
+        Parameters
+        ----------
+        calls : pandas.DataFrame
+            What `calls` or `b24frames.read_calls` gives.
+
+        Returns
+        -------
+        pandas.Series
+            The sum of CALL_DURATION over the rows of each activity; where there are none, as
+            `talk_time`.
+
+        Raises
+        ------
+        AttributeError
+            One of the frames lacks a column, or has not been typed.
+
+        Examples
+        --------
+        >>> df = read_activities([2], portal)
+        >>> df.b24.talk_time_from(df.b24.calls(portal)).iloc[0]
+        Timedelta('0 days ...')
+        """
+        return analysis.talk_time_from(self._frame, calls)
 
     def is_overdue(self, at: str | datetime | None = None) -> pd.Series:
         """Return which activities are past their deadline and not completed.

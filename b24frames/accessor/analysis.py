@@ -17,15 +17,7 @@ import pandas as pd
 from pandas.api import types
 
 from b24frames.messages import name_in, name_some, short_repr
-from b24frames.schema import (
-    ALL_FIELDS,
-    DTYPES,
-    USER_TYPE,
-    Backend,
-    Wire,
-    is_smart_process,
-    label,
-)
+from b24frames.schema import ALL_FIELDS, DTYPES, USER_TYPE, Backend, Wire, is_smart_process, label
 
 HOW = (
     "b24frames.read_activities(ids) gives all columns (columns= only those it names), and "
@@ -55,6 +47,7 @@ _COMMUNICATION: Mapping[str, Wire] = {
 _MISSED_STREAM = 4  # of RESULT_STREAM
 _MISSED_CALL = "MISSED_CALL"  # of SETTINGS
 _INCOMING = 1  # of DIRECTION
+_LONGEST_TALK = 2**33  # [s], what pandas 2.2 can convert
 
 
 def labels(frame: pd.DataFrame, columns: Iterable[str] | None = None) -> pd.DataFrame:
@@ -92,6 +85,16 @@ def talk_time(frame: pd.DataFrame) -> pd.Series:
     # A planned call that telephony attached itself to has such an ORIGIN_ID, and planned times.
     is_call &= frame["CREATED"] == frame["START_TIME"]
     return duration(frame).where(is_call.fillna(False).astype(bool)).rename("talk_time")
+
+
+def talk_time_from(frame: pd.DataFrame, calls: pd.DataFrame) -> pd.Series:
+    """Return how long calls lasted by their statistics, and `talk_time` where there are none."""
+    require(calls, "talk_time_from", ["CRM_ACTIVITY_ID", "CALL_DURATION"])
+    spans = talk_time(frame)
+    seconds = calls.groupby("CRM_ACTIVITY_ID")["CALL_DURATION"].sum(min_count=1).to_dict()
+    told = pd.Series([seconds.get(i) for i in ids_of(frame)], frame.index, dtype="Int64")
+    known = pd.to_timedelta(told.where(told < _LONGEST_TALK), unit="s").astype(spans.dtype)
+    return known.fillna(spans).rename("talk_time")
 
 
 def is_overdue(frame: pd.DataFrame, at: str | datetime | None = None) -> pd.Series:

@@ -55,6 +55,7 @@ FILTERABLE = {
 _FIRST_DAY = datetime(2022, 1, 3, 6)
 _DAYS = 1_460
 _HALFWAY = 4_000
+_FOLLOWED_WITHIN = 7  # activities, so about a day and a half
 
 
 class RecordBuilder:
@@ -85,10 +86,10 @@ class RecordBuilder:
         self._given = given
         self._words: dict[str, Any] = {}
 
-    def fill(self, template: Any) -> None:
+    def fill(self, template: Any, **given: Any) -> None:
         """Draw an object, and set its fields; new ones are appended."""
         # Words are drawn once per template: an e-mail names the same person in all its fields.
-        self._words = self._given | self.record
+        self._words = self._given | self.record | given
         fields = self._draw(template) or {}
         self.record.update((name, value) for name, value in fields.items() if name.isupper())
 
@@ -164,9 +165,15 @@ def make_record(seed: int, number: int, refused: bool = False) -> Record:
     days = _DAYS * number / (number + _HALFWAY) + rng.random() / 3
     created = _FIRST_DAY + timedelta(seconds=int(days * 86_400))
     hour = created.replace(minute=0, second=0)
-    builder = RecordBuilder(rng, id=str(number), created=write_date(created), hour=write_date(hour))
+    # Telephony rests at weekends: the calls that would be then are of other days nearby.
+    away = (0, 0, 0, 0, 0, -1, 1)[created.weekday()] * (1 + number % 3)
+    workday = hour.replace(hour=0) + timedelta(days=away)
+    times = {"created": created, "hour": hour, "workday": workday}
+    builder = RecordBuilder(rng, id=str(number), **{n: write_date(t) for n, t in times.items()})
     for template in (_TEMPLATES["common"] | kind, *_TEMPLATES["families"][kind["family"]]):
         builder.fill(template)
+    if is_made(builder.record) and not builder.record["SETTINGS"]:
+        _follow_up(builder, seed, number)
     match _EDIT_AT.get((number * 73 + seed * 31) % _WHEEL):
         case "write_integers":
             builder.write_integers()
@@ -181,6 +188,25 @@ def make_record(seed: int, number: int, refused: bool = False) -> Record:
 _shared_record = lru_cache(maxsize=20_000)(make_record)
 
 
+def is_made(record: Record) -> bool:
+    """Return whether telephony made a call, and did not attach itself to a planned one."""
+    return str(record["ORIGIN_ID"]).startswith("VI_") and record["CREATED"] == record["START_TIME"]
+
+
+def _follow_up(builder: RecordBuilder, seed: int, number: int) -> None:
+    """Let a call be one to the customer of the call before it if nobody answered that one."""
+    before = (_shared_record(seed, number - n) for n in range(1, min(number, _FOLLOWED_WITHIN)))
+    call = next(filter(is_made, before), {})
+    if str(call.get("RESULT_STREAM")) == "4":
+        builder.fill(_TEMPLATES["follow_up"], **{f"its_{name}": call[name] for name in call})
+
+
+def phone(record: Record) -> str:
+    """Return the phone number of an activity's owner."""
+    owner = as_int(record["OWNER_TYPE_ID"]) * 5_003 + as_int(record["OWNER_ID"])
+    return f"+7900{owner * 7_919 % 10**7:07}"  # a prime, so that owners have different ones
+
+
 def communications(record: Record) -> list[Record]:
     """Return the phones or e-mail addresses of an activity, which lists return on request."""
     number = int(record["ID"])
@@ -190,7 +216,7 @@ def communications(record: Record) -> list[Record]:
         {
             "ID": str(number * 2),
             "TYPE": "EMAIL" if mail else "PHONE",
-            "VALUE": f"client{number}@example.com" if mail else f"+7900{number:07}",
+            "VALUE": f"client{number}@example.com" if mail else phone(record),
             "ENTITY_ID": record["OWNER_ID"],
             "ENTITY_TYPE_ID": "3",
             "ENTITY_SETTINGS": {"NAME": user["NAME"], "LAST_NAME": user["LAST_NAME"]},

@@ -23,12 +23,7 @@ from b24frames.schema import Wire
 
 PAGE = 50
 _KEY = re.compile(r"([!=<>@%?]*)(\w+)", re.ASCII)
-_COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
-    ">": operator.gt,
-    ">=": operator.ge,
-    "<": operator.lt,
-    "<=": operator.le,
-}
+_COMPARISONS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 _COMMON = {op: op for op in ("=", "!=", "%", *_COMPARISONS)} | {"": "=", "!": "!="}
 CRM_PREFIXES = _COMMON | {"@": "@", "!@": "!@", "=%": "like", "%=": "like"}
 """The operators of the prefixes of keys in a filter."""
@@ -102,7 +97,7 @@ def _compile(operator_: str, wire: Wire, value: object) -> Holds | None:
         pattern = re.compile("|".join(texts), re.DOTALL)
         return lambda found: found is not None and pattern.fullmatch(str(found)) is not None
     nothing = {Wire.INTEGER: 0, Wire.DOUBLE: 0.0}.get(wire)
-    operands = [comparable(wire, item) or nothing for item in items]
+    operands: list[Any] = [comparable(wire, item) or nothing for item in items]
     if operator_ in ("=", "@"):
         # A number that is 0 also equals NULL, but not in a list of ``@``.
         wanted = {*operands, *([None] if operator_ == "=" and 0 in operands else [])}

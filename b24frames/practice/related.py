@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from functools import cache, lru_cache
 from random import Random
 
-from b24frames.practice.dataset import USERS, Record, RecordBuilder, Store, Table
-from b24frames.practice.formats import load, read_date
+from b24frames.practice.dataset import USERS, Record, RecordBuilder, Store, Table, is_made, phone
+from b24frames.practice.formats import load, read_date, write_date
 from b24frames.schema import Wire
 
 _TEMPLATES = load("related")
@@ -28,6 +29,7 @@ _ITEMS = 4_999
 # Each activity has four ids of calls: up to three of its own, and one of an unknown caller.
 _ROWS = 4
 _STRAY = 3
+_UNANSWERED = 4  # of RESULT_STREAM
 
 _WIRES = {name: Wire[kind] for name, kind in _TEMPLATES["wires"].items()}
 """The wire forms of the fields that may be filtered, but for text."""
@@ -83,7 +85,7 @@ def calls(store: Store, changes: int) -> Table:  # noqa: ARG001 - a part of the 
     """Return the statistics of the calls that telephony made [2]_, derived from the activities.
 
     Most activities have one row, transferred calls several, and some none. There are also rows of
-    unknown callers without an activity.
+    unknown callers without an activity. A customer has one number, and many are called back.
 
     Parameters
     ----------
@@ -94,7 +96,9 @@ def calls(store: Store, changes: int) -> Table:  # noqa: ARG001 - a part of the 
     """
 
     def parts(activity: int) -> int:
-        return 0 if activity % 10 == 7 else 1 + (activity % 8 == 3) + (activity % 24 == 3)
+        answered = store.table.value(activity, "RESULT_STREAM") != _UNANSWERED
+        more = (activity % 8 == 3) + (activity % 24 == 3) if answered else 0
+        return 0 if activity % 10 == 7 else 1 + more
 
     @cache
     def row(number: int) -> Record:
@@ -115,15 +119,19 @@ def _draw_call(activity: Record, number: int, part: int, parts: int) -> Record:
     rng = Random(f"{activity['ID']}:call:{part}")
     begins, ends = (read_date(str(activity[name])) for name in ("START_TIME", "END_TIME"))
     seconds = int((ends - begins).total_seconds()) if begins and ends else 0
-    if part != _STRAY:
-        seconds = seconds // parts + (seconds % parts if part == 0 else 0)
+    if seconds and not is_made(activity):  # planned, and the talk was as long as talks are
+        seconds = int(Random(activity["ORIGIN_ID"]).lognormvariate(4.5, 1))
+    place, parts = (part, parts) if part != _STRAY else (0, 1)
+    since = seconds * place // parts
     words = activity | {
         "id": number,
         "activity": activity["ID"],
         "user": activity["RESPONSIBLE_ID"] if part == 0 else rng.randrange(1, 13),
         "call": activity["ORIGIN_ID"][3:] + (f".{part}" if part else ""),
         "token": f"{rng.getrandbits(128):032x}",
-        "seconds": seconds,
+        "seconds": seconds * (place + 1) // parts - since,
+        "begins": write_date(begins + timedelta(seconds=since)) if begins else "",
+        "customer": phone(activity) if part != _STRAY else f"+7901{rng.randrange(10**7):07}",
     }
     builder = RecordBuilder(rng, **{name: str(value) for name, value in words.items()})
     builder.fill(_TEMPLATES["call"])
