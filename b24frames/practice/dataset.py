@@ -34,7 +34,8 @@ _WORDS = _TEMPLATES["words"] | {
 }
 _KINDS = _TEMPLATES["kinds"]
 _CUMULATED_WEIGHTS = tuple(accumulate(kind["weight"] for kind in _KINDS))
-REFUSED_PROVIDER: str = _TEMPLATES["refused_kind"]["PROVIDER_ID"]
+_REFUSED = _TEMPLATES["refused_kind"]
+REFUSED_PROVIDER: str = _REFUSED["PROVIDER_ID"]
 """The provider whose activities ``crm.activity.get`` refuses."""
 
 # Awkward values that careless readers do not expect. A wheel of 200 positions has an edit at every
@@ -55,7 +56,7 @@ FILTERABLE = {
 _FIRST_DAY = datetime(2022, 1, 3, 6)
 _DAYS = 1_460
 _HALFWAY = 4_000
-_FOLLOWED_WITHIN = 7  # activities, so about a day and a half
+_FOLLOWED_WITHIN = 12  # activities, so two or three days
 
 
 class RecordBuilder:
@@ -155,23 +156,7 @@ def make_record(seed: int, number: int, refused: bool = False) -> Record:
     refused : bool, default False
         Whether its provider is the one that ``crm.activity.get`` refuses.
     """
-    rng = Random(f"{seed}:{number}")
-    kind = (
-        _TEMPLATES["refused_kind"]
-        if refused
-        else rng.choices(_KINDS, cum_weights=_CUMULATED_WEIGHTS)[0]
-    )
-    # Greater ids are created later, but none after the last day.
-    days = _DAYS * number / (number + _HALFWAY) + rng.random() / 3
-    created = _FIRST_DAY + timedelta(seconds=int(days * 86_400))
-    hour = created.replace(minute=0, second=0)
-    # Telephony rests at weekends: the calls that would be then are of other days nearby.
-    away = (0, 0, 0, 0, 0, -1, 1)[created.weekday()] * (1 + number % 3)
-    workday = hour.replace(hour=0) + timedelta(days=away)
-    times = {"created": created, "hour": hour, "workday": workday}
-    builder = RecordBuilder(rng, id=str(number), **{n: write_date(t) for n, t in times.items()})
-    for template in (_TEMPLATES["common"] | kind, *_TEMPLATES["families"][kind["family"]]):
-        builder.fill(template)
+    builder = _draw(seed, number, refused)
     if is_made(builder.record) and not builder.record["SETTINGS"]:
         _follow_up(builder, seed, number)
     match _EDIT_AT.get((number * 73 + seed * 31) % _WHEEL):
@@ -184,21 +169,48 @@ def make_record(seed: int, number: int, refused: bool = False) -> Record:
     return builder.record
 
 
+def _draw(seed: int, number: int, refused: bool = False, only: str = "") -> RecordBuilder:
+    """Draw a record without regard to others; nothing if it is not of the only family wanted."""
+    rng = Random(f"{seed}:{number}")
+    kind = rng.choices(_KINDS, cum_weights=_CUMULATED_WEIGHTS)[0] if not refused else _REFUSED
+    if only not in ("", kind["family"]):
+        return RecordBuilder(rng)
+    # Greater ids are created later, but none after the last day.
+    days = _DAYS * number / (number + _HALFWAY) + rng.random() / 3
+    created = _FIRST_DAY + timedelta(seconds=int(days * 86_400))
+    hour = created.replace(minute=0, second=0)
+    # Telephony rests at weekends: the calls that would be then are of other days nearby.
+    away = (0, 0, 0, 0, 0, -1, 1)[created.weekday()] * (1 + number % 3)
+    workday = hour.replace(hour=0) + timedelta(days=away)
+    times = {"created": created, "hour": hour, "workday": workday}
+    builder = RecordBuilder(rng, id=str(number), **{n: write_date(t) for n, t in times.items()})
+    for template in (_TEMPLATES["common"] | kind, *_TEMPLATES["families"][kind["family"]]):
+        builder.fill(template)
+    return builder
+
+
 # Portals of one seed share their records, which nobody changes in place.
 _shared_record = lru_cache(maxsize=20_000)(make_record)
 
 
 def is_made(record: Record) -> bool:
     """Return whether telephony made a call, and did not attach itself to a planned one."""
-    return str(record["ORIGIN_ID"]).startswith("VI_") and record["CREATED"] == record["START_TIME"]
+    by_telephony = str(record.get("ORIGIN_ID")).startswith("VI_")
+    return by_telephony and record["CREATED"] == record["START_TIME"]
 
 
 def _follow_up(builder: RecordBuilder, seed: int, number: int) -> None:
     """Let a call be one to the customer of the call before it if nobody answered that one."""
-    before = (_shared_record(seed, number - n) for n in range(1, min(number, _FOLLOWED_WITHIN)))
-    call = next(filter(is_made, before), {})
-    if str(call.get("RESULT_STREAM")) == "4":
+    earlier = range(number - 1, max(0, number - _FOLLOWED_WITHIN), -1)
+    before = next((n for n in earlier if is_made(_call(seed, n))), 0)
+    if before and _call(seed, before)["RESULT_STREAM"] == "4":
+        call = _shared_record(seed, before)  # which may itself be one that follows another
         builder.fill(_TEMPLATES["follow_up"], **{f"its_{name}": call[name] for name in call})
+
+
+@lru_cache(maxsize=1_000)
+def _call(seed: int, number: int) -> Record:
+    return _draw(seed, number, only="call").record
 
 
 def phone(record: Record) -> str:
