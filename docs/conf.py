@@ -3,7 +3,9 @@
 Nothing is fetched: no inventory of other projects, no font, no script.
 """
 
+import json
 import shutil
+from base64 import b64decode
 from pathlib import Path
 
 from docutils.nodes import Element
@@ -18,6 +20,12 @@ shutil.rmtree(HERE / "notebooks", ignore_errors=True)
 (HERE / "notebooks").mkdir()
 for notebook in (HERE.parent / "notebooks").glob("*.ipynb"):
     shutil.copy(notebook, HERE / "notebooks")
+    # The gallery shows pictures of notebooks: NAME-1.png is the first in NAME.ipynb.
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    shown = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+    pictures = [data["image/png"] for data in shown if "image/png" in data]
+    for number, picture in enumerate(pictures, 1):
+        (HERE / "notebooks" / f"{notebook.stem}-{number}.png").write_bytes(b64decode(picture))
 
 project = "b24frames"
 author = "The b24frames developers"

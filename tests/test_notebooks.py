@@ -101,6 +101,18 @@ def test_notebook__committed(path: Path) -> None:
     assert "widget-state" not in text
 
 
+def test_gallery__every_notebook() -> None:
+    """Each notebook is in the gallery, with pictures that it has."""
+    page = (FOLDER.parent / "docs" / "gallery.md").read_text(encoding="utf-8")
+    cards = re.findall(r"\[!\[[^]]+\]\(([^)]+)\)\]\(notebooks/(\w+)\.ipynb\)", page)
+    assert {stem for _, stem in cards} == {path.stem for path in NOTEBOOKS}
+    for picture, stem in cards:
+        notebook = json.loads((FOLDER / f"{stem}.ipynb").read_text(encoding="utf-8"))
+        drawn = sum("image/png" in output.get("data", {}) for output in outputs(notebook))
+        own = [f"notebooks/{stem}-{number}.png" for number in range(1, drawn + 1)]
+        assert picture in (own or ["images/card-light.png"])
+
+
 @pytest.mark.notebooks
 @pytest.mark.usefixtures("_can_run")
 def test_run__slow_machine(tmp_path: Path) -> None:
