@@ -360,6 +360,21 @@ def test_reading_more__for_the_frame_of_another(
     assert isinstance(read(portal), pd.DataFrame)
 
 
+@pytest.mark.parametrize("method", ["calls", "bindings", "refresh"])
+def test_reading_more__for_ids_of_something_else(portal: PracticePortal, method: str) -> None:
+    """The ids of calls and users are not those of activities, though they are called ID, too."""
+    calls = b24.read_calls(None, portal)
+    before = posts(portal)
+    for frame in (calls, b24.read_users([], portal), calls.reset_index()[["ID", "CALL_TYPE"]]):
+        frame.attrs["b24"] = calls.attrs["b24"]
+        with pytest.raises(AttributeError, match="of calls or users, not of activities"):
+            getattr(frame.b24, method)(portal)
+    assert posts(portal) == before
+    frame = b24.read_activities([1, 2], portal)
+    joined = frame.assign(CALL_DURATION=pd.array([1, 2], "Int64"))
+    assert getattr(joined.b24, method)(portal).equals(getattr(frame.b24, method)(portal))
+
+
 def test_names__of_calls(portal: PracticePortal) -> None:
     """A frame of calls has the names of those who talked."""
     calls = b24.read_calls(None, portal)

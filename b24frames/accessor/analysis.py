@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 from pandas.api import types
 
+from b24frames import schema
 from b24frames.messages import name_in, name_some, short_repr
 from b24frames.schema import ALL_FIELDS, DTYPES, USER_TYPE, Backend, Wire, is_smart_process, label
 
@@ -203,6 +204,9 @@ def communications(frame: pd.DataFrame) -> pd.DataFrame:
 
 def ids_of(frame: pd.DataFrame) -> pd.Series:
     """Return the activity ids of a frame: its column or index ID."""
+    own = set(frame.columns) - {"ID"}
+    if own & (schema.CALL.keys() | schema.USER.keys()) and not own & schema.ACTIVITY.keys():
+        raise AttributeError("the ids of this frame are of calls or users, not of activities")
     if "ID" in frame.columns:
         return frame["ID"]
     if frame.index.name == "ID":

@@ -191,12 +191,12 @@ def _draw(seed: int, number: int, refused: bool = False, only: str = "") -> Reco
 
 # Portals of one seed share their records, which nobody changes in place.
 _shared_record = lru_cache(maxsize=20_000)(make_record)
+_call = lru_cache(maxsize=1_000)(lambda seed, number: _draw(seed, number, only="call").record)
 
 
 def is_made(record: Record) -> bool:
     """Return whether telephony made a call, and did not attach itself to a planned one."""
-    by_telephony = str(record.get("ORIGIN_ID")).startswith("VI_")
-    return by_telephony and record["CREATED"] == record["START_TIME"]
+    return str(record.get("ORIGIN_ID"))[:3] == "VI_" and record["CREATED"] == record["START_TIME"]
 
 
 def _follow_up(builder: RecordBuilder, seed: int, number: int) -> None:
@@ -206,11 +206,6 @@ def _follow_up(builder: RecordBuilder, seed: int, number: int) -> None:
     if before and _call(seed, before)["RESULT_STREAM"] == "4":
         call = _shared_record(seed, before)  # which may itself be one that follows another
         builder.fill(_TEMPLATES["follow_up"], **{f"its_{name}": call[name] for name in call})
-
-
-@lru_cache(maxsize=1_000)
-def _call(seed: int, number: int) -> Record:
-    return _draw(seed, number, only="call").record
 
 
 def phone(record: Record) -> str:

@@ -97,8 +97,7 @@ def calls(store: Store, changes: int) -> Table:  # noqa: ARG001 - a part of the 
 
     def parts(activity: int) -> int:
         answered = store.table.value(activity, "RESULT_STREAM") != _UNANSWERED
-        more = (activity % 8 == 3) + (activity % 24 == 3) if answered else 0
-        return 0 if activity % 10 == 7 else 1 + more
+        return activity % 10 != 7 and 1 + answered * ((activity % 8 == 3) + (activity % 24 == 3))
 
     @cache
     def row(number: int) -> Record:
