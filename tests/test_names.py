@@ -114,6 +114,61 @@ def test_names__columns_of_the_ids_that_there_are(portal: PracticePortal) -> Non
     assert frame.iloc[:0].b24.names(portal).dtypes.equals(frame.b24.names(portal).dtypes)
 
 
+@pytest.mark.parametrize("dtype", ["Int64", "int64", "int32", "UInt64", "int64[pyarrow]"])
+def test_names__whatever_integers(portal: PracticePortal, dtype: str) -> None:
+    """Integers of any kind are ids; rows may repeat, and their index be anything."""
+    if "pyarrow" in dtype:
+        pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"AUTHOR_ID": [2, 1, 2]}, dtype=dtype)
+    frame.index = pd.MultiIndex.from_tuples([("a", 1), ("a", 1), ("b", 2)], names=["x", "y"])
+    found = frame.b24.names(portal)
+    assert found["AUTHOR_NAME"].tolist() == [user_name(2), user_name(1), user_name(2)]
+    assert found.index.equals(frame.index)
+    assert posts(portal) == 1
+
+
+def test_names__no_such_ids(portal: PracticePortal) -> None:
+    """The greatest ids, and types of smart processes that are not there, keep their numbers."""
+    top = 2**63 - 1
+    kinds = [128, 131, 191, 1030, 2**31]
+    rows = {"AUTHOR_ID": [top] * 5, "OWNER_TYPE_ID": kinds, "OWNER_ID": [top] * 5}
+    with pytest.warns(NamesMissingWarning, match="6 names could not be read"):
+        found = frame_of(portal, rows).b24.names(portal)
+    assert set(found["AUTHOR_NAME"]) == {f"user {top}"}
+    assert found["OWNER_NAME"].tolist() == [f"smart process {kind} {top}" for kind in kinds]
+
+
+def test_names__after_labels(portal: PracticePortal) -> None:
+    """Labels in the place of OWNER_TYPE_ID are refused; in other columns they do not matter."""
+    frame = b24.read_activities([1, 2, 3], portal)
+    labelled = frame.assign(**frame.b24.labels())
+    with pytest.raises(AttributeError, match="needs OWNER_TYPE_ID as Int64; here it is category"):
+        labelled.b24.names(portal)
+    some = frame.assign(**frame.b24.labels(["TYPE_ID", "STATUS"])).b24.names(portal)
+    assert some.equals(frame.b24.names(portal))
+    people = labelled.drop(columns="OWNER_TYPE_ID").b24.names(portal)
+    assert people.equals(some[people.columns])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"portal": 5}, "portal is a int"),
+        ({"portal": "nope"}, "not a URL"),
+        ({"cache": 5}, "cache is of type int"),
+        ({"max_age": "soon"}, "'soon' is not a time span"),
+    ],
+)
+def test_names__refused_arguments(
+    portal: PracticePortal, options: dict[str, Any], message: str
+) -> None:
+    """What is not accepted is said before any request."""
+    frame = frame_of(portal, {"AUTHOR_ID": [1]})
+    with pytest.raises((TypeError, ValueError), match=message):
+        frame.b24.names(**({"portal": portal} | options))
+    assert posts(portal) == 0
+
+
 def test_names__joined(portal: PracticePortal) -> None:
     """A frame with its names still knows its portal, and is none the worse for it."""
     frame = b24.read_activities([1, 2, 3], portal)

@@ -164,6 +164,35 @@ def test_talk_time_from__statistics_first(backend: Any) -> None:
         frame.b24.talk_time_from(frame)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_calls__of_a_frame_without_any(portal: PracticePortal, backend: Any) -> None:
+    """Activities that are no calls, and no activities at all, give no rows of the usual shape."""
+    if backend == "pyarrow":
+        pytest.importorskip("pyarrow")
+    frame = b24.read_activities([1, 2, 3], portal, dtype_backend=backend)
+    usual = frame.b24.calls(portal)
+    assert len(usual) == 1
+    for some in (frame.drop(2), frame.iloc[:0]):
+        found = some.b24.calls(portal)
+        assert found.empty
+        assert found.dtypes.equals(usual.dtypes)
+        assert found.index.name == "ID"
+        assert some.b24.talk_time_from(found).equals(some.b24.talk_time)
+    twice = frame.loc[[2, 2]].b24.calls(portal)
+    assert twice.equals(usual)
+    gap = frame.reset_index()
+    gap.loc[0, "ID"] = None
+    assert gap.b24.calls(portal).equals(usual)
+
+
+@pytest.mark.parametrize("activities", ["abc", [1.5], -1, [pd.NA], [True], {1: 2}])
+def test_read_calls__refused_ids(portal: PracticePortal, activities: Any) -> None:
+    """What is no id of an activity is refused before any request."""
+    with pytest.raises((TypeError, ValueError), match="ids: "):
+        b24.read_calls(activities, portal)
+    assert posts(portal) == 0
+
+
 def test_labels__of_calls(portal: PracticePortal) -> None:
     """CALL_TYPE and CALL_FAILED_CODE have labels; an unknown code stays what it is."""
     found = b24.read_calls(None, portal)
@@ -250,6 +279,20 @@ def test_read_calls__dates_and_alternatives(portal: PracticePortal) -> None:
         ([("BINDINGS", "in", [("deal", 5)])], "not a field of a call"),
         ([("CALL_TYPE", "==", "telepathy")], "'incoming'"),
         ([("CALL_TYPE", "like", 5)], "not an operator"),
+        ([("PHONE_NUMBER", ">", "1")], "'>' is not an operator of PHONE_NUMBER"),
+        ([("CALL_DURATION", ">", "x")], "'x' .*accepted are int"),
+        ([("CALL_DURATION", ">", True)], "True .*accepted are int"),
+        ([("CALL_DURATION", ">", 2**70)], "accepted are int"),
+        ([("CALL_TYPE", "==", 1.5)], "1.5"),
+        ([("CALL_TYPE", "in", "1,2")], "a list is needed"),
+        ([("CALL_START_DATE", ">=", "yesterday")], "'yesterday'.*ISO text"),
+        ([("CALL_START_DATE", ">=", 5)], "datetime, Timestamp"),
+        ([("CALL_START_DATE", "==", None)], "None"),
+        ([("COST", ">", "a")], "accepted are numbers"),
+        ([("PHONE_NUMBER", "contains", "")], "leave the condition out"),
+        (("CALL_TYPE", "==", 1), "a tuple was given"),
+        ("CALL_TYPE=1", "a str was given"),
+        (5, "a int was given"),
         ([], "an empty list"),
     ],
 )
@@ -260,17 +303,29 @@ def test_read_calls__refused_filters(portal: PracticePortal, filters: Any, messa
     assert posts(portal) == 0
 
 
-def test_read_calls__twenty_thousand(make_portal: MakePortal) -> None:
-    """20 000 rows take ten requests, whatever gaps their ids have; never an offset."""
-    for seed, spread in enumerate((4, 40, 4_000)):
-        rng = random.Random(seed)
-        ids = sorted(rng.sample(range(10**6, 10**6 + 20_000 * spread), 20_000))
-        portal = make_portal(activities=1)
-        asked = Statistics(portal, {i: row(i, i // 3 if i % 5 else 0) for i in ids})
-        found = b24.read_calls(None, portal)
-        assert found.index.tolist() == ids
-        assert asked.requests == found.attrs["b24"]["http_requests"] <= 10
-        assert {command["start"] for command in asked.commands} <= {0, -1}
+@pytest.mark.parametrize("spread", [4, 40, 4_000])
+def test_read_calls__twenty_thousand(make_portal: MakePortal, spread: int) -> None:
+    """20 000 rows take ten requests, whatever gaps their ids have, never an offset; all are right.
+
+    Some are parts of a transferred call, some failed, and some have no activity.
+    """
+    rng = random.Random(spread)
+    ids = sorted(rng.sample(range(10**6, 10**6 + 20_000 * spread), 20_000))
+    rows = {
+        i: row(i, rng.choice([None, 0, n // 3 + 1, n // 3 + 1]))
+        | {"CALL_FAILED_CODE": rng.choice(["200", "304", "603-S"]), "CALL_DURATION": str(n)}
+        for n, i in enumerate(ids)
+    }
+    portal = make_portal(activities=1)
+    asked = Statistics(portal, rows)
+    found = b24.read_calls(None, portal)
+    assert found.index.tolist() == ids
+    assert found["CALL_FAILED_CODE"].tolist() == [r["CALL_FAILED_CODE"] for r in rows.values()]
+    assert found["CALL_DURATION"].tolist() == list(range(20_000))
+    activities = [r["CRM_ACTIVITY_ID"] for r in rows.values()]
+    assert values(found["CRM_ACTIVITY_ID"]) == [None if a is None else int(a) for a in activities]
+    assert asked.requests == found.attrs["b24"]["http_requests"] <= 10
+    assert {command["start"] for command in asked.commands} <= {0, -1}
 
 
 def test_read_calls__uneven(make_portal: MakePortal) -> None:
