@@ -87,12 +87,13 @@ class RecordBuilder:
         self._given = given
         self._words: dict[str, Any] = {}
 
-    def fill(self, template: Any, **given: Any) -> None:
-        """Draw an object, and set its fields; new ones are appended."""
+    def fill(self, template: Any, **given: Any) -> Record:
+        """Draw an object, and set its fields, new ones at the end; return the record."""
         # Words are drawn once per template: an e-mail names the same person in all its fields.
         self._words = self._given | self.record | given
         fields = self._draw(template) or {}
         self.record.update((name, value) for name, value in fields.items() if name.isupper())
+        return self.record
 
     def write_integers(self) -> None:
         """Replace strings of integers by JSON numbers, as some portals send them."""
@@ -366,8 +367,7 @@ class Store:
     def create(self, **fields: object) -> int:
         """Create an activity with these fields, and return its id."""
         with self.lock:
-            self._activities += 1
-            number = self._activities
+            number = self._activities = self._activities + 1
             made = make_record(self.seed, number, self._is_refused(number))
             times = ("CREATED", "LAST_UPDATED", "START_TIME", "END_TIME", "DEADLINE")
             self._changed[number] = made | dict.fromkeys(times, write_date(_now())) | fields

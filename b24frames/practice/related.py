@@ -38,11 +38,10 @@ _WIRES = {name: Wire[kind] for name, kind in _TEMPLATES["wires"].items()}
 @cache
 def users() -> Table:
     """Return the users, without bots and dismissed ones; the first twelve are fixed."""
-    rows: dict[int, Record] = {}
-    for number in range(1, _USERS + 1):
-        builder = RecordBuilder(Random(f"user:{number}"), id=str(number))
-        builder.fill(_TEMPLATES["user"])
-        rows[number] = builder.record
+    rows = {
+        number: RecordBuilder(Random(f"user:{number}"), id=str(number)).fill(_TEMPLATES["user"])
+        for number in range(1, _USERS + 1)
+    }
     # The colleagues whom activities name as responsible must be found.
     for user in USERS:
         rows[int(user["ID"])] |= user | {"SECOND_NAME": "", "UF_DEPARTMENT": [1]}
@@ -53,16 +52,14 @@ def users() -> Table:
 @lru_cache(maxsize=64)
 def items(seed: int, kind: int) -> Table:
     """Return the CRM objects of a type [1]_, with fields as the universal methods name them."""
-    template = _TEMPLATES["item"][str(kind)]
     # Some objects that activities still belong to have been deleted.
     ids = [number for number in range(1, _ITEMS + 1) if (number + seed) % 37]
 
     @lru_cache(maxsize=_ITEMS)
     def row(number: int) -> Record:
         rng = Random(f"{seed}:item:{kind}:{number}")
-        builder = RecordBuilder(rng, id=str(number))
-        builder.fill(template)
-        drawn = {"ID": number, **builder.record, "ASSIGNED_BY_ID": rng.randrange(1, _USERS)}
+        own = RecordBuilder(rng, id=str(number)).fill(_TEMPLATES["item"][str(kind)])
+        drawn = {"ID": number, **own, "ASSIGNED_BY_ID": rng.randrange(1, _USERS)}
         drawn["CREATED_TIME"] = f"{2020 + number % 5}-03-01T10:00:00+01:00"
         camel_case = {name: re.sub("_(.)", lambda m: m[1].upper(), name.lower()) for name in drawn}
         return {camel_case[name]: value for name, value in drawn.items()}
@@ -133,8 +130,8 @@ def _draw_call(activity: Record, number: int, part: int, parts: int) -> Record:
         "customer": phone(activity) if part != _STRAY else f"+7901{rng.randrange(10**7):07}",
     }
     builder = RecordBuilder(rng, **{name: str(value) for name, value in words.items()})
-    builder.fill(_TEMPLATES["call"])
+    record = builder.fill(_TEMPLATES["call"])
     if part == _STRAY:
         nobody = rng.choice(["0", None])
-        builder.record |= {"CRM_ACTIVITY_ID": nobody, "CRM_ENTITY_TYPE": None, "CRM_ENTITY_ID": "0"}
-    return builder.record
+        record |= {"CRM_ACTIVITY_ID": nobody, "CRM_ENTITY_TYPE": None, "CRM_ENTITY_ID": "0"}
+    return record
