@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 import warnings
@@ -26,11 +27,15 @@ _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]"
 
 
 def print_table(frame: pd.DataFrame) -> None:
-    """Print a frame as a table that fits a terminal."""
+    """Print a frame as a table that fits a terminal; its head in colour where there are colours."""
     with pd.option_context(
         "display.width", None, "display.max_columns", None, "display.max_colwidth", 40
     ):
-        print(visible(str(frame)))
+        text = visible(str(frame))
+    has_colours = os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("NO_COLOR")
+    if has_colours and sys.stdout is not None and sys.stdout.isatty():
+        text = re.sub("^.+", "\x1b[1;34m\\g<0>\x1b[0m", text, count=1)
+    print(text)
 
 
 def visible(text: str) -> str:

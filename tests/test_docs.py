@@ -197,3 +197,12 @@ def test_index_page__names_each_extra() -> None:
     page = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (`.+?) \|", page, re.MULTILINE)
     assert set(re.findall(r"`(\w+)`", " ".join(rows))) == set(project["optional-dependencies"])
+
+
+def test_errors_page__explains_each() -> None:
+    """Each public error and warning has a row that says what it means, and what to do."""
+    page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (.{10,}) \| (.{10,}) \|$", page, re.MULTILINE)
+    roots = set(re.findall(r"^`(\w+)` is the root of all", page, re.MULTILINE))
+    assert roots == {"B24Error", "B24Warning"}
+    assert {name for name, *_ in rows} | roots == set(dir(b24frames.errors))

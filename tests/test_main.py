@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ import pytest
 import b24frames as b24
 from b24frames.__main__ import main
 from b24frames.cache import ActivityCache
+from b24frames.delivery import print_table
 from b24frames.filters import parse_where
 from b24frames.practice import PracticePortal
 from tests.helpers.caches import ACME
@@ -442,13 +444,48 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_process__demo(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The demonstration reads over HTTP, then from the cache, and shows frame and dtypes."""
+    """The demonstration shows calls with names, and no colours where there is no terminal."""
     monkeypatch.setenv("PYTHONIOENCODING", "cp1252")  # as on Windows, when redirected
     done = run("demo", "--activities", "200")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "first read" in done.stdout
-    assert "second read" in done.stdout
-    assert "datetime64[us, UTC]" in done.stdout
+    assert "RESPONSIBLE_NAME" in done.stdout
+    row = next(line for line in done.stdout.splitlines() if line.startswith("105 "))
+    assert "outgoing" in row
+    assert row.endswith("Initech")
+    assert "\x1b" not in done.stdout
+
+
+class Terminal(StringIO):
+    """An output that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        """Say so."""
+        return True
+
+
+@pytest.mark.parametrize(
+    ("environment", "coloured"),
+    [
+        ({"TERM": "xterm-256color", "NO_COLOR": ""}, True),
+        ({"TERM": "xterm-256color", "NO_COLOR": "1"}, False),
+        ({"TERM": "dumb", "NO_COLOR": ""}, False),
+        ({"TERM": None, "NO_COLOR": None}, False),
+    ],
+)
+def test_print_table__colour(
+    environment: dict[str, str | None], coloured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The head is in colour where the terminal has colours and the user wants them."""
+    for name, value in environment.items():
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    print_table(pd.DataFrame({"SUBJECT": ["a\x1b[31mb"]}, index=[7]))
+    head, row, _ = sys.stdout.getvalue().split("\n")
+    assert head == ("\x1b[1;34m   SUBJECT\x1b[0m" if coloured else "   SUBJECT")
+    assert row.split() == ["7", "a\\x1b[31mb"]
 
 
 def test_process__pipe_closed() -> None:
