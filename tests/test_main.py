@@ -446,10 +446,10 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_process__demo(monkeypatch: pytest.MonkeyPatch) -> None:
     """The demonstration shows calls with names, and no colours where there is no terminal."""
     monkeypatch.setenv("PYTHONIOENCODING", "cp1252")  # as on Windows, when redirected
-    done = run("demo", "--activities", "200")
+    done = run("demo")
     assert (done.returncode, done.stderr) == (0, "")
     assert "RESPONSIBLE_NAME" in done.stdout
-    row = next(line for line in done.stdout.splitlines() if line.startswith("105 "))
+    row = next(line for line in done.stdout.splitlines() if line.startswith("1925 "))
     assert "outgoing" in row
     assert row.endswith("Initech")
     assert "\x1b" not in done.stdout
