@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, tzinfo
 from decimal import Decimal
 from math import inf, isfinite
@@ -36,12 +36,11 @@ such lists. Type checkers take what they infer for a mixture of these for a list
 _ORDERS = (">", ">=", "<", "<=")
 _PREFIXES = {"==": "=", "=": "=", "!=": "!="} | {order: order for order in _ORDERS}
 _PREFIXES |= {"in": "@", "not in": "!@", "contains": "%"}
+_EQUALS = ("=", "!=", "@", "!@")
 _OPERATORS: Mapping[Wire, tuple[str, ...]] = {
-    Wire.INTEGER: ("=", "!=", "@", "!@", *_ORDERS),
-    Wire.DOUBLE: ("=", "!=", "@", "!@", *_ORDERS),
-    Wire.DATETIME: ("=", "!=", "@", "!@", *_ORDERS),
-    Wire.FLAG: ("=", "!=", "@", "!@"),
-    Wire.TEXT: ("=", "!=", "@", "!@", "%"),
+    **dict.fromkeys((Wire.INTEGER, Wire.DOUBLE, Wire.DATETIME), (*_EQUALS, *_ORDERS)),
+    Wire.FLAG: _EQUALS,
+    Wire.TEXT: (*_EQUALS, "%"),
 }
 FIELDS = tuple(name for name in COLUMNS if ACTIVITY[name].wire in _OPERATORS)
 """The fields that conditions may be about, besides BINDINGS."""
@@ -65,8 +64,9 @@ class Condition:
     prefix : str
         The operator in the portal's form, such as ``>=`` or ``@``.
     values : tuple
-        What the field is compared with; one, but for ``@`` and ``!@``. Integers, doubles, truth
-        values, texts, or microseconds since 1970 in UTC; of BINDINGS pairs (type, id or None).
+        What the field is compared with; for ``=``, ``!=`` and ``@`` several. Integers, doubles,
+        truth values, texts, or microseconds since 1970 in UTC; of BINDINGS pairs (type, id or
+        None).
     """
 
     field: str
@@ -83,14 +83,22 @@ class Condition:
         """The value in the portal's filter."""
         if self.prefix == "=" and self.values == (None,):
             return ""
-        written = [_WRITERS[ALL_FIELDS[self.field].wire](value) for value in self.values]
-        return written if self.field == BINDINGS or "@" in self.prefix else written[0]
+        written = [_WRITERS[ALL_FIELDS[self.field].wire](value) for value in self.asked]
+        is_list = self.field == BINDINGS or self.prefix == "@" or len(written) > 1
+        return written if is_list else written[0]
 
     @property
-    def takes_none(self) -> bool:
-        """Whether the portal may take an empty number for the 0 that it is compared with."""
+    def asked(self) -> tuple[Any, ...]:
+        """The values that the portal compares the field with."""
+        # Where it excludes 0, the portal excludes empty numbers, too.
+        excludes_0 = self.is_loose and self.prefix == "!="
+        return tuple(v for v in self.values if v != 0) if excludes_0 else self.values
+
+    @property
+    def is_loose(self) -> bool:
+        """Whether the portal gives more than matches: to it, an empty number is 0."""
         is_number = ALL_FIELDS[self.field].wire in (Wire.INTEGER, Wire.DOUBLE)
-        return is_number and 0 in self.values and self.prefix in ("=", "@", ">=", "<=")
+        return is_number and 0 in self.values and self.prefix not in (">", "<")
 
 
 @dataclass(frozen=True)
@@ -115,7 +123,7 @@ class Selection:
     @property
     def filter(self) -> dict[str, Any]:
         """The portal's filter, but for ids."""
-        found = {condition.key: condition.wire for condition in self.conditions}
+        found = {condition.key: condition.wire for condition in self.conditions if condition.asked}
         for condition in self.conditions:
             name, is_date = condition.field, ALL_FIELDS[condition.field].wire is Wire.DATETIME
             is_after = is_date and condition.prefix in (">", ">=") and condition.values != (None,)
@@ -125,10 +133,11 @@ class Selection:
         return found
 
     def as_json(self) -> dict[str, Any]:
-        """Return the filter with the bounds of ids, as it is sent."""
+        """Return the filter with the bounds of ids, as it is sent, and what is excluded here."""
+        here = {c.key: list(c.values) for c in self.conditions if c.asked != c.values}
         bounds = {">=ID": self.first} if self.first > 1 else {}
         bounds |= {"<=ID": self.last} if self.last < 2**63 - 1 else {}
-        return self.filter | bounds | ({} if self.ids is None else {"@ID": list(self.ids)})
+        return self.filter | here | bounds | ({} if self.ids is None else {"@ID": list(self.ids)})
 
     @property
     def is_empty(self) -> bool:
@@ -137,9 +146,9 @@ class Selection:
 
     @property
     def can_be_counted(self) -> bool:
-        """Whether the portal's count is ours: no row comes twice, and none counts as 0."""
+        """Whether the portal's count is ours: no row comes twice, and only what matches comes."""
         repeats = any(condition.field == BINDINGS for condition in self.conditions)
-        return self.ids is None and not repeats and not any(c.takes_none for c in self.conditions)
+        return self.ids is None and not repeats and not any(c.is_loose for c in self.conditions)
 
     @property
     def fits_batch(self) -> bool:
@@ -439,13 +448,13 @@ def _merge(name: str, prefix: str, some: Sequence[Condition]) -> list[Condition]
         best = max if prefix in (">", ">=") else min
         return [best(some, key=lambda c: inf if c.values[0] is None else c.values[0])]
     if prefix == "!@":
+        # Sent as != with a list: to ``!@``, as to SQL's NOT IN, nothing empty ever matches.
         values = tuple(dict.fromkeys(value for c in some for value in c.values))
-        # To the portal none is equal to 0, but not to the 0 of a list.
-        is_list = len(values) > 1 or Condition(name, "=", values).takes_none
-        return [Condition(name, "!@" if is_list else "!=", values)] if values else []
+        return [Condition(name, "!=", values)] if values else []
     is_exact = name != BINDINGS and ALL_FIELDS[name].wire is not Wire.TEXT
     if prefix == "@" and is_exact:
         values = tuple(v for v in some[0].values if all(v in c.values for c in some))
         return [Condition(name, "=" if len(values) == 1 else "@", values)]
-    # Texts that differ may be equal to the portal, and links and parts of a text are many.
-    return list(dict.fromkeys(some))
+    # Texts that differ may be equal to the portal, and links and parts of a text are many. In a
+    # list of ``@`` the empty text is not none.
+    return list(dict.fromkeys(replace(c, prefix="=") if "" in c.values else c for c in some))

@@ -55,7 +55,8 @@ class Walk:
     _open: dict[str, tuple[int, int]] = field(default_factory=dict)  # after an id, up to another
     _first_page_end: int | None = None
     _planned: float = 0  # what is after this id is not asked for yet
-    _floor: int = 0  # with a limit: down to which id all rows are there
+    _top: int = 0  # with a limit: the highest id that was read
+    _floor: int = 0  # and down to which id all rows are there
     _asked: int = 0
 
     def __post_init__(self) -> None:
@@ -211,7 +212,7 @@ class Walk:
             rest = (last - ids[-1]) * PAGE / (ids[-1] - after)
             yield from self._cut(ids[-1], last, rest)
         elif kind.startswith("down"):
-            self._floor = ids[-1] - 1 if is_full else after
+            self._top, self._floor = (ids[0], ids[-1] - 1) if is_full else (0, after)
         if self.limit is not None and not self._open:
             yield from self._descend(self.limit)
 
@@ -219,7 +220,7 @@ class Walk:
         """Yield commands for the rows that lack, below those that are there."""
         rows, floor, end = limit - len(self.found), self._floor, self.selection.first - 1
         if rows > 0 and floor > end:
-            width = math.ceil(_MORE * rows * (max(self.found) - floor) / len(self.found))
+            width = math.ceil(_MORE * rows * (self._top - floor) / max(1, len(self.found)))
             self._floor = max(end, floor - width - PAGE)
             yield from self._cut(self._floor, floor, _MORE * rows)
 
@@ -249,7 +250,8 @@ def _value(condition: Condition, row: dict[str, Any]) -> Any:
 
 def belongs(conditions: Iterable[Condition], row: dict[str, Any]) -> bool:
     """Return whether a row that the portal finds matches by our rules: an empty number is not 0."""
-    return all(not c.takes_none or _value(c, row) is not None for c in conditions)
+    loose = ((c.prefix, _value(c, row)) for c in conditions if c.is_loose)
+    return all(value != 0 if prefix == "!=" else value is not None for prefix, value in loose)
 
 
 def holds(condition: Condition, row: dict[str, Any], *, exact: bool) -> bool:
@@ -257,14 +259,14 @@ def holds(condition: Condition, row: dict[str, Any], *, exact: bool) -> bool:
     wire, prefix = ALL_FIELDS[condition.field].wire, condition.prefix
     if condition.field not in row or condition.field == BINDINGS:
         return True
-    value, wanted = _value(condition, row), condition.values
+    value, wanted = _value(condition, row), condition.asked
     if wire is Wire.TEXT:
         # Equal to us is equal to the portal, but not the other way round.
         texts = {text.casefold() for text in wanted}
         return "!" not in prefix or value is None or value.casefold() not in texts
     if value is None:
         is_none = wanted == (None,) and prefix in ("=", ">=")
-        return is_none or "!" in prefix or condition.takes_none
+        return is_none or "!" in prefix or condition.is_loose
     if wanted == (None,):
         return prefix == "<"
     if "=" not in prefix[:1] and "@" not in prefix and prefix != "!=":

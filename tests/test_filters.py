@@ -36,7 +36,10 @@ def sent(*conditions: Any, tz: Any = UTC) -> list[list[dict[str, Any]]]:
         (("OWNER_ID", "==", 7.0), {"=OWNER_ID": 7}),
         (("OWNER_ID", "==", Decimal(7)), {"=OWNER_ID": 7}),
         (("STATUS", "!=", "completed"), {"!=STATUS": 2}),
-        (("STATUS", "not in", ["pending", 2]), {"!@STATUS": [1, 2]}),
+        (("STATUS", "not in", ["pending", 2]), {"!=STATUS": [1, 2]}),
+        (("STATUS", "not in", [2]), {"!=STATUS": 2}),
+        (("OWNER_ID", "not in", [0, 5]), {"!=OWNER_ID": [0, 5]}),
+        (("SUBJECT", "in", ["", "a"]), {"=SUBJECT": ["", "a"]}),
         (("COMPLETED", "==", True), {"=COMPLETED": "Y"}),
         (("COMPLETED", "!=", np.bool_(False)), {"!=COMPLETED": "N"}),
         (("COMPLETED", "==", "N"), {"=COMPLETED": "N"}),
@@ -77,6 +80,19 @@ def test_parse_filters__sent(condition: Any, filters: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("operator", "value", "filters"),
+    [("!=", 0, {}), ("not in", [0], {}), ("not in", [0, 5.0], {"!=RESULT_SUM": "5.0"})],
+)
+def test_parse_filters__zero_excluded_here(
+    operator: str, value: Any, filters: dict[str, Any]
+) -> None:
+    """The portal is not asked to exclude 0, since empty numbers would go with it."""
+    (((selection),),) = parse_filters([("RESULT_SUM", operator, value)], UTC)
+    assert selection.filter == filters
+    assert not selection.can_be_counted
+
+
+@pytest.mark.parametrize(
     ("operator", "moment", "key", "second"),
     [
         (">", "2026-10-01T00:00:00.5Z", ">CREATED", 0),
@@ -108,7 +124,7 @@ def test_parse_filters__zone_of_naive_dates() -> None:
         ([("OWNER_ID", "<=", 5), ("OWNER_ID", "<=", 7)], [{"<=OWNER_ID": 5}]),
         ([("OWNER_ID", "in", [1, 2, 3]), ("OWNER_ID", "in", [2, 3, 4])], [{"@OWNER_ID": [2, 3]}]),
         ([("OWNER_ID", "==", 2), ("OWNER_ID", "in", [2, 4])], [{"=OWNER_ID": 2}]),
-        ([("OWNER_ID", "!=", 2), ("OWNER_ID", "not in", [3, 2])], [{"!@OWNER_ID": [2, 3]}]),
+        ([("OWNER_ID", "!=", 2), ("OWNER_ID", "not in", [3, 2])], [{"!=OWNER_ID": [2, 3]}]),
         ([("ID", ">=", 5), ("ID", "<", 9), ("ID", ">", 5)], [{">=ID": 6, "<=ID": 8}]),
         ([("ID", "in", [5, 6, 7]), ("ID", "<", 7)], [{">=ID": 1, "<=ID": 6, "@ID": [5, 6]}]),
         (

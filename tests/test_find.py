@@ -181,6 +181,22 @@ def test_find_activities__none_is_not_zero(known: PracticePortal) -> None:
         assert b24.count_activities([*bounds, condition], known) == 1
 
 
+@pytest.mark.parametrize("empty", [None, "0"])
+def test_find_activities__limit_beyond_loose_rows(
+    empty: str | None, make_portal: MakePortal
+) -> None:
+    """A limit is reached though whole pages hold only what the portal takes for a match."""
+    portal = make_portal(activities=300, deleted=(), refused=())
+    for i in range(1, 301):
+        portal.server.touch(i, ASSOCIATED_ENTITY_ID=empty)
+    for i in (5, 100, 101):
+        portal.server.touch(i, ASSOCIATED_ENTITY_ID="0" if empty is None else None)
+    condition = ("ASSOCIATED_ENTITY_ID", "==" if empty is None else "!=", 0)
+    for limit in (1, 2, 3, 50):
+        found = b24.find_activities([condition], portal, limit=limit, columns=[])
+        assert found.index.tolist() == [101, 100, 5][:limit]
+
+
 def linked(portal: PracticePortal, kind: int, number: int | None = None) -> set[int]:
     """Return the activities that are linked to a CRM object, or to any of a type."""
     return {

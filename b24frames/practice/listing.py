@@ -81,8 +81,9 @@ def parse_filter(
 def _compile(operator_: str, wire: Wire, value: object) -> Holds | None:
     """Return the predicate of a condition, or None if the portal drops the condition."""
     if operator_.startswith("!"):
-        opposite = _compile(operator_[1:], wire, value)
-        return opposite and (lambda found: not opposite(found))
+        opposite, is_list = _compile(operator_[1:], wire, value), operator_ == "!@"
+        # SQL's NOT IN is never true of NULL; other negations take it in.
+        return opposite and (lambda found: not opposite(found) and not (is_list and found is None))
     if operator_ in _COMPARISONS and wire is Wire.INTEGER:
         value = as_int(value)
     items = as_list(value)
