@@ -24,7 +24,6 @@ import numpy as np
 import pandas as pd
 
 from b24frames.arguments import unknown_field
-from b24frames.ids import parse_ids
 from b24frames.messages import short_repr
 from b24frames.schema import ACTIVITY, ALL_FIELDS, COLUMNS, Field, Wire
 
@@ -47,7 +46,7 @@ FIELDS = tuple(name for name in COLUMNS if ACTIVITY[name].wire in _OPERATORS)
 
 # The database's maximum, which says "none", at any offset is later; no date of anybody's is.
 _NEVER = "9999-12-30T00:00:00Z"
-_EPOCH = pd.Timestamp(0, tz="UTC")
+_LAST_SECOND = 253_402_128_000  # the same, since 1970
 _WHERE = re.compile(
     r"\s*(\w+)\s*(==|!=|>=|<=|=|>|<|\bnot\s+in\b|\bin\b|\bcontains\b)(.*)", re.I | re.S
 )
@@ -260,14 +259,21 @@ def _parse_condition(part: Any, tz: tzinfo, fields: Mapping[str, Field]) -> Cond
         return Condition(name, prefix, (None,))
     if field.wire is Wire.DATETIME:
         return Condition(name, *_on_whole_seconds(prefix, _parse_date(value, tz), name, value))
-    if prefix == "%" and value == "":
+    parsed = _PARSERS[field.wire](field, value)
+    if prefix == "%" and not parsed:
         raise ValueError(f"filters: every text contains {value!r}; leave the condition out")
-    return Condition(name, prefix, (_PARSERS[field.wire](field, value),))
+    return Condition(name, prefix, (parsed,))
+
+
+def _is_list(values: Any) -> bool:
+    """Return whether a value can be a list to compare with: no text, table or lone number."""
+    is_one = isinstance(values, (str, bytes, Mapping)) or getattr(values, "ndim", 1) != 1
+    return isinstance(values, Iterable) and not is_one
 
 
 def _parse_list(field: Field, values: Any, tz: tzinfo) -> Iterator[Any]:
     """Yield the values of a list."""
-    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+    if not _is_list(values):
         given = f"{short_repr(values)} (a {type(values).__name__})"
         raise ValueError(f"filters: {field.name} is compared with {given}; a list is needed")
     for value in values:
@@ -280,7 +286,7 @@ def _parse_list(field: Field, values: Any, tz: tzinfo) -> Iterator[Any]:
 def _parse_bindings(operator: Any, pairs: Any) -> Condition:
     """Return the condition on the objects that an activity is linked to."""
     accepted = "accepted is ('BINDINGS', 'in', [('deal', 5), (3, 7), ('company', None)])"
-    if operator != "in" or isinstance(pairs, str) or not isinstance(pairs, Iterable):
+    if operator != "in" or not _is_list(pairs):
         raise ValueError(
             f"filters: BINDINGS {short_repr(operator)} {short_repr(pairs)}; {accepted}"
         )
@@ -289,7 +295,10 @@ def _parse_bindings(operator: Any, pairs: Any) -> Condition:
         if not isinstance(pair, tuple) or len(pair) != 2:
             raise ValueError(f"filters: BINDINGS: {short_repr(pair)} is not a pair; {accepted}")
         owner_type = _parse_integer(ACTIVITY["OWNER_TYPE_ID"], pair[0])
-        values.append((owner_type, None if pair[1] is None else parse_ids(pair[1])[0]))
+        i = None if pair[1] is None else _parse_integer(ACTIVITY["OWNER_ID"], pair[1])
+        if i is not None and i < 1:
+            raise ValueError(f"filters: BINDINGS: {short_repr(pair)}: no object has this id")
+        values.append((owner_type, i))
     return Condition(BINDINGS, "@", tuple(dict.fromkeys(values)))
 
 
@@ -299,35 +308,31 @@ def _refuse(field: Field, value: object, accepted: str) -> ValueError:
     return ValueError(f"filters: {field.name} is compared with {given}; accepted are {accepted}")
 
 
+def _is_number(value: Any) -> bool:
+    """Return whether a value is a number of any library; to NumPy, time spans are some, too."""
+    return isinstance(value, (Real, Decimal)) and not isinstance(value, (bool, np.timedelta64))
+
+
 def _parse_integer(field: Field, value: Any) -> int:
     """Return an integer, or the code of a label."""
     labels = {label.casefold(): code for code, label in field.labels.items()}
     if isinstance(value, str) and value.strip().casefold() in labels:
         return int(labels[value.strip().casefold()])
-    number: Any = None
-    if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,19}\s*", value, re.A):
-        number = int(value)
-    elif (
-        isinstance(value, (Real, Decimal))
-        and not isinstance(value, (bool, np.bool_))
-        and isfinite(value)
-    ):
-        exact: Any = value  # a Real of any library
-        number = int(exact) if exact == int(exact) else None
+    number: int | None = None
+    with suppress(ValueError, ArithmeticError):  # NaN, infinity
+        is_text = isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,19}\s*", value, re.A)
+        if is_text or (_is_number(value) and int(value) == value):
+            number = int(value)
     if number is None or not -(2**63) <= number < 2**63:
         names = f", or one of {', '.join(map(repr, field.labels.values()))}" if labels else ""
         raise _refuse(field, value, f"int and str of digits{names}")
-    return int(number)
+    return number
 
 
 def _parse_double(field: Field, value: Any) -> float:
     """Return a number."""
-    with suppress(ValueError, OverflowError):
-        if (
-            isinstance(value, (Real, str))
-            and not isinstance(value, bool)
-            and isfinite(float(value))
-        ):
+    with suppress(ValueError, ArithmeticError):
+        if (isinstance(value, str) or _is_number(value)) and isfinite(float(value)):
             return float(value)
     raise _refuse(field, value, "numbers")
 
@@ -350,19 +355,24 @@ def _parse_text(field: Field, value: Any) -> str:
     raise _refuse(field, value, "texts")
 
 
-def _parse_date(value: Any, tz: tzinfo) -> pd.Timestamp | None:
-    """Return a moment; without a zone it is meant in `tz`."""
+def _parse_date(value: Any, tz: tzinfo) -> int | None:
+    """Return a moment [us since 1970]; without a zone it is meant in `tz`."""
     with suppress(ValueError, TypeError, OverflowError):
         if isinstance(value, str):
             value = datetime.fromisoformat(value.strip())
         if isinstance(value, (date, np.datetime64)) and not pd.isna(value):
-            moment = pd.Timestamp(value)
-            return moment.tz_localize(tz) if moment.tz is None else moment
+            moment = pd.Timestamp(value).as_unit("us")
+            if moment.tz is None:
+                # A time that a zone skips is when it does so; of one that comes twice, the first
+                # is meant, or by its `fold` the second. In some zones that befalls midnight.
+                is_first = not getattr(value, "fold", 0)
+                moment = moment.tz_localize(tz, ambiguous=is_first, nonexistent="shift_forward")
+            return int(moment.asm8.astype("int64"))
     return None
 
 
 def _on_whole_seconds(
-    prefix: str, moment: pd.Timestamp | None, name: str, value: object
+    prefix: str, moment: int | None, name: str, value: object
 ) -> tuple[str, tuple[int]]:
     """Return a comparison with a moment as one with whole seconds, which the portal has."""
     if moment is None:
@@ -370,13 +380,12 @@ def _on_whole_seconds(
         if name == "DEADLINE":
             accepted += "; None with == and !="
         raise _refuse(ALL_FIELDS[name], value, accepted)
-    microseconds = (moment.tz_convert("UTC") - _EPOCH) // pd.Timedelta("1us")
-    seconds, rest = divmod(int(microseconds), 1_000_000)
+    seconds, rest = divmod(moment, 1_000_000)
     if rest and prefix not in _ORDERS:
         raise ValueError(f"filters: {name} has whole seconds only, so it is never {value!r}")
     if rest and prefix in (">=", "<"):
         prefix = {">=": ">", "<": "<="}[prefix]
-    return prefix, (seconds * 1_000_000,)
+    return prefix, (min(seconds, _LAST_SECOND) * 1_000_000,)
 
 
 _PARSERS: Mapping[Wire, Callable[[Field, Any], Any]] = {
@@ -389,10 +398,7 @@ _PARSERS: Mapping[Wire, Callable[[Field, Any], Any]] = {
 
 def _write_date(value: int | None) -> str:
     """Return a moment as the portal reads it whatever carries it: no ``+`` that could be lost."""
-    if value is None:
-        return _NEVER
-    moment = _EPOCH + pd.Timedelta(value, unit="us")
-    return f"{moment:%Y-%m-%dT%H:%M:%S}Z"
+    return _NEVER if value is None else f"{np.datetime64(value // 1_000_000, 's')}Z"
 
 
 _WRITERS: Mapping[Wire, Callable[[Any], Any]] = {

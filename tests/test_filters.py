@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -45,6 +46,11 @@ def sent(*conditions: Any, tz: Any = UTC) -> list[list[dict[str, Any]]]:
         (("COMPLETED", "==", "N"), {"=COMPLETED": "N"}),
         (("RESULT_SUM", ">=", "1500.50"), {">=RESULT_SUM": "1500.5"}),
         (("RESULT_SUM", "<", 3), {"<RESULT_SUM": "3.0"}),
+        (("RESULT_SUM", "<", Decimal("1.5")), {"<RESULT_SUM": "1.5"}),
+        (("TYPE_ID", "in", pd.Series([2], index=[7])), {"=TYPE_ID": 2}),
+        (("DEADLINE", "<=", datetime.max), {"<=DEADLINE": NEVER}),
+        (("DEADLINE", "<", "9999-12-31"), {"<DEADLINE": NEVER}),
+        (("CREATED", "<", "0800-01-01"), {"<CREATED": "0800-01-01T00:00:00Z"}),
         (("SUBJECT", "contains", "a+b=c & d"), {"%SUBJECT": "a+b=c & d"}),
         (("PROVIDER_ID", "in", ["CRM_TODO", "CRM_SMS"]), {"@PROVIDER_ID": ["CRM_TODO", "CRM_SMS"]}),
         (("CREATED", "<", "2026-10-01"), {"<CREATED": "2026-10-01T00:00:00Z"}),
@@ -115,6 +121,21 @@ def test_parse_filters__zone_of_naive_dates() -> None:
     assert sent(("CREATED", "<", "2026-10-01T00:00Z"), tz=zone) == [
         [{"<CREATED": "2026-10-01T00:00:00Z"}]
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "tz", "moment"),
+    [
+        ("2026-04-24", "Africa/Cairo", "2026-04-23T22:00:00Z"),
+        (date(2026, 11, 1), "America/Havana", "2026-11-01T04:00:00Z"),
+        ("2026-03-29T02:30", "Europe/Berlin", "2026-03-29T01:00:00Z"),
+        ("2026-10-25T02:30", "Europe/Berlin", "2026-10-25T00:30:00Z"),
+        (datetime(2026, 10, 25, 2, 30, fold=1), "Europe/Berlin", "2026-10-25T01:30:00Z"),
+    ],
+)
+def test_parse_filters__clock_changes(value: Any, tz: str, moment: str) -> None:
+    """A time that the zone skips is when it does so; of one that comes twice the first is meant."""
+    assert sent(("CREATED", "<", value), tz=ZoneInfo(tz)) == [[{"<CREATED": moment}]]
 
 
 @pytest.mark.parametrize(
@@ -196,6 +217,16 @@ REFUSED: list[tuple[Any, str]] = [
     ([("BINDINGS", "==", ("deal", 5))], "BINDINGS"),
     ([("BINDINGS", "in", [5])], "is not a pair"),
     ([("BINDINGS", "in", [("deal", -5)])], "-5"),
+    *[([("BINDINGS", "in", [("deal", i)])], "OWNER_ID") for i in ([2, 3], [], True, pd.NA, "x")],
+    ([("BINDINGS", "in", [("deal", 0)])], "no object has this id"),
+    ([("BINDINGS", "in", np.array(2))], "BINDINGS"),
+    ([("TYPE_ID", "in", np.array(2))], "a list is needed"),
+    ([("SUBJECT", "in", pd.DataFrame({"a": ["x"]}))], "a list is needed"),
+    ([("TYPE_ID", "==", np.timedelta64(1, "D"))], "timedelta64"),
+    ([("TYPE_ID", "==", Decimal("sNaN"))], "sNaN"),
+    ([("RESULT_SUM", "==", np.timedelta64(1, "D"))], "timedelta64"),
+    ([("SUBJECT", "contains", pd.NA)], "texts"),
+    ([("SUBJECT", "contains", pd.Series(["x"]))], "texts"),
     ([("TYPE_ID", "==", "visit")], "'visit'.*'meeting', 'call'"),
     ([("TYPE_ID", "==", True)], "True .a bool"),
     ([("TYPE_ID", "==", "1,2")], "'1,2'"),
