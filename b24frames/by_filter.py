@@ -19,8 +19,9 @@ from b24frames.records import (
     encode_listed,
     id_of,
     is_given_by_get,
+    rows_of,
 )
-from b24frames.walk import Walk, belongs, rows_of
+from b24frames.walk import Walk, belongs
 
 WHOLE = ("*", "FILES")
 """What the list is asked for where whole records are wanted, as `crm.activity.get` gives them."""

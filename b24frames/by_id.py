@@ -38,6 +38,7 @@ from b24frames.records import (
     encode_listed,
     id_of,
     is_given_by_get,
+    rows_of,
 )
 from b24frames.schema import COLUMNS
 from b24frames.serialization import decode_record, encode_record
@@ -281,16 +282,19 @@ class _Read:
         if isinstance(answer, PortalError) and _concerns_all(answer):
             brought.failure = answer
             return
-        records = answer.values() if isinstance(answer, dict) else answer
-        wanted = set(page)
-        is_odd = not isinstance(answer, (dict, list))
-        for record in () if is_odd else records:
-            if (i := id_of(record)) not in wanted:
+        records, wanted = rows_of(answer), set(page)
+        is_odd = records is None
+        for record in records or ():
+            i = id_of(record) or 0
+            if i not in wanted:
                 is_odd = True
+                if i in page:  # twice: which of the two is right?
+                    brought.found.pop(i, None)
             elif not is_given_by_get(record):
                 brought.missing[i] = f"refused by the portal ({GET} does not give it)"
             else:
                 brought.found[i] = encode_listed(record, i)
+            wanted.discard(i)
         for i in page:
             if i not in brought.found and i not in brought.missing:
                 # An id that is absent from an invalid page may exist.
@@ -331,7 +335,9 @@ def _differences(got: object, listed: Any, i: int) -> Sequence[str]:
             raise answer
     if isinstance(listed, PortalError):
         raise listed
-    records = listed.values() if isinstance(listed, dict) else listed
+    records = rows_of(listed)
+    if records is None or not all(map(id_of, records)):
+        return []  # no page of records: what it should have is asked for by get
     found = [record for record in records if id_of(record) == i]
     # Get refuses some providers that the list has: that is no difference.
     if found and not is_given_by_get(found[0]):

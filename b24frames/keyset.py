@@ -21,8 +21,7 @@ from b24frames.errors import InvalidAnswerError, PortalError
 from b24frames.messages import short_repr
 from b24frames.portal import Portal
 from b24frames.portal.commands import MAX_COMMANDS, Command, CommandQueue
-from b24frames.records import PAGE, id_of
-from b24frames.walk import rows_of
+from b24frames.records import PAGE, id_of, rows_of
 
 Row = dict[str, Any]
 List = Callable[[Mapping[str, Any], str, int], Command]

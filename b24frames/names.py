@@ -26,9 +26,8 @@ from b24frames.messages import count, name_in, name_some, one_line, short_repr, 
 from b24frames.output import CachePlace, attrs_of, build_table, check_cache, open_cache
 from b24frames.portal import Portal, as_portal
 from b24frames.portal.commands import Command, CommandQueue
-from b24frames.records import PAGE, Entries, ReadReport, id_of
+from b24frames.records import PAGE, Entries, ReadReport, id_of, rows_of
 from b24frames.schema import ACTIVITY, USER, USER_TYPE, Backend, is_smart_process, label
-from b24frames.walk import rows_of
 
 Key = tuple[int, int]
 """The type of an owner, or `USER_TYPE`, and an id."""

@@ -219,6 +219,12 @@ def portal_of(frame: HasAttrs, portal: Portal | str | None) -> Portal:
     return portal
 
 
+def rows_of(answer: Any) -> list[Any] | None:
+    """Return the rows of a page; None: it is none."""
+    rows = list(answer.values()) if isinstance(answer, dict) else answer
+    return rows if isinstance(rows, list) else None
+
+
 def id_of(record: object) -> int | None:
     """Return the activity id in a record; None if there is none, 0 if it is invalid."""
     if not isinstance(record, dict) or record.get("ID") in (None, ""):

@@ -29,6 +29,7 @@ from b24frames.records import (
     LIST,
     PAGE,
     id_of,
+    rows_of,
 )
 from b24frames.schema import ACTIVITY, ALL_FIELDS, Wire
 
@@ -231,12 +232,6 @@ class Walk:
         after, self._first_page_end = self._first_page_end, None
         rows = max(self.total - len(self.found), 1)
         return self._plan(after, max(after, self.last), rows)
-
-
-def rows_of(answer: Any) -> list[Any] | None:
-    """Return the rows of a page; None: it is none."""
-    rows = list(answer.values()) if isinstance(answer, dict) else answer
-    return rows if isinstance(rows, list) else None
 
 
 def _value(condition: Condition, row: dict[str, Any]) -> Any:
