@@ -59,7 +59,7 @@ def check_file(path: Path | None) -> None:
 def write_file(frame: pd.DataFrame, path: Path, what: str) -> None:
     """Write a frame to a file, of the form that its suffix names."""
     if path.suffix.lower() == ".csv":
-        spreadsheet_safe(frame).to_csv(path)
+        spreadsheet_safe(frame).to_csv(path, encoding="utf-8-sig")  # Excel reads it with the mark
     elif path.suffix.lower() == ".json":
         # What UTF-8 cannot write becomes an escape, which JSON reads as what it was.
         text = to_json(frame.reset_index())

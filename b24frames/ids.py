@@ -25,6 +25,7 @@ _MOST_DIGITS = 30
 _ACCEPTED = "accepted are positive whole numbers, as int, str of digits or whole float"
 _GAPS = ("None", "nan", "NaN", "<NA>", "NaT", "--")
 _KEEP = "; leave gaps out by dropna(), or keep them by the Series' .b24.read_activities()"
+_NUMBERS: Any = (Real, Decimal)
 _TEXTS = (bytes, bytearray, memoryview, UserString)  # and arrays of letters: not one id a letter
 _RANGE = re.compile(r"\s*([0-9]{1,19})\s*(?:-\s*([0-9]{1,19})\s*)?", re.ASCII)
 # A mistyped range such as 1-99999999999 must not fill the memory.
@@ -57,7 +58,7 @@ def parse_ids(ids: object) -> list[int]:
         ...
     ValueError: ids: 'abc' at position 1 is not an activity id; accepted are positive ...
     """
-    if isinstance(ids, (str, Real, Decimal)):
+    if isinstance(ids, (str, *_NUMBERS)):
         return [_parse_id(ids, "")]
     is_text = isinstance(ids, _TEXTS) or getattr(ids, "typecode", "") in ("u", "w")
     if is_text or isinstance(ids, Mapping) or not isinstance(ids, Iterable):
@@ -123,7 +124,7 @@ def _parse_id(value: Any, where: str) -> int:
         # NumPy's arrays have it too, a masked one gives what is masked; its time spans have not.
         with suppress(TypeError):
             number = None if getattr(value, "mask", False) else index(value)
-    elif isinstance(value, (Real, Decimal)) and not isinstance(value, Integral):
+    elif isinstance(value, _NUMBERS) and not isinstance(value, Integral):
         number = 0
         with suppress(ValueError, ArithmeticError):  # NaN, infinity
             exact: Any = value

@@ -239,6 +239,92 @@ def test_spreadsheet_safe__control_characters(tmp_path: Path) -> None:
     assert pd.read_excel(tmp_path / "a.xlsx").at[0, "SUBJECT"] == "bell \\x07, null \\x00"
 
 
+CELL = 32_767
+LONG = {
+    "plain": "x" * (CELL + 1),
+    "with an apostrophe": "=" + "x" * (CELL - 1),
+    "of characters that take two": "\U0001f91d" * (CELL // 2 + 1),
+}
+
+
+@pytest.mark.parametrize("kind", LONG)
+def test_spreadsheet_safe__more_than_a_cell_holds(kind: str) -> None:
+    """What a spreadsheet would cut is named with column and id, and is not cut here."""
+    records = [{"ID": "5", "DESCRIPTION": LONG[kind]}, {"ID": "6", "DESCRIPTION": "x" * CELL}]
+    frame = build_frame(records, Layout())
+    with pytest.warns(BadValueWarning, match=r"DESCRIPTION: .* 32,767 .* in the rows 5;") as caught:
+        safe = frame.b24.spreadsheet_safe()
+    assert len(caught) == 1
+    assert Path(caught[0].filename) == Path(__file__)
+    assert safe.at[5, "DESCRIPTION"].removeprefix("'") == LONG[kind]
+
+
+def test_spreadsheet_safe__nested_and_long() -> None:
+    """Nested values are text there, of a length that counts as that of any other."""
+    frame = build_frame([{"ID": "5", "SETTINGS": {"A": "x" * CELL}}], Layout())
+    with pytest.warns(BadValueWarning, match="SETTINGS: .* in the rows 5;"):
+        frame.b24.spreadsheet_safe()
+
+
+def test_excel__cut(tmp_path: Path) -> None:
+    """The way back names what a workbook has cut; what fits comes back without a word."""
+    pytest.importorskip("openpyxl")
+    lengths = {5: CELL + 10, 6: CELL - 1, 7: CELL}
+    records = [{"ID": str(i), "DESCRIPTION": "x" * length} for i, length in lengths.items()]
+    frame = build_frame(records, Layout(columns=("DESCRIPTION",)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pandas warns too, since its version 3
+        frame.b24.spreadsheet_safe().to_excel(tmp_path / "a.xlsx", na_rep=NA)
+    raw = pd.read_excel(tmp_path / "a.xlsx", index_col="ID", **AS_TEXT)
+    with pytest.warns(BadValueWarning, match=r"DESCRIPTION: .* in the rows 5, 7; they may"):
+        back = raw.b24.typed(from_spreadsheet=True)
+    assert back["DESCRIPTION"].str.len().tolist() == [CELL, CELL - 1, CELL]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        frame.loc[[6]].b24.spreadsheet_safe()
+        raw.iloc[[1]].b24.typed(from_spreadsheet=True)
+        raw.b24.typed()
+        raw.assign(DESCRIPTION="x" * (CELL + 1)).b24.typed(from_spreadsheet=True)  # of a CSV file
+
+
+BOM = b"\xef\xbb\xbf"
+
+
+def by_command_line(portal: PracticePortal, folder: Path) -> Path:
+    """Write a CSV file from the command line."""
+    assert main(["read", "5,6", "--portal", portal.url, "--to", str(folder / "out.csv")]) == 0
+    return folder / "out.csv"
+
+
+def by_panel(portal: PracticePortal, folder: Path) -> Path:
+    """Write a CSV file from the panel, into the working folder."""
+    panel = b24.LookupPanel(portal)
+    panel.lookup("5,6")
+    panel._results._save(".csv")
+    (file,) = folder.glob("activities-*.csv")
+    return file
+
+
+@pytest.mark.parametrize("write", [by_command_line, by_panel])
+def test_csv_for_people__opens_in_excel(
+    portal: PracticePortal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Any
+) -> None:
+    """Excel sees by its first bytes that a file is UTF-8, and pandas reads it as any other."""
+    portal.server.touch(5, SUBJECT="=Звонок Анне")
+    monkeypatch.chdir(tmp_path)
+    file = write(portal, tmp_path)
+    content = file.read_bytes()
+    assert content.startswith(BOM + b"ID,")
+    assert content.count(BOM) == 1
+    frame = b24.read_activities([5, 6], portal)
+    for engine in ("c", "python"):
+        raw = pd.read_csv(file, index_col="ID", engine=engine)
+        assert raw.index.name == "ID"
+        back = raw.b24.typed(from_spreadsheet=True)
+        assert back["SUBJECT"].tolist() == ["=Звонок Анне", frame.at[6, "SUBJECT"]]
+        assert_restored(with_na_for_empty(frame), raw, from_spreadsheet=True)
+
+
 def test_command_line__files_come_back(
     portal: PracticePortal, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -418,7 +418,8 @@ class FrameAccessor:
         on_bad_value : {"warn", "raise"}, default "warn"
             Whether a bad value becomes NA with a warning, or raises.
         from_spreadsheet : bool, default False
-            Take back the apostrophes that `spreadsheet_safe` puts in front of formulas.
+            Take back the apostrophes that `spreadsheet_safe` puts in front of formulas, and warn
+            of text that a cell may have cut.
 
         Returns
         -------
@@ -671,7 +672,11 @@ class FrameAccessor:
 
         As `storable`, and text that begins like a formula (``= + - @``, tab, line break) gets an
         apostrophe in front, which ``typed(from_spreadsheet=True)`` takes back; control characters
-        become visible, with a warning; dates become ISO text. Numbers stay as they are.
+        become visible, with a warning; dates become ISO text. Numbers stay as they are. Text of
+        more than 32,767 characters, which Excel cuts, stays too, and is named in a warning.
+
+        A CSV file that is to be opened in Excel needs a byte order mark:
+        ``to_csv(file, encoding="utf-8-sig")``.
 
         Returns
         -------

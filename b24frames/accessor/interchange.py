@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime
@@ -28,6 +28,7 @@ from b24frames.schema import ACTIVITY, Wire, is_column
 if TYPE_CHECKING:
     from b24frames.frame import Layout
 
+_MOST_IN_CELL = 32_767  # characters of UTF-16, in Excel and what follows it
 _EXACT = 2**53  # beyond it a double has lost digits
 _FLAGS = {form(str(flag)): flag for flag in (True, False) for form in (str, str.lower, str.upper)}
 # An apostrophe more or less in front of these; so none is lost that the text itself has.
@@ -53,6 +54,13 @@ def typed(frame: pd.DataFrame, layout: Layout, *, from_spreadsheet: bool = False
     by_id = frame.index.name == "ID" and "ID" not in columns
     if by_id:
         columns["ID"] = frame.index.to_series()
+    if from_spreadsheet:
+        _warn_of_texts(
+            columns.items(),
+            lambda text: _MOST_IN_CELL in (len(text), _cell_length(text)),
+            f"texts of just the {_MOST_IN_CELL:,} characters that a cell holds",
+            "they may have been cut",
+        )
     values = {n: _raw_values(c, _wire(n), from_spreadsheet) for n, c in columns.items()}
     layout = replace(layout, columns=tuple(values), index_col=None)
     built = build_frame_of_columns(values, len(frame), layout)
@@ -79,6 +87,12 @@ def spreadsheet_safe(frame: pd.DataFrame) -> pd.DataFrame:
         if _is_date(column):  # spreadsheets know no zones
             dated.isetitem(position, pd.array(_iso_texts(column), pd.StringDtype()))
     safe = _with_texts(dated, _UNSEEN, escape_formula)
+    _warn_of_texts(
+        safe.items(),
+        lambda text: _cell_length(text) > _MOST_IN_CELL,
+        f"texts of more than the {_MOST_IN_CELL:,} characters that a cell holds",
+        "Excel cuts them",
+    )
     return safe.rename(columns=safe_name).rename_axis(index=safe_name)
 
 
@@ -232,10 +246,27 @@ def _make_visible(column: pd.Series, unseen: re.Pattern[str]) -> list[str | None
     rows = [row for row, text in enumerate(texts) if text is not None and unseen.search(text)]
     if not rows:
         return texts
-    named = one_line(name_some(column.index[rows].tolist()))
-    warn_at_caller(
-        f"{one_line(column.name)}: characters that cannot be written, in the rows {named}; "
-        "escapes such as \\x00 in place of each",
-        BadValueWarning,
-    )
+    problem, instead = "characters that cannot be written", "escapes such as \\x00 in place of each"
+    _warn_of_rows(column, rows, problem, instead)
     return [None if text is None else unseen.sub(escape, text) for text in texts]
+
+
+def _cell_length(text: str) -> int:
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def _warn_of_texts(
+    columns: Iterable[tuple[Any, pd.Series]], is_odd: Callable[[str], bool], what: str, then: str
+) -> None:
+    """Name the long texts in columns that are odd, and what comes of them."""
+    for column in (column for _, column in columns if _is_text(column)):
+        texts = [(row, v) for row, v in enumerate(_without_na(column)) if isinstance(v, str)]
+        long = ((row, text) for row, text in texts if 2 * len(text) >= _MOST_IN_CELL)
+        if rows := [row for row, text in long if is_odd(text)]:
+            _warn_of_rows(column, rows, what, then)
+
+
+def _warn_of_rows(column: pd.Series, rows: list[int], what: str, then: str) -> None:
+    named = one_line(name_some(column.index[rows].tolist()))
+    message = f"{one_line(column.name)}: {what}, in the rows {named}; {then}"
+    warn_at_caller(message, BadValueWarning)

@@ -31,7 +31,7 @@ from b24frames.panel.texts import Html, code_text, source_text
 
 _PAGE = 20
 _FORMATS = {
-    ".csv": lambda frame: spreadsheet_safe(frame).to_csv().encode(),
+    ".csv": lambda frame: spreadsheet_safe(frame).to_csv().encode("utf-8-sig"),
     ".parquet": lambda frame: storable(frame).to_parquet(),
 }
 Load = Callable[[Reads, Callable[[Found], object]], None]
