@@ -33,6 +33,7 @@ OPTIONAL = {
     "pyarrow": "pyarrow|parquet|ActivityStore",
     "matplotlib": "plot",
     "deltalake": "ActivityStore",
+    "sqlalchemy": "sqlalchemy",
 }
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from b24frames.frame import Layout
 from b24frames.practice import PracticePortal
 from b24frames.practice.dataset import make_record
 from tests.helpers.frames import assert_frame_equal, build_frame
+from tests.helpers.optional import skip_or_fail
 
 AWKWARD = {
     "SUBJECT": "=1+1\nsecond line",
@@ -167,6 +169,46 @@ def test_programs__restored(
 ) -> None:
     """Arrow, polars and DuckDB take the frame, and it comes back equal."""
     assert_restored(frame, through(storable(frame).reset_index()))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    """Open a database; a server of PostgreSQL only where the environment names one."""
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    url = f"sqlite:///{tmp_path / 'a.sqlite'}"
+    if request.param == "postgresql":
+        url = os.environ.get("B24FRAMES_POSTGRESQL", "")
+        if not url:
+            skip_or_fail("postgresql", "B24FRAMES_POSTGRESQL names no server of PostgreSQL")
+    engine = sqlalchemy.create_engine(url)
+    yield engine
+    engine.dispose()
+
+
+def test_sql__restored(frame: pd.DataFrame, engine: Any) -> None:
+    """A database gives back the same instants, in whatever zone they were: docs/how-to."""
+    frame.b24.typed(tz="UTC").b24.storable().to_sql("b24frames_test", engine, if_exists="replace")
+    raw = pd.read_sql_table("b24frames_test", engine, index_col="ID")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE b24frames_test")
+    dates = list(raw.select_dtypes("datetime"))
+    assert len(dates) == (5 if engine.name == "sqlite" else 0)
+    raw[dates] = raw[dates].apply(lambda column: column.dt.tz_localize("UTC"))
+    assert_restored(frame, raw)
+
+
+def test_sql__types_of_postgresql(frame: pd.DataFrame) -> None:
+    """PostgreSQL is told that dates are instants, and given neither text nor numbers for them."""
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    dialect = pytest.importorskip("sqlalchemy.dialects.postgresql").dialect()
+    with pd.io.sql.SQLDatabase(sqlalchemy.create_engine("sqlite://")) as database:
+        table = pd.io.sql.SQLTable("a", database, frame=frame.b24.storable(), index=True).table
+    columns = str(sqlalchemy.schema.CreateTable(table).compile(dialect=dialect))
+    types = dict(re.findall(r'"(\w+)" ([A-Z][A-Z ]+)', columns))
+    dates = ["CREATED", "LAST_UPDATED", "START_TIME", "END_TIME", "DEADLINE"]
+    assert {types[name].strip() for name in dates} == {"TIMESTAMP WITH TIME ZONE"}
+    others = {types[name].strip() for name in ("ID", "COMPLETED", "SETTINGS", "RESULT_SUM")}
+    assert others == {"BIGINT", "BOOLEAN", "TEXT", "FLOAT"}
 
 
 @given(st.text(alphabet="=+-@\t\r\n'＝ax1 ") | st.text())
