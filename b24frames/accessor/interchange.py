@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
@@ -55,12 +56,7 @@ def typed(frame: pd.DataFrame, layout: Layout, *, from_spreadsheet: bool = False
     if by_id:
         columns["ID"] = frame.index.to_series()
     if from_spreadsheet:
-        _warn_of_texts(
-            columns.items(),
-            lambda text: _MOST_IN_CELL in (len(text), _cell_length(text)),
-            f"texts of just the {_MOST_IN_CELL:,} characters that a cell holds",
-            "they may have been cut",
-        )
+        _warn_of_long_texts(columns.items(), operator.eq, "they may have been cut")
     values = {n: _raw_values(c, _wire(n), from_spreadsheet) for n, c in columns.items()}
     layout = replace(layout, columns=tuple(values), index_col=None)
     built = build_frame_of_columns(values, len(frame), layout)
@@ -87,12 +83,7 @@ def spreadsheet_safe(frame: pd.DataFrame) -> pd.DataFrame:
         if _is_date(column):  # spreadsheets know no zones
             dated.isetitem(position, pd.array(_iso_texts(column), pd.StringDtype()))
     safe = _with_texts(dated, _UNSEEN, escape_formula)
-    _warn_of_texts(
-        safe.items(),
-        lambda text: _cell_length(text) > _MOST_IN_CELL,
-        f"texts of more than the {_MOST_IN_CELL:,} characters that a cell holds",
-        "Excel cuts them",
-    )
+    _warn_of_long_texts(safe.items(), operator.gt, "Excel cuts them")
     return safe.rename(columns=safe_name).rename_axis(index=safe_name)
 
 
@@ -251,18 +242,20 @@ def _make_visible(column: pd.Series, unseen: re.Pattern[str]) -> list[str | None
     return [None if text is None else unseen.sub(escape, text) for text in texts]
 
 
-def _cell_length(text: str) -> int:
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2
-
-
-def _warn_of_texts(
-    columns: Iterable[tuple[Any, pd.Series]], is_odd: Callable[[str], bool], what: str, then: str
+def _warn_of_long_texts(
+    columns: Iterable[tuple[Any, pd.Series]], compare: Callable[[int, int], bool], then: str
 ) -> None:
-    """Name the long texts in columns that are odd, and what comes of them."""
+    """Name the texts that fill a cell, or more, and what comes of them."""
+
+    def is_long(text: object) -> bool:
+        if not isinstance(text, str) or 2 * len(text) < _MOST_IN_CELL:
+            return False
+        units = len(text.encode("utf-16-le", "surrogatepass")) // 2
+        return compare(units, _MOST_IN_CELL) or compare(len(text), _MOST_IN_CELL)
+
+    what = f"long texts (a cell holds {_MOST_IN_CELL:,} characters)"
     for column in (column for _, column in columns if _is_text(column)):
-        texts = [(row, v) for row, v in enumerate(_without_na(column)) if isinstance(v, str)]
-        long = ((row, text) for row, text in texts if 2 * len(text) >= _MOST_IN_CELL)
-        if rows := [row for row, text in long if is_odd(text)]:
+        if rows := [row for row, text in enumerate(_without_na(column)) if is_long(text)]:
             _warn_of_rows(column, rows, what, then)
 
 

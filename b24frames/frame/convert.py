@@ -113,11 +113,9 @@ def parse_text(value: Any) -> str | None:
     """
     if isinstance(value, str):
         value.encode()  # UnicodeEncodeError: a lone surrogate
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)
-    raise ValueError(value)
+    elif isinstance(value, bool) or not isinstance(value, (int, float, type(None))):
+        raise ValueError(value)
+    return None if value is None else str(value)
 
 
 def parse_object(value: Any) -> dict[str, Any] | None:
