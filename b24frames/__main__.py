@@ -31,6 +31,7 @@ from b24frames.delivery import (
     max_age_option,
     one_line_warnings,
     option,
+    parse_columns,
     print_table,
     visible,
     write_file,
@@ -190,7 +191,7 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
     check_file(options.to)
     cache = options.cache if options.cache is not None else not options.no_cache
     return {
-        "columns": [c.strip() for c in options.columns.split(",")] if options.columns else None,
+        "columns": parse_columns(options.columns, options.labels, options.names),
         "tz": options.tz,
         "on_bad_value": options.on_bad_value,
         "cache": cache,

@@ -15,10 +15,12 @@ from typing import Any, NoReturn
 
 import pandas as pd
 
+from b24frames.accessor import analysis
 from b24frames.accessor.interchange import spreadsheet_safe, storable, to_json
-from b24frames.arguments import parse_age
+from b24frames.arguments import check_columns, parse_age
 from b24frames.credentials import redact_addresses
 from b24frames.errors import B24Warning
+from b24frames.frame import Layout, build_frame_of_lines
 from b24frames.messages import one_line, short_repr
 
 SUFFIXES = (".parquet", ".csv", ".json")
@@ -54,6 +56,19 @@ def check_file(path: Path | None) -> None:
         raise ValueError(f"--to {path}: there is no folder {path.parent}")
     if suffix == ".parquet" and find_spec("pyarrow") is None:
         raise ImportError(f"--to {path} needs pyarrow: python -m pip install 'b24frames[arrow]'")
+
+
+def parse_columns(text: str | None, labels: bool, names: bool) -> tuple[str, ...] | None:
+    """Return the columns in a text; refuse those that labels or names could not be made of."""
+    if not text:
+        return None
+    columns = check_columns(name.strip() for name in text.split(","))
+    empty = build_frame_of_lines((), Layout(columns), ())
+    if labels:
+        analysis.labels(empty)
+    if names:
+        analysis.name_keys(empty)
+    return columns
 
 
 def write_file(frame: pd.DataFrame, path: Path, what: str) -> None:

@@ -143,6 +143,25 @@ def test_main__refused(
     assert_refused(arguments, named, capsys)
 
 
+@pytest.mark.parametrize("command", [["read", "1-3"], ["find"]])
+@pytest.mark.parametrize(
+    ("columns", "option", "needed"),
+    [("SUBJECT", "--labels", "TYPE_ID"), ("OWNER_ID,SUBJECT", "--names", "RESPONSIBLE_ID")],
+)
+def test_main__columns_without_codes(
+    command: list[str],
+    columns: str,
+    option: str,
+    needed: str,
+    portal: PracticePortal,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Columns that labels or names cannot be made of are refused before any request."""
+    arguments = [*command, "--portal", portal.url, "--columns", columns, option]
+    assert_refused(arguments, needed, capsys)
+    assert portal.server.requests == []
+
+
 def test_read__portal_down(portal: PracticePortal, capsys: pytest.CaptureFixture[str]) -> None:
     """A wrong secret is said in one line."""
     assert main(["read", "5", "--portal", portal.url.replace("practice", "wrong")]) == 1
