@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -269,6 +270,25 @@ def test_provider_name__all(backend: Any) -> None:
     names = analysis.provider_name(frame_of([{"PROVIDER_ID": i} for i in ids], backend))
     assert values(names) == [*PROVIDERS.values(), "NEW", "", None]
     assert names.dtype == frame_of([], backend)["PROVIDER_ID"].dtype
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda frame: frame.b24.provider_name,
+        lambda frame: frame.b24.labels(["PROVIDER_ID"])["PROVIDER_ID"].cat.categories,
+        lambda frame: frame.b24.talk_time.isna().map(str),
+        lambda frame: frame.b24.expand("SETTINGS").columns,
+    ],
+    ids=["provider_name", "labels", "talk_time", "expand"],
+)
+def test_methods__half_a_character(ask: Callable[[pd.DataFrame], Any]) -> None:
+    """Half a character in a raw frame is made visible where a dtype of text cannot hold it."""
+    half, moment = "half \ud83d", pd.Timestamp("2026-01-01", tz="UTC")
+    cells = {"PROVIDER_ID": [half], "ORIGIN_ID": [half], "SETTINGS": [{half: 1}]}
+    raw = pd.DataFrame(cells, dtype=object)
+    raw = raw.assign(CREATED=moment, START_TIME=moment, END_TIME=moment)
+    assert [text.encode() for text in ask(raw)]
 
 
 def test_expand__parts(backend: Any) -> None:

@@ -17,7 +17,7 @@ import pandas as pd
 from pandas.api import types
 
 from b24frames import schema
-from b24frames.messages import name_in, name_some, short_repr
+from b24frames.messages import name_in, name_some, short_repr, visible
 from b24frames.schema import ALL_FIELDS, DTYPES, USER_TYPE, Backend, Wire, is_smart_process, label
 
 HOW = (
@@ -61,7 +61,7 @@ def labels(frame: pd.DataFrame, columns: Iterable[str] | None = None) -> pd.Data
 def _labels(frame: pd.DataFrame, name: str) -> pd.Series:
     """Return an enumeration; its categories are in the order of all codes."""
     codes = sorted({*ALL_FIELDS[name].labels, *frame[name].dropna().unique().tolist()})
-    categories = [label(name, code) for code in codes]
+    categories = [visible(label(name, code)) for code in codes]
     if ALL_FIELDS[name].wire is Wire.TEXT:  # a code may be the label of another
         dtype = pd.CategoricalDtype(list(dict.fromkeys(categories)), ordered=True)
         return _label_texts(frame[name]).astype(dtype)
@@ -82,7 +82,8 @@ def talk_time(frame: pd.DataFrame) -> pd.Series:
     """Return the duration of calls that telephony made, and NA elsewhere."""
     require(frame, "talk_time", TALK_COLUMNS)
     is_call = frame["PROVIDER_ID"] == "VOXIMPLANT_CALL"
-    is_call &= frame["ORIGIN_ID"].astype(text_dtype(frame["ORIGIN_ID"])).str.startswith("VI_")
+    # As objects, since not every dtype of text takes any text of a raw frame.
+    is_call &= frame["ORIGIN_ID"].astype(object).str.startswith("VI_", na=False)
     # A planned call that telephony attached itself to has such an ORIGIN_ID, and planned times.
     is_call &= frame["CREATED"] == frame["START_TIME"]
     return duration(frame).where(is_call.fillna(False).astype(bool)).rename("talk_time")
@@ -130,7 +131,7 @@ def provider_name(frame: pd.DataFrame) -> pd.Series:
 def _label_texts(column: pd.Series) -> pd.Series:
     """Return labels in place of codes that are text; an unknown one stays what it is."""
     codes, texts = pd.factorize(column)
-    labels = [label(str(column.name), text) for text in texts]
+    labels = [visible(label(str(column.name), text)) for text in texts]
     named: pd.Series = pd.Series(labels, dtype=text_dtype(column))
     return named.reindex(codes).set_axis(column.index)
 
@@ -240,7 +241,7 @@ def expand(frame: pd.DataFrame, column: str) -> pd.DataFrame:
     parts: dict[str, list[Any]] = {}
     for row, nested in enumerate(_nested(frame, column)):
         for key, value in nested.items():
-            name = f"{column}.{key}"
+            name = visible(f"{column}.{key}")
             if name not in parts:
                 parts[name] = [None] * len(frame)
             parts[name][row] = value
