@@ -16,12 +16,14 @@ from typing import Any, Literal, TypeGuard
 from b24frames.arguments import ProgressBar
 from b24frames.cache import ActivityCache, Lookup
 from b24frames.errors import (
+    WEB_PAGE,
     ActivityNotFoundError,
     ActivityRefusedError,
     InvalidAnswerError,
     MethodsDifferWarning,
     OperatingTimeError,
     PortalError,
+    PortalUnavailableError,
     RateLimitError,
     StaleDataWarning,
 )
@@ -125,7 +127,9 @@ def fetch_records(
         try:
             yield from read.fetch(rest, via)
         except PortalError as error:
-            if not (freshness.stale_if_error and error.retryable):
+            # A proxy or a login page on the way answers for good, but it is not the portal.
+            is_out = isinstance(error, PortalUnavailableError) or error.code == WEB_PAGE
+            if not (freshness.stale_if_error and (error.retryable or is_out)):
                 raise
             rest = [i for i in rest if i not in records and i not in report.missing]
             read.take_stale(rest, error)

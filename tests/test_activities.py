@@ -387,6 +387,26 @@ def test_stale_if_error__final_error(
         read([1, 2], portal, max_age=0, stale_if_error=True)
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *(Fault("html", status=status) for status in (200, 403, 404, 502)),
+        Fault("redirect", location="http://127.0.0.1:9/login"),
+    ],
+    ids=["200", "403", "404", "502", "redirect"],
+)
+@pytest.mark.parametrize("via", ["get", "list"])
+def test_stale_if_error__page_on_the_way(fault: Fault, via: Any, portal: PracticePortal) -> None:
+    """A page that is not the portal's, such as a network's login, means that it is out of reach."""
+    read([1, 2], portal)
+    portal.server.faults.append(fault)
+    with pytest.warns(StaleDataWarning, match=r"out of reach \(.*WEB_PAGE|HTTP 502"):
+        frame = read([1, 2], portal, max_age=0, stale_if_error=True, via=via)
+    assert frame.attrs["b24"]["stale"] == [1, 2]
+    with pytest.raises(PortalError):
+        read([1, 2, 3], portal, max_age=0, stale_if_error=True, via=via)
+
+
 def test_stale_if_error__only_what_was_not_fetched(portal: PracticePortal) -> None:
     """What the portal gave before it was out of reach is not stale, and counted once."""
     ids = range(10, 70)

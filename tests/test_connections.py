@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,12 @@ import requests_cache
 import trustme
 
 import b24frames as b24
-from b24frames.errors import InvalidAnswerError, PortalError, PortalUnavailableError
+from b24frames.errors import (
+    InvalidAnswerError,
+    PortalError,
+    PortalUnavailableError,
+    StaleDataWarning,
+)
 from b24frames.portal.connections import make_session
 from b24frames.practice import PracticePortal
 from b24frames.practice.server import PracticeServer
@@ -308,6 +314,20 @@ def test_send__proxy_refuses(
     if is_final:
         assert waited(portal) < 0.1
         assert len(peer.asked) <= 4
+
+
+@pytest.mark.parametrize("status", [407, 403, 502])
+def test_send__proxy_refuses_stale(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: int
+) -> None:
+    """Older entries stand in where a proxy keeps the portal out of reach, for good or not."""
+    with running(Peer(status)) as peer, closing(b24.ActivityCache(tmp_path)) as cache:
+        monkeypatch.setenv("HTTPS_PROXY", peer.proxy)
+        portal = client_of(ACME)
+        cache.write(portal, {1: b'{"ID": "1"}'}, {})
+        with pytest.warns(StaleDataWarning, match=f"the proxy 127.0.0.1 .*HTTP {status}"):
+            frame = b24.read_activities([1], portal, cache=cache, max_age=0, stale_if_error=True)
+    assert frame.index.tolist() == [1]
 
 
 @pytest.mark.parametrize(
