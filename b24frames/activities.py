@@ -17,10 +17,7 @@ from b24frames.arguments import ProgressBar
 from b24frames.by_filter import Search, count_matches
 from b24frames.by_id import Freshness, Via, fetch_records
 from b24frames.credentials import scrub_traceback
-from b24frames.errors import (
-    MissingActivitiesError,
-    MissingActivitiesWarning,
-)
+from b24frames.errors import MissingActivitiesError, MissingActivitiesWarning
 from b24frames.filters import Alternative, Filters, parse_filters
 from b24frames.frame import Layout
 from b24frames.ids import parse_column, parse_ids

@@ -25,12 +25,7 @@ from b24frames.frame.convert import BAD_VALUE, PARSERS
 from b24frames.ids import chunks
 from b24frames.messages import short_repr
 from b24frames.portal.commands import Command
-from b24frames.records import (
-    LIST,
-    PAGE,
-    id_of,
-    rows_of,
-)
+from b24frames.records import LIST, PAGE, id_of, rows_of
 from b24frames.schema import ACTIVITY, ALL_FIELDS, Wire
 
 _ROWS_A_RANGE = 40  # of the 50 of a page: more would leave many ranges open, fewer need more pages
