@@ -91,9 +91,7 @@ class Search:
             walks = []
             for number, selection in enumerate(alternative):
                 fields = {condition.field for condition in selection.conditions} - {BINDINGS}
-                narrow = (
-                    ("ID", *sorted(fields)) if number else tuple({"ID", *(columns or ()), *fields})
-                )
+                narrow = tuple(sorted({"ID", *fields, *(() if number else columns or ())}))
                 select = narrow if number or columns is not None else WHOLE
                 only = len(alternatives) == len(alternative) == 1
                 name = f"w{len(self._walks)}_"

@@ -193,11 +193,8 @@ class Walk:
         elif kind == "total":
             self.total = total if isinstance(total, int) else 0
         else:
-            self.found.update(
-                i
-                for i, row in zip(ids, rows, strict=True)
-                if belongs(self.selection.conditions, row)
-            )
+            conditions = self.selection.conditions
+            self.found |= {i for i, row in zip(ids, rows, strict=True) if belongs(conditions, row)}
         is_full = len(rows) >= PAGE
         if kind.startswith("first") and is_full:
             self._first_page_end = self._planned = ids[-1]
