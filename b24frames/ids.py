@@ -128,7 +128,9 @@ def _parse_id(value: Any, where: str) -> int:
         number = 0
         with suppress(ValueError, ArithmeticError):  # NaN, infinity
             exact: Any = value
-            number = floor(exact) if 0 < exact <= _MOST and exact == floor(exact) else 0
+            # A float32 beyond 2**24, or a float64 beyond 2**53, has lost digits: it is another id.
+            if 0 < float(exact) < 1e19 and exact == floor(exact) == floor(exact + 1) - 1:
+                number = floor(exact)
     given = f"{short_repr(value)}{where}"
     if number is None:
         given = f"{given} (a {type(value).__name__})"

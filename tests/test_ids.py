@@ -46,6 +46,26 @@ def test_parse_ids__no_gap(ids: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    "number",
+    [2.0**53, 2.0**53 + 2, 1e18, np.float64(2**60), np.float32(2**24 + 1), np.float16(2049)],
+    ids=repr,
+)
+def test_parse_ids__lost_digits(number: Any) -> None:
+    """A float that may have lost digits is no id: the one that was meant may be another."""
+    with pytest.raises(ValueError, match="at position 1"):
+        parse_ids([1, number])
+    with pytest.raises(ValueError, match="is not an activity id"):
+        parse_ids(np.array([number]))
+
+
+@pytest.mark.parametrize("number", [2.0**53 - 1, np.float32(2**24 - 1), np.float16(2047)], ids=repr)
+def test_parse_ids__all_digits(number: Any) -> None:
+    """A float up to that is what it says."""
+    assert parse_ids(pd.Series([number])) == parse_ids([number]) == [int(number)]
+    assert parse_ids(decimal.Decimal(2**63 - 1)) == [2**63 - 1]
+
+
+@pytest.mark.parametrize(
     "ids",
     [
         [3, 1, 2],
