@@ -118,6 +118,6 @@ REFUSED_IDS: list[tuple[Any, str]] = [
     (pd.Series([1.0, None]), "nan at position 1"),
     (pd.Series([1, None], dtype="Int64"), "<NA> at position 1"),
     (pd.DataFrame({"ID": [1]}), "2 dimensions"),
-    ((i for i in [1, -2]), "-2 at position 1"),
+    ({1: 0, -2: 0}.keys(), "-2 at position 1"),
 ]
 """Arguments that are no ids, and what the message must name."""
