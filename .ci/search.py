@@ -21,7 +21,7 @@ MEANT = {
     "offline": "how-to/offline",
     "time zone": "time",
     "csv": "how-to/export",
-    "звонки": "how-to/names-and-calls",
+    "звонки": "how-to/calls",
     "вебхук": "how-to/webhook",
     "ошибки": "errors",
     "выгрузка": "how-to/export",

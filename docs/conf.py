@@ -72,10 +72,11 @@ def retitle(_app: Sphinx, _domain: str, _kind: str, content: Element) -> None:
 
 # Words that readers search for and the pages do not say, such as those of the Russian portal.
 KEYWORDS = {
+    "how-to/calls": "звонок, звонки, телефония, пропущенные",
     "errors": "ошибка, ошибки, предупреждения",
     "how-to/export": "выгрузка, экспорт, excel",
     "how-to/find-activities": "поиск, фильтр, дела",
-    "how-to/names-and-calls": "звонок, звонки, телефония, имена",
+    "how-to/names": "имена, ответственный, сотрудники",
     "how-to/store": "хранилище, таблица, delta",
     "how-to/webhook": "вебхук, токен, права, 401, 403",
     "panel": "панель, виджет",
