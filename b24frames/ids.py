@@ -115,8 +115,8 @@ def _parse_id(value: Any, where: str) -> int:
     if hasattr(value, "as_py"):  # of Arrow, whose null is no None
         value = value.as_py()
     number: Any = None
-    if isinstance(value, (bool, Enum)):
-        pass  # no id is meant, though both may be integers
+    if isinstance(value, (bool, Enum)) or str(getattr(value, "dtype", "")) == "bool":
+        pass  # no id is meant, though all may be integers: np.bool_ has been one before NumPy 2
     elif isinstance(value, str):
         digits = value.strip() if value.isascii() else ""
         number = int(digits) if digits.isdigit() and len(digits) < _MOST_DIGITS else 0

@@ -8,7 +8,7 @@ import shutil
 from base64 import b64decode
 from pathlib import Path
 
-from docutils.nodes import Element
+from docutils.nodes import Element, document, meta
 from sphinx import addnodes
 from sphinx.application import Sphinx
 
@@ -70,9 +70,29 @@ def retitle(_app: Sphinx, _domain: str, _kind: str, content: Element) -> None:
         signature["_toc_name"] = title
 
 
+# Words that readers search for and the pages do not say, such as those of the Russian portal.
+KEYWORDS = {
+    "how-to/calls": "звонок, звонки, телефония, пропущенные",
+    "errors": "ошибка, ошибки, предупреждения",
+    "how-to/export": "выгрузка, экспорт, excel",
+    "how-to/find-activities": "поиск, фильтр, дела",
+    "how-to/names": "имена, ответственный, сотрудники",
+    "how-to/store": "хранилище, таблица, delta",
+    "how-to/webhook": "вебхук, токен, права, 401, 403",
+    "panel": "панель, виджет",
+}
+
+
+def add_keywords(app: Sphinx, doctree: document) -> None:
+    """Give a page its keywords, which the search looks at, too."""
+    if words := KEYWORDS.get(app.env.docname):
+        doctree.append(meta(name="keywords", content=words))
+
+
 def setup(app: Sphinx) -> None:
-    """Have Sphinx call `retitle` for each object described."""
+    """Have Sphinx call `retitle` for each object described, and `add_keywords` for each page."""
     app.connect("object-description-transform", retitle)
+    app.connect("doctree-read", add_keywords)
 
 
 html_theme = "pydata_sphinx_theme"

@@ -191,6 +191,7 @@ def test_read_activities__damaged_cache(
     assert asides(file) == [aside]
 
 
+@pytest.mark.thorough
 def test_read_activities__any_byte_flipped(
     portal: PracticePortal, file: Path, tmp_path: Path
 ) -> None:

@@ -84,6 +84,7 @@ print(wrong, lost, torn)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork and no SIGKILL")
+@pytest.mark.thorough
 def test_write__killed(tmp_path: Path) -> None:
     """Killed at any moment, a program leaves whole batches: all that were written, none wrong."""
     out, err = run(KILLS, tmp_path, 2 * settings().max_examples, 1).communicate()

@@ -19,6 +19,7 @@ import pytest
 
 import b24frames
 from b24frames.__main__ import _parser
+from b24frames.cache import ActivityCache
 from b24frames.practice import PracticePortal
 from b24frames.schema import ACTIVITY, CALL, DTYPES, USER
 
@@ -210,3 +211,35 @@ def test_errors_page__explains_each() -> None:
     roots = set(re.findall(r"^`(\w+)` is the root of all", page, re.MULTILINE))
     assert roots == {"B24Error", "B24Warning"}
     assert {name for name, *_ in rows} | roots == set(dir(b24frames.errors))
+
+
+# What pages call the instances that have these attributes.
+INSTANCES = {
+    "cache": ActivityCache,
+    "panel": b24frames.LookupPanel,
+    "portal": PracticePortal,
+}
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.name != "CHANGELOG.md"], ids=_name)
+def test_pages__name_what_exists(page: Path) -> None:
+    """Each file and module that a page names is there; the changelog may name what was."""
+    text = page.read_text(encoding="utf-8")
+    for path in re.findall(r"`([\w./-]+\.py|(?:[\w.-]+/)+)`", text):
+        places = (ROOT / path, ROOT / "b24frames" / path)
+        assert any(place.exists() for place in places), path
+    for dotted in re.findall(r"\bb24frames(?:\.[A-Za-z_]\w*)+", text):
+        assert _exists(dotted), dotted
+    packages = "|".join(p.name for p in (ROOT / "b24frames").iterdir() if p.is_dir())
+    for package, name in re.findall(rf"`({packages})\.([a-z_]+)", text):
+        known = hasattr(INSTANCES.get(package), name) or name in {"server", "url"}
+        assert known or _exists(f"b24frames.{package}.{name}"), f"{package}.{name}"
+
+
+def _exists(dotted: str) -> bool:
+    """Return whether a module, or something in one, has this name."""
+    try:
+        pkgutil.resolve_name(dotted)
+    except (ImportError, AttributeError):
+        return False
+    return True

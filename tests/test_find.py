@@ -90,6 +90,7 @@ def values_of(frame: pd.DataFrame, name: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.thorough
 def test_find_activities__conditions(
     name: str, known: PracticePortal, everything: pd.DataFrame
 ) -> None:
@@ -331,6 +332,7 @@ def matching(records: list[Record], filters: list[Any]) -> list[bool]:
 
 
 @pytest.mark.parametrize("seed", range(30 if IS_THOROUGH else 6))
+@pytest.mark.thorough
 def test_find_activities__worked_on(seed: int, make_portal: MakePortal) -> None:
     """What matched all the while comes once, as it was at some moment; nothing else comes."""
     portal = make_portal(activities=2000, seed=seed)
@@ -537,6 +539,7 @@ def test_find_activities__few_requests(make_portal: MakePortal) -> None:
 @pytest.mark.parametrize(
     ("rows", "most"), [(20_000, 16), (100_000, 60)] if IS_THOROUGH else [(20_000, 16)]
 )
+@pytest.mark.thorough
 def test_find_activities__many_rows(rows: int, most: int, make_portal: MakePortal) -> None:
     """So many rows of a dense filter take so many requests at most."""
     portal = make_portal(activities=rows, deleted=(), refused=())

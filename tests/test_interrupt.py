@@ -95,6 +95,7 @@ def check_interrupted(
     return len(kept)
 
 
+@pytest.mark.thorough
 def test_interrupt__any_moment(
     practice: PracticePortal, undisturbed: pd.DataFrame, tmp_path: Path
 ) -> None:

@@ -66,6 +66,16 @@ def test_workflow__mirrors_ci() -> None:
     assert matrix["os"] == ["ubuntu", "macos", "windows"]
     (oldest,) = (entry for entry in matrix["include"] if entry["age"] == "oldest")
     assert f">={oldest['python']}" == project["requires-python"]
-    (pandas,) = (r for r in project["dependencies"] if r.startswith("pandas"))
-    assert oldest["pandas"] == f"{pandas.replace('>=', '==')}.*"
-    assert f'"{oldest["pandas"]}"' in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    lowest = f"--resolution {oldest['resolution']} "
+    assert oldest["resolution"] == "lowest-direct"
+    assert f'{lowest}".[test]"' in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_dependencies__have_lower_bounds() -> None:
+    """What is tested as the oldest is what is allowed: each requirement has a lower bound."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    tested = _requirements([*project["dependencies"], *extras["test"]])
+    assert [name for name, version in tested.items() if not version.startswith(">=")] == []
+    users = (extras[name] for name in ("arrow", "redis", "store", "plot"))
+    assert _requirements([r for some in users for r in some]).items() <= tested.items()

@@ -15,7 +15,8 @@ import pytest
 import b24frames
 
 ROOT = Path(__file__).parents[1]
-NAME = f"b24frames-{b24frames.__version__}"
+VERSION = b24frames.__version__
+NAME = f"b24frames-{VERSION}"
 LEFT_OVER = {"__pycache__", "_build", ".ipynb_checkpoints", ".DS_Store", ".git", ".pytest_cache"}
 
 
@@ -146,7 +147,10 @@ def test_release__pushes_the_tag(project: Path) -> None:
     [
         (lambda p: (p / "new.txt").touch(), "not committed"),
         (lambda p: git(p, "switch", "--quiet", "--create", "other"), "not main"),
-        (lambda p: (p / "CHANGELOG.md").write_text("## 0.1.0 (not released yet)"), "no heading"),
+        (
+            lambda p: (p / "CHANGELOG.md").write_text(f"## {VERSION} (not released yet)"),
+            "no heading",
+        ),
     ],
 )
 def test_release__refuses(project: Path, change: object, problem: str) -> None:

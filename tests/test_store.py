@@ -180,6 +180,7 @@ def test_sync__owners(
 
 @pytest.mark.parametrize("seed", range(20 if IS_THOROUGH else 2))
 @pytest.mark.parametrize("filters", [None, OPEN, [CALLS, [("PRIORITY", "==", 3)]]])
+@pytest.mark.thorough
 def test_sync__worked_on(
     make_portal: MakePortal,
     tmp_path: Path,
@@ -431,6 +432,7 @@ except b24.errors.StoreError as error:
     assert_is_truth(store, portal)
 
 
+@pytest.mark.thorough
 def test_sync__killed(make_portal: MakePortal, tmp_path: Path) -> None:
     """Killed at any moment, a sync leaves a whole state, and the next one ends right."""
     portal = make_portal(activities=1_500)

@@ -267,8 +267,8 @@ class FrameAccessor:
         Examples
         --------
         >>> df = read_activities([1, 2], portal)
-        >>> df.join(df.b24.names(portal)).groupby("RESPONSIBLE_NAME").size().sum()
-        np.int64(2)
+        >>> df.b24.names(portal)["RESPONSIBLE_NAME"].tolist()
+        ['Наталья Ковальчук', 'Иван Петров']
         """
         from b24frames.names import read_names
         from b24frames.records import portal_of

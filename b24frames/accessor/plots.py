@@ -126,7 +126,7 @@ def _draw_week(frame: pd.DataFrame, ax: Axes, _: pd.Timestamp) -> int:
 def _draw_workload(frame: pd.DataFrame, ax: Axes, moment: pd.Timestamp) -> int:
     """Draw how many activities are open, and how many of them overdue, by responsible user."""
     overdue = analysis.is_overdue(frame, moment).fillna(False).astype(bool)
-    users = ("user " + frame["RESPONSIBLE_ID"].astype("string")).fillna("nobody")
+    users = ("user " + frame["RESPONSIBLE_ID"].astype("Int64").astype("string")).fillna("nobody")
     is_open = (~frame["COMPLETED"]).fillna(False).astype(bool)
     counts = _count(overdue[is_open], users[is_open], _MOST_USERS)
     counts = counts.reindex([True, False], fill_value=0)
