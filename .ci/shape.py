@@ -23,8 +23,9 @@ PACKAGE = Path(__file__).parents[1] / "b24frames"
 # Of which 820 in 5 files find activities by filters; with 370 in 1 practice portals list and tell
 # names as portals do; 160 in 1 keep netrc, proxies, certificates and caches of the caller apart;
 # 690 in 4 are names, users and calls; 390 in 2 the store; 220 in 1 the panel's search and details;
-# 37 let practice customers call again and be called back, and take talk times from statistics.
-TOTAL_CODE, TOTAL_FILES = 9_087, 64
+# 37 let practice customers call again and be called back, and take talk times from statistics;
+# 80 are the panel's texts by language, counted and aged, and its Cancel for names and details.
+TOTAL_CODE, TOTAL_FILES = 9_167, 64
 SLACK = 60  # [lines] by which the code may be below its total before that has to be lowered
 LONGEST_FILE = 300  # [lines of code]
 P90_BODY, LONGEST_BODY = 25, 50  # [lines]

@@ -6,15 +6,19 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from b24frames.panel.html import message_html
 from b24frames.panel.results import bar
-from b24frames.schema import PROVIDERS
-
-_ANY = "any"
-_PROVIDER_IDS = {name: provider for provider, name in PROVIDERS.items()}
+from b24frames.panel.texts import Texts
+from b24frames.schema import ACTIVITY
 
 
 class SearchForm:
     """Fields for the day of creation, type, responsible user and subject.
+
+    Parameters
+    ----------
+    texts : Texts
+        The words on them.
 
     Attributes
     ----------
@@ -26,16 +30,32 @@ class SearchForm:
         The fields into which anything can be typed.
     """
 
-    def __init__(self) -> None:
-        self._first = widgets.DatePicker(description="Created from")
-        self._last = widgets.DatePicker(description="to")
-        self._type = widgets.Dropdown(description="Type", options=[_ANY, *_PROVIDER_IDS])
-        self._responsible = widgets.Text(description="Responsible", placeholder="id of a user")
-        self._subject = widgets.Text(description="Subject", placeholder="contains")
+    def __init__(self, texts: Texts) -> None:
+        providers = [(texts.label("PROVIDER_ID", i), i) for i in ACTIVITY["PROVIDER_ID"].labels]
+        options = [(texts("any"), None), *providers]
+        self._first = widgets.DatePicker(description=texts("from"))
+        self._last = widgets.DatePicker(description=texts("to"))
+        self._type = widgets.Dropdown(description=texts("column.Type"), options=options)
+        self._responsible = widgets.Text(
+            description=texts("column.Responsible"), placeholder=texts("responsible_hint")
+        )
+        self._subject = widgets.Text(
+            description=texts("column.Subject"), placeholder=texts("subject_hint")
+        )
         self.texts = (self._responsible.add_class("b24-user"), self._subject.add_class("b24-text"))
-        self.button = widgets.Button(description="Find", tooltip="Find activities, newest first")
-        days = (self._first, self._last, self._type)
-        self.bar = bar("search", *days, *self.texts, self.button)
+        self.button = widgets.Button(description=texts("find"), tooltip=texts("find_hint"))
+        warning = widgets.HTML(message_html([texts("days_turned")], texts.language, problem=True))
+        days = (self._first, self._last)
+        self.bar = bar("search", *days, self._type, *self.texts, self.button)
+
+        def check_days(_: object) -> None:
+            first, last = (day.value for day in days)
+            turned = first is not None and last is not None and first > last
+            # Read out when it comes, so it must not be there before.
+            self.bar.children = [*self.bar.children[:6], *([warning] if turned else [])]
+
+        for day in days:
+            day.observe(check_days, "value")
 
     def filters(self) -> list[tuple[str, str, Any]] | None:
         """Return the conditions on the fields that are filled; None: all activities."""
@@ -43,7 +63,7 @@ class SearchForm:
         conditions = [
             ("CREATED", ">=", first and first.isoformat()),
             ("CREATED", "<=", last and f"{last.isoformat()}T23:59:59"),
-            ("PROVIDER_ID", "==", _PROVIDER_IDS.get(self._type.value)),
+            ("PROVIDER_ID", "==", self._type.value),
             ("RESPONSIBLE_ID", "==", self._responsible.value.strip()),
             ("SUBJECT", "contains", self._subject.value.strip()),
         ]

@@ -17,25 +17,21 @@ import pandas as pd
 import traitlets
 
 from b24frames.activities import ReadOptions
-from b24frames.arguments import check_tz
+from b24frames.arguments import check_choice, check_tz
 from b24frames.credentials import looks_like_address, scrub_traceback
 from b24frames.filters import Filters
-from b24frames.messages import count
 from b24frames.output import CachePlace
-from b24frames.panel.html import message_html, static_html
-from b24frames.panel.lookup import Found, LookUp, Reads, portal_maker, read_tables
+from b24frames.panel.html import later_html, message_html, static_html
+from b24frames.panel.lookup import Found, Loading, LookUp, Reads, portal_maker
 from b24frames.panel.results import Results, bar, show
 from b24frames.panel.search import SearchForm
-from b24frames.panel.texts import ids_text, short_ids_text
+from b24frames.panel.texts import Texts, ids_text, short_ids_text
 from b24frames.portal import Portal
 from b24frames.records import portal_of
+from b24frames.schema import Language
 
 _HISTORY = 100
-_PLACEHOLDER = "ids, such as 999 or 1-20, 35"
-_ADDRESS = (
-    "An address is not an id, and was taken out of the field: it would be saved with the notebook. "
-    "A webhook belongs into the environment variable B24_WEBHOOK_URL."
-)
+_UNNOTICED = 0.5  # [s] names and details that are there sooner need no word and no button
 _VIEW = "application/vnd.jupyter.widget-view+json"
 _STYLE = files("b24frames.panel").joinpath("panel.css").read_text(encoding="utf-8")
 
@@ -55,6 +51,8 @@ class LookupPanel(widgets.VBox):
         The zone in which times are shown, and that of the frame's columns.
     max_age : str, timedelta, 0 or None, default "1h"
         As of `b24frames.read_activities`.
+    language : {"en", "ru"}, default "en"
+        The language of the panel. Errors, warnings and reasons of the portal stay as they are.
 
     Attributes
     ----------
@@ -101,6 +99,7 @@ class LookupPanel(widgets.VBox):
         *,
         tz: str | tzinfo = "UTC",
         max_age: Any = "1h",
+        language: Language = "en",
     ) -> None:
         self._make_portal = portal_maker(portal)
         # A debugger would show the URL when a look-up is interrupted.
@@ -109,21 +108,24 @@ class LookupPanel(widgets.VBox):
         self._history: deque[list[int]] = deque(maxlen=_HISTORY)
         self._look_up: LookUp | None = None
         self._shown: LookUp | None = None
+        self._loadings: list[Loading] = []
         self._display: Any = None
-        self._field = widgets.Text(description="Activities", placeholder=_PLACEHOLDER)
-        self._button = widgets.Button(description="Look up", button_style="primary")
-        self._cancel = widgets.Button(description="Cancel", tooltip="Stop reading")
-        self._recent = widgets.Dropdown(description="Recent").add_class("b24-recent")
+        texts = self._texts = Texts(check_choice("language", language, Language))
+        self._field = widgets.Text(description=texts("field"), placeholder=texts("field_hint"))
+        self._button = widgets.Button(description=texts("look_up"), button_style="primary")
+        self._cancel = widgets.Button(description=texts("cancel"), tooltip=texts("cancel_hint"))
+        self._recent = widgets.Dropdown(description=texts("recent")).add_class("b24-recent")
         self._bar = widgets.IntProgress(max=1)
-        self._message = widgets.HTML()
-        self._search = SearchForm()
-        self._results = Results(str(self._options["tz"]), cache, self._load)
+        self._message, self._later = widgets.HTML(), widgets.HTML().add_class("b24-later")
+        self._search = SearchForm(texts)
+        self._results = Results(str(self._options["tz"]), cache, self._load, texts)
         self._field.add_class("b24-ids")
         show(False, self._cancel, self._recent, self._bar)
         ask = bar("ask", self._field, self._button, self._cancel, self._recent)
         style = widgets.HTML(f"<style>{_STYLE}</style>")
         form, results = self._search.bar, self._results.children
-        super().__init__([ask, form, self._bar, self._message, *results, style])
+        said = [self._bar, self._message, self._later]
+        super().__init__([ask, form, *said, *results, style])
         self.add_class("b24-panel")
         self._connect()
         if ids is not None:
@@ -136,7 +138,7 @@ class LookupPanel(widgets.VBox):
             # Not only on Enter: a notebook saved in between would have the secret.
             if looks_like_address(change["new"]):
                 change["owner"].value = ""
-                self._say([_ADDRESS], problem=True)
+                self._say([self._texts("address")], problem=True)
 
         def on_recent(change: dict[str, Any]) -> None:
             if change["new"] is not None and not self.busy:
@@ -148,6 +150,12 @@ class LookupPanel(widgets.VBox):
 
         def find() -> None:
             self._start(self._search.filters(), is_search=True)
+
+        def cancel() -> None:
+            if self._look_up is None:
+                for loading in self._drop_loadings():
+                    loading.show_found(({}, [self._texts("loading_cancelled")]))
+            self._cancel_look_up()
 
         def refresh() -> None:
             if (shown := self._shown) is not None:
@@ -161,7 +169,7 @@ class LookupPanel(widgets.VBox):
             field.observe(on_text, "value")
         self._button.on_click(lambda _: look_up())
         self._search.button.on_click(lambda _: find())
-        self._cancel.on_click(lambda _: self._cancel_look_up())
+        self._cancel.on_click(lambda _: cancel())
         self._recent.observe(on_recent, "value")
         self._results.refresh.on_click(lambda _: refresh())
 
@@ -231,36 +239,61 @@ class LookupPanel(widgets.VBox):
             _post(loop, lambda: self._show_progress(look_up, done, waiting))
 
         self._cancel_look_up()
+        self._drop_loadings()
         merged: Any = {**self._options, **options}
-        look_up = self._look_up = LookUp(wanted, on_progress, is_search)
+        look_up = self._look_up = LookUp(wanted, on_progress, self._texts, is_search)
         self._bar.value = 0
-        self._say(["Searching…" if is_search else "Looking up…"])
+        self._say([self._texts("searching" if is_search else "looking_up")])
         self.busy = True
         _run(loop, lambda: look_up.read(make_portal, merged), lambda: self._finish(look_up))
 
     def _load(self, reads: Reads, show_found: Callable[[Found], object]) -> None:
         """Read what is shown after the rows, in a thread, or at once where no event loop runs."""
-        found: list[Found] = []
+        loop = _running_loop()
+        loading = Loading(reads, show_found, self._texts)
 
         def finish() -> None:
-            for one in found:
-                show_found(one)
-                self._update_static()
+            if loading in self._loadings:
+                self._loadings.remove(loading)
+                self._show_loaded(loading)
 
-        _run(_running_loop(), lambda: found.append(read_tables(reads, self._make_portal)), finish)
+        def notice() -> None:
+            if loading in self._loadings:
+                self._later.value = later_html([self._texts("loading")], self._texts.language)
+                show(True, self._cancel)
+
+        self._loadings.append(loading)
+        _run(loop, lambda: loading.read(self._make_portal), finish)
+        if loop is not None:
+            loop.call_later(_UNNOTICED, notice)
+
+    def _show_loaded(self, loading: Loading) -> None:
+        """Show what was read after the rows."""
+        if loading.found is not None:
+            loading.show_found(loading.found)
+            self._update_static()
+        self._show_busy()
 
     def _cancel_look_up(self) -> None:
         """End the look-up that is under way."""
         if self._look_up is not None:
             self._look_up.cancel()
-            self._say(["Cancelling…"])
+            self._say([self._texts("cancelling")])
+
+    def _drop_loadings(self) -> list[Loading]:
+        """Wait no longer for names and details; return what was awaited."""
+        dropped, self._loadings = self._loadings, []
+        for loading in dropped:
+            loading.cancelled = True
+        self._show_busy()
+        return dropped
 
     def _show_progress(self, look_up: LookUp, done: int, waiting: str) -> None:
         """Show how far a look-up is, unless another has begun."""
         if look_up is self._look_up:
             self._bar.max = max(1, look_up.total)
             self._bar.value = done
-            progress = f"{done:,} of {count(look_up.total, 'activity')}"
+            progress = self._texts("progress", **look_up.progress())
             self._say([progress, waiting] if waiting else [progress])
 
     def _finish(self, look_up: LookUp) -> None:
@@ -275,8 +308,8 @@ class LookupPanel(widgets.VBox):
             self._shown = look_up
         if look_up.frame is not None and not look_up.is_search:
             self._history.append(look_up.ids)
-            recent = {short_ids_text(ids): ids for ids in reversed(self._history)}
-            self._recent.options = [("look-ups", None), *recent.items()]
+            recent = {short_ids_text(ids, self._texts): ids for ids in reversed(self._history)}
+            self._recent.options = [(self._texts("recent_hint"), None), *recent.items()]
             show(len(recent) > 1, self._recent)
         self.message = look_up.lines[0]
         self.busy = False
@@ -285,19 +318,22 @@ class LookupPanel(widgets.VBox):
 
     def _say(self, lines: Sequence[str], *, problem: bool = False) -> None:
         """Show a message."""
-        self._message.value = message_html(lines, problem=problem)
+        self._message.value = message_html(lines, self._texts.language, problem=problem)
 
     @traitlets.observe("busy")
-    def _show_busy(self, _: object) -> None:
-        """Show whether a look-up is under way."""
+    def _show_busy(self, _: object = None) -> None:
+        """Show whether a look-up is under way, or names are awaited."""
         starts = (self._button, self._search.button, self._recent, self._results.refresh)
         for widget in starts:
             widget.disabled = self.busy
-        show(self.busy, self._cancel, self._bar)
+        show(self.busy, self._bar)
+        if self.busy or not self._loadings:
+            show(self.busy, self._cancel)
+            self._later.value = ""
 
     def _static(self) -> dict[str, str]:
         """Return the last result for pages where no kernel and no JavaScript runs."""
-        html = static_html(self._results.named, self.message)
+        html = static_html(self._results.named, self.message, self._texts)
         return {"text/plain": repr(self), "text/html": html}
 
     def _update_static(self) -> None:
