@@ -446,6 +446,7 @@ def test_history__bounded(panel: b24.LookupPanel) -> None:
     assert panel.history[-1] == [302]
     recent = find(panel, "Recent")
     assert [text for text, _ in recent.options[1:]] == ["302", "301", "303"]
+    assert recent.label == "look-ups"
     recent.value = [303]
     assert panel.ids == [303]
     assert find(panel, "Activities").value == "303"
@@ -689,7 +690,8 @@ def test_search__days_turned(panel: b24.LookupPanel) -> None:
 
 
 def test_search__empty_form(panel: b24.LookupPanel) -> None:
-    """Without a condition the newest activities are shown."""
+    """Without a condition the newest activities are shown; the list of types shows its choice."""
+    assert (find(panel, "Type").index, find(panel, "Type").label) == (0, "any")
     find(panel, "Find").click()
     assert panel.message == "The 200 newest of 299 activities."
 
@@ -980,6 +982,9 @@ def test_texts__complete(key: str) -> None:
     prefix, _, name = key.rpartition(".")
     if prefix == "error":
         assert issubclass(getattr(b24.errors, name, None) or getattr(builtins, name), Exception)
+    elif prefix == "reason":
+        rest = "".join(path.read_text(encoding="utf-8") for path in PANEL.parent.glob("*.py"))
+        assert english in rest
     elif prefix == "column":
         assert name in {*SORTS, "End", "Author", "Created", "Talk", "Priority", "Place", "Provider"}
     else:

@@ -239,10 +239,15 @@ def _call_texts(row: Mapping[str, Any], texts: Texts) -> Iterator[str]:
 
 # The text of a line of a detail, then what stands beside it.
 _DETAILS: Mapping[str, Callable[[Mapping[str, Any], Texts], Iterable[str]]] = {
-    "communications": lambda row, _: (row["VALUE"] or "", (row["TYPE"] or "").lower(), row["NAME"]),
+    "communications": lambda row, texts: (row["VALUE"] or "", _medium(row, texts), row["NAME"]),
     "links": lambda row, texts: (_link(row, texts), _owner_text(row, texts)),
     "calls": _call_texts,
 }
+
+
+def _medium(row: Mapping[str, Any], texts: Texts) -> str:
+    name = (row["TYPE"] or "").lower()
+    return texts(name) if name in ("phone", "email") else name
 
 
 def _label(field: str, row: Mapping[str, Any], texts: Texts) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from b24frames.panel.html import message_html
-from b24frames.panel.results import bar
+from b24frames.panel.results import bar, show
 from b24frames.panel.texts import Texts
 from b24frames.schema import ACTIVITY
 
@@ -32,7 +32,8 @@ class SearchForm:
 
     def __init__(self, texts: Texts) -> None:
         providers = [(texts.label("PROVIDER_ID", i), i) for i in ACTIVITY["PROVIDER_ID"].labels]
-        options = [(texts("any"), None), *providers]
+        # Of a dropdown whose value is None nothing is shown.
+        options = [(texts("any"), ""), *providers]
         self._first = widgets.DatePicker(description=texts("from"))
         self._last = widgets.DatePicker(description=texts("to"))
         self._type = widgets.Dropdown(description=texts("column.Type"), options=options)
@@ -44,15 +45,18 @@ class SearchForm:
         )
         self.texts = (self._responsible.add_class("b24-user"), self._subject.add_class("b24-text"))
         self.button = widgets.Button(description=texts("find"), tooltip=texts("find_hint"))
-        warning = widgets.HTML(message_html([texts("days_turned")], texts.language, problem=True))
         days = (self._first, self._last)
-        self.bar = bar("search", *days, self._type, *self.texts, self.button)
+        warning = widgets.HTML()
+        show(False, warning)
+        self.bar = bar("search", *days, self._type, *self.texts, self.button, warning)
 
         def check_days(_: object) -> None:
             first, last = (day.value for day in days)
             turned = first is not None and last is not None and first > last
-            # Read out when it comes, so it must not be there before.
-            self.bar.children = [*self.bar.children[:6], *([warning] if turned else [])]
+            # What is there before it is seen is not read out.
+            lines = [texts("days_turned")]
+            warning.value = message_html(lines, texts.language, problem=True) if turned else ""
+            show(turned, warning)
 
         for day in days:
             day.observe(check_days, "value")

@@ -115,6 +115,12 @@ class Texts:
         text, more = ", ".join(map(str, items[:most])), len(items) - most
         return self("some", items=text, more=self.number(more)) if more > 0 else text
 
+    def reason(self, text: str) -> str:
+        """Return why an activity is missing, as far as these are our words."""
+        for english in (_TABLE[key] for key in _TABLE if key.startswith("reason.")):
+            text = text.replace(english[0], english[self._column])
+        return text
+
     def label(self, field: str, code: int | str) -> str:
         """Return the label of a code."""
         return label(field, code, self.language)
@@ -276,5 +282,6 @@ def source_text(facts: Mapping[str, Any], texts: Texts) -> str:
 def summary_lines(facts: Mapping[str, Any], rows: int, texts: Texts) -> list[str]:
     """Return how many activities there are and which are missing, then why."""
     key, ids = "summary_missing" if facts["missing"] else "summary", texts.some(facts["missing"])
-    reasons = [f"{why}: {texts.some(ids, 20)}" for why, ids in facts["missing_reasons"].items()]
-    return [texts(key, activities=texts.count(rows, "activity"), ids=ids), *reasons]
+    reasons = facts["missing_reasons"].items()
+    lines = [f"{texts.reason(why)}: {texts.some(missing, 20)}" for why, missing in reasons]
+    return [texts(key, activities=texts.count(rows, "activity"), ids=ids), *lines]

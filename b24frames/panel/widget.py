@@ -114,19 +114,21 @@ class LookupPanel(widgets.VBox):
         self._field = widgets.Text(description=texts("field"), placeholder=texts("field_hint"))
         self._button = widgets.Button(description=texts("look_up"), button_style="primary")
         self._cancel = widgets.Button(description=texts("cancel"), tooltip=texts("cancel_hint"))
-        self._recent = widgets.Dropdown(description=texts("recent")).add_class("b24-recent")
+        nothing = [(texts("recent_hint"), ())]
+        self._recent = widgets.Dropdown(description=texts("recent"), options=nothing)
         self._bar = widgets.IntProgress(max=1)
         self._message, self._later = widgets.HTML(), widgets.HTML().add_class("b24-later")
         self._search = SearchForm(texts)
         self._results = Results(str(self._options["tz"]), cache, self._load, texts)
         self._field.add_class("b24-ids")
+        self._recent.add_class("b24-recent")
         show(False, self._cancel, self._recent, self._bar)
         ask = bar("ask", self._field, self._button, self._cancel, self._recent)
         style = widgets.HTML(f"<style>{_STYLE}</style>")
         form, results = self._search.bar, self._results.children
         said = [self._bar, self._message, self._later]
         super().__init__([ask, form, *said, *results, style])
-        self.add_class("b24-panel")
+        self.add_class("b24-panel").add_class(f"b24-{language}")
         self._connect()
         if ids is not None:
             self.lookup(ids)
@@ -141,7 +143,7 @@ class LookupPanel(widgets.VBox):
                 self._say([self._texts("address")], problem=True)
 
         def on_recent(change: dict[str, Any]) -> None:
-            if change["new"] is not None and not self.busy:
+            if change["new"] and not self.busy:
                 self._field.value = ids_text(change["new"])
                 self._start(change["new"])
 
@@ -309,7 +311,7 @@ class LookupPanel(widgets.VBox):
         if look_up.frame is not None and not look_up.is_search:
             self._history.append(look_up.ids)
             recent = {short_ids_text(ids, self._texts): ids for ids in reversed(self._history)}
-            self._recent.options = [(self._texts("recent_hint"), None), *recent.items()]
+            self._recent.options = [self._recent.options[0], *recent.items()]
             show(len(recent) > 1, self._recent)
         self.message = look_up.lines[0]
         self.busy = False
