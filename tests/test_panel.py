@@ -280,6 +280,27 @@ def test_button__in_an_event_loop(panel: b24.LookupPanel, portal: PracticePortal
     asyncio.run(use())
 
 
+@pytest.mark.parametrize(("name", "late"), [("Activities", "1-4"), ("Subject", "planted")])
+def test_enter__text_that_comes_late(
+    panel: b24.LookupPanel, portal: PracticePortal, name: str, late: str
+) -> None:
+    """What a browser sends of fast typing after Enter counts; what is typed later does not."""
+    for number in range(1, 5):
+        portal.server.touch(number, SUBJECT="planted")
+
+    async def use() -> None:
+        field = find(panel, name)
+        press_enter(panel, late[:-1], name)
+        field.value = late
+        assert panel.busy
+        await _until(panel, busy=False)
+        assert sorted(panel.ids) == [1, 2, 3, 4]
+        field.value = f"{late}0"
+        assert not panel.busy
+
+    asyncio.run(use())
+
+
 def test_lookup__ends_the_one_before(panel: b24.LookupPanel, portal: PracticePortal) -> None:
     """A look-up from code takes the place of the one that the button began."""
     portal.server.faults.append(Fault("hang", ids=[250]))

@@ -45,8 +45,7 @@ class SearchForm:
         )
         self.texts = (self._responsible.add_class("b24-user"), self._subject.add_class("b24-text"))
         self.button = widgets.Button(description=texts("find"), tooltip=texts("find_hint"))
-        days = (self._first, self._last)
-        warning = widgets.HTML()
+        days, warning = (self._first, self._last), widgets.HTML()
         show(False, warning)
         self.bar = bar("search", *days, self._type, *self.texts, self.button, warning)
 

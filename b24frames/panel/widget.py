@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import tzinfo
-from functools import partial
 from importlib.resources import files
+from time import monotonic
 from typing import Any
 
 import ipywidgets as widgets
@@ -32,6 +32,7 @@ from b24frames.schema import Language
 
 _HISTORY = 100
 _UNNOTICED = 0.5  # [s] names and details that are there sooner need no word and no button
+_LATE = 1.0  # [s] in which text may come after Enter
 _VIEW = "application/vnd.jupyter.widget-view+json"
 _STYLE = files("b24frames.panel").joinpath("panel.css").read_text(encoding="utf-8")
 
@@ -109,6 +110,7 @@ class LookupPanel(widgets.VBox):
         self._look_up: LookUp | None = None
         self._shown: LookUp | None = None
         self._loadings: list[Loading] = []
+        self._entered: dict[Any, float] = {}
         self._display: Any = None
         texts = self._texts = Texts(check_choice("language", language, Language))
         self._field = widgets.Text(description=texts("field"), placeholder=texts("field_hint"))
@@ -126,8 +128,7 @@ class LookupPanel(widgets.VBox):
         ask = bar("ask", self._field, self._button, self._cancel, self._recent)
         style = widgets.HTML(f"<style>{_STYLE}</style>")
         form, results = self._search.bar, self._results.children
-        said = [self._bar, self._message, self._later]
-        super().__init__([ask, form, *said, *results, style])
+        super().__init__([ask, form, self._bar, self._message, self._later, *results, style])
         self.add_class("b24-panel").add_class(f"b24-{language}")
         self._connect()
         if ids is not None:
@@ -138,20 +139,30 @@ class LookupPanel(widgets.VBox):
 
         def on_text(change: dict[str, Any]) -> None:
             # Not only on Enter: a notebook saved in between would have the secret.
-            if looks_like_address(change["new"]):
-                change["owner"].value = ""
+            owner, text = change["owner"], change["new"]
+            if looks_like_address(text):
+                owner.value = ""
                 self._say([self._texts("address")], problem=True)
+            elif text and monotonic() < self._entered.pop(owner, 0) and _running_loop() is not None:
+                starts[owner](again=True)
 
         def on_recent(change: dict[str, Any]) -> None:
             if change["new"] and not self.busy:
                 self._field.value = ids_text(change["new"])
                 self._start(change["new"])
 
-        def look_up() -> None:
-            self._start(self._field.value)
+        def look_up(*, again: bool = False) -> None:
+            self._start(self._field.value, again=again)
 
-        def find() -> None:
-            self._start(self._search.filters(), is_search=True)
+        def find(*, again: bool = False) -> None:
+            self._start(self._search.filters(), again=again, is_search=True)
+
+        def on_enter(field: Any, content: dict[str, Any], _: object) -> None:
+            # A change of the value would do for Enter, but also comes when the field is left.
+            if content.get("event") == "submit":
+                # Of what is typed fast the browser sends the end after Enter.
+                self._entered[field] = monotonic() + _LATE
+                starts[field]()
 
         def cancel() -> None:
             if self._look_up is None:
@@ -163,11 +174,9 @@ class LookupPanel(widgets.VBox):
             if (shown := self._shown) is not None:
                 self._start(shown.wanted, shown.frame, is_search=shown.is_search, max_age=0)
 
-        for field, start in (
-            (self._field, look_up),
-            *((text, find) for text in self._search.texts),
-        ):
-            field.on_msg(partial(_on_enter, start))
+        starts: dict[Any, Any] = {self._field: look_up, **dict.fromkeys(self._search.texts, find)}
+        for field in starts:
+            field.on_msg(on_enter)
             field.observe(on_text, "value")
         self._button.on_click(lambda _: look_up())
         self._search.button.on_click(lambda _: find())
@@ -217,9 +226,9 @@ class LookupPanel(widgets.VBox):
         """
         self._read(filters, None, is_search=True)
 
-    def _start(self, wanted: Any, shown: pd.DataFrame | None = None, **options: Any) -> None:
+    def _start(self, wanted: Any, shown: Any = None, again: bool = False, **options: Any) -> None:
         """Begin a look-up in a thread, or at once where no event loop runs to report to."""
-        if not self.busy:
+        if again or not self.busy:
             self._read(wanted, _running_loop(), shown, **options)
 
     def _read(
@@ -257,7 +266,10 @@ class LookupPanel(widgets.VBox):
         def finish() -> None:
             if loading in self._loadings:
                 self._loadings.remove(loading)
-                self._show_loaded(loading)
+                if loading.found is not None:
+                    show_found(loading.found)
+                self._update_static()
+                self._show_busy()
 
         def notice() -> None:
             if loading in self._loadings:
@@ -268,13 +280,6 @@ class LookupPanel(widgets.VBox):
         _run(loop, lambda: loading.read(self._make_portal), finish)
         if loop is not None:
             loop.call_later(_UNNOTICED, notice)
-
-    def _show_loaded(self, loading: Loading) -> None:
-        """Show what was read after the rows."""
-        if loading.found is not None:
-            loading.show_found(loading.found)
-            self._update_static()
-        self._show_busy()
 
     def _cancel_look_up(self) -> None:
         """End the look-up that is under way."""
@@ -353,12 +358,6 @@ class LookupPanel(widgets.VBox):
         bundle = self._repr_mimebundle_()
         display({_VIEW: bundle[_VIEW], "text/plain": repr(self)}, raw=True)
         self._display = display(self._static(), raw=True, display_id=True)
-
-
-def _on_enter(start: Callable[[], None], _: object, content: dict[str, Any], __: object) -> None:
-    # A change of the value would do for Enter, but also comes when the field is left.
-    if content.get("event") == "submit":
-        start()
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
