@@ -118,10 +118,7 @@ USER_TYPE = 0  # in the place of an owner's type: a user
 _LABELS: dict[str, dict[str, list[str]]] = json.loads(
     files("b24frames").joinpath("labels.json").read_text("utf-8")
 )
-_SMART_PROCESS: Mapping[Language, tuple[str, str]] = {
-    "en": ("smart process", "recycle bin"),
-    "ru": ("смарт-процесс", "корзина"),
-}
+_SMART_PROCESS = {"en": ("smart process", "recycle bin"), "ru": ("смарт-процесс", "корзина")}
 
 
 def _enumeration(name: str, wire: Wire, meaning: str) -> Field:

@@ -705,7 +705,10 @@ def test_search__days_turned(panel: b24.LookupPanel) -> None:
     assert 'role="alert"' in shown(panel)
     last.value = date(2026, 10, 2)
     assert 'role="alert"' not in shown(panel)
+    last.value = date(202, 10, 1)
+    assert 'role="alert"' not in shown(panel)
     last.value = date(2026, 10, 1)
+    assert 'role="alert"' in shown(panel)
     last.value = None
     assert 'role="alert"' not in shown(panel)
 

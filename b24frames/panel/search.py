@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import ipywidgets as widgets
@@ -34,8 +35,7 @@ class SearchForm:
         providers = [(texts.label("PROVIDER_ID", i), i) for i in ACTIVITY["PROVIDER_ID"].labels]
         # Of a dropdown whose value is None nothing is shown.
         options = [(texts("any"), ""), *providers]
-        self._first = widgets.DatePicker(description=texts("from"))
-        self._last = widgets.DatePicker(description=texts("to"))
+        self._days = [widgets.DatePicker(description=texts(key)) for key in ("from", "to")]
         self._type = widgets.Dropdown(description=texts("column.Type"), options=options)
         self._responsible = widgets.Text(
             description=texts("column.Responsible"), placeholder=texts("responsible_hint")
@@ -45,24 +45,29 @@ class SearchForm:
         )
         self.texts = (self._responsible.add_class("b24-user"), self._subject.add_class("b24-text"))
         self.button = widgets.Button(description=texts("find"), tooltip=texts("find_hint"))
-        days, warning = (self._first, self._last), widgets.HTML()
+        warning = widgets.HTML()
         show(False, warning)
-        self.bar = bar("search", *days, self._type, *self.texts, self.button, warning)
+        self.bar = bar("search", *self._days, self._type, *self.texts, self.button, warning)
 
         def check_days(_: object) -> None:
-            first, last = (day.value for day in days)
+            first, last = self._period()
             turned = first is not None and last is not None and first > last
             # What is there before it is seen is not read out.
             lines = [texts("days_turned")]
             warning.value = message_html(lines, texts.language, problem=True) if turned else ""
             show(turned, warning)
 
-        for day in days:
+        for day in self._days:
             day.observe(check_days, "value")
+
+    def _period(self) -> list[date | None]:
+        """Return the first and last day; a day whose year is still being typed is none."""
+        days = [day.value for day in self._days]
+        return [day if day is not None and day.year > 999 else None for day in days]
 
     def filters(self) -> list[tuple[str, str, Any]] | None:
         """Return the conditions on the fields that are filled; None: all activities."""
-        first, last = self._first.value, self._last.value
+        first, last = self._period()
         conditions = [
             ("CREATED", ">=", first and first.isoformat()),
             ("CREATED", "<=", last and f"{last.isoformat()}T23:59:59"),
