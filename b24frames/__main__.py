@@ -43,7 +43,7 @@ from b24frames.messages import name_some
 from b24frames.names import read_users
 from b24frames.portal import WEBHOOK_VARIABLE
 from b24frames.practice import practice_portal
-from b24frames.schema import USER, OnBadValue
+from b24frames.schema import USER, Language, OnBadValue
 
 _SHOWN_COLUMNS = ["TYPE_ID", "PROVIDER_ID", "SUBJECT", "START_TIME", "COMPLETED", "RESPONSIBLE_ID"]
 _SHOWN_IN_DEMO = ["START_TIME", "SUBJECT", "DIRECTION", "RESPONSIBLE_NAME", "OWNER_NAME"]
@@ -209,8 +209,8 @@ def _deliver(
     """Print a frame, or write it to a file."""
     cache = options.cache or not options.no_cache
     names = frame.b24.names(portal, cache=cache) if options.names else frame[[]]
-    if options.labels:
-        frame = frame.assign(**frame.b24.labels())
+    if options.labels or options.language:
+        frame = frame.assign(**frame.b24.labels(language=options.language or "en"))
     frame = frame.join(names)
     if options.to is not None:
         write_file(frame, options.to, what)
@@ -249,7 +249,8 @@ def _parser() -> argparse.ArgumentParser:
     sync.add_argument("--quiet", action="store_true", help="no progress bar")
     text = "read users, all or some, and print or write them"
     users = commands.add_parser("users", parents=[portal], help=text)
-    users.set_defaults(run=_users, labels=False, names=False, cache=None, no_cache=True)
+    users.set_defaults(run=_users, labels=False, language=None, names=False)
+    users.set_defaults(cache=None, no_cache=True)
     text = "read the statistics of calls, all or those of some activities, and print or write them"
     calls = commands.add_parser("calls", parents=[conditions, portal, zone, output], help=text)
     calls.set_defaults(run=_calls)
@@ -307,6 +308,8 @@ def _output_options() -> Parser:
     options = Parser(add_help=False)
     _add_to(options)
     options.add_argument("--labels", action="store_true", help="words in place of codes")
+    text = "the words in this language"
+    options.add_argument("--language", choices=get_args(Language), help=text)
     options.add_argument("--names", action="store_true", help="names of users and owners, too")
     store = options.add_mutually_exclusive_group()
     store.add_argument("--cache", metavar="PATH", help="folder or file of the cache")

@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 from IPython.core.error import UsageError
@@ -23,6 +23,7 @@ from b24frames.ids import parse_id_text
 from b24frames.messages import one_line, redirect_warnings
 from b24frames.portal import WEBHOOK_VARIABLE, Portal
 from b24frames.practice import practice_portal
+from b24frames.schema import Language
 
 _NO_URL = (
     "a webhook URL in a cell would be saved in the notebook and in IPython's history, for everyone "
@@ -75,6 +76,7 @@ def _parser(name: str) -> ArgumentParser:
         "--practice", action="store_true", help="ask a practice portal on this machine"
     )
     parser.add_argument("--labels", action="store_true", help="names in place of codes")
+    parser.add_argument("--language", choices=get_args(Language), help="names in this language")
     return parser
 
 
@@ -113,7 +115,8 @@ def _run(
     except SystemExit:  # raised by --help
         return None
     else:
-        return frame.assign(**frame.b24.labels()) if options.labels else frame
+        language = options.language or (options.labels and "en")
+        return frame.assign(**frame.b24.labels(language=language)) if language else frame
     # Outside the handler, so that the error has no context.
     raise UsageError(problem)
 

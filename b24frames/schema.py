@@ -15,13 +15,15 @@ References
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib.resources import files
 from types import MappingProxyType
 from typing import Any, Literal
 
-# The enumerations are in ACTIVITY, as labels.
+# The enumerations are in ACTIVITY, as labels; labels.json has them in both languages.
 __all__ = ["ACTIVITY", "CALL", "COLUMNS", "DTYPES", "USER", "Field", "Wire", "label"]
 
 
@@ -35,6 +37,9 @@ Backend = Literal["numpy_nullable", "pyarrow"]
 
 OnBadValue = Literal["warn", "raise"]
 """What to do about an invalid value."""
+
+Language = Literal["en", "ru"]
+"""The languages of labels and of the panel."""
 
 
 class Wire(StrEnum):
@@ -96,6 +101,8 @@ class Field:
         that are not listed occur.
     always : bool
         Whether every frame has the column; otherwise only those whose data have it.
+    russian_labels : mapping of int or str to str
+        The same labels in Russian.
     """
 
     name: str
@@ -103,110 +110,33 @@ class Field:
     meaning: str
     labels: Mapping[int, str] | Mapping[str, str] = field(default_factory=dict)
     always: bool = True
+    russian_labels: Mapping[int, str] | Mapping[str, str] = field(default_factory=dict)
 
 
-# Enumerations are open: a code without a label is shown as it is.
-TYPES = {
-    0: "undefined",
-    1: "meeting",
-    2: "call",
-    3: "task",
-    4: "e-mail",
-    5: "action",
-    6: "user action",
-}
-STATUSES = {0: "undefined", 1: "pending", 2: "completed", 3: "completed automatically"}
-PRIORITIES = {0: "unset", 1: "low", 2: "medium", 3: "high"}
-DIRECTIONS = {0: "undefined", 1: "incoming", 2: "outgoing"}
-NOTIFY_TYPES = {0: "none", 1: "minutes", 2: "hours", 3: "days"}
-CONTENT_TYPES = {0: "undefined", 1: "plain text", 2: "BB-code", 3: "HTML"}
-RESULT_STREAMS = {0: "undefined", 1: "incoming", 2: "outgoing", 3: "reversing", 4: "missed"}
-RESULT_MARKS = {0: "none", 1: "negative", 2: "positive", 3: "neutral"}
-RESULT_STATUSES = {0: "undefined", 1: "unanswered", 2: "answered"}
 USER_TYPE = 0  # in the place of an owner's type: a user
-OWNER_TYPES = {
-    1: "lead",
-    2: "deal",
-    3: "contact",
-    4: "company",
-    5: "invoice (old)",
-    7: "quote",
-    8: "requisite",
-    14: "order",
-    31: "invoice",
-    33: "store document",
-    36: "document",
-    39: "company document",
-    1024: "system",
-}
-PROVIDERS = {
-    "CRM_TODO": "to-do",
-    "CRM_MEETING": "meeting",
-    "CRM_TASKS_TASK": "task",
-    "TASKS": "task (old)",
-    "CRM_TASKS_TASK_COMMENT": "comments of a task",
-    "VOXIMPLANT_CALL": "call",
-    "CALL_LIST": "call list",
-    "CRM_CALL_TRACKER": "mobile call",
-    "CRM_EMAIL": "e-mail",
-    "CRM_SMS": "SMS",
-    "CRM_NOTIFICATION": "notification",
-    "CRM_WHATSAPP": "WhatsApp message",
-    "CRM_TELEGRAM": "Telegram message",
-    "IMOPENLINES_SESSION": "open-channel chat",
-    "CRM_WEBFORM": "form submission",
-    "CRM_LF_MESSAGE": "feed message",
-    "CRM_EXTERNAL_CHANNEL": "external channel",
-    "CRM_REQUEST": "request",
-    "REST_APP": "activity of an application",
-    "CONFIGURABLE_REST_APP": "configurable activity of an application",
-    "CRM_DELIVERY": "delivery",
-    "CRM_PAYMENT": "payment",
-    "STORE_DOCUMENT": "store document",
-    "CRM_DOCUMENT": "document",
-    "CRM_SIGN_DOCUMENT": "e-signature document",
-    "CRM_SIGN_B2E_DOCUMENT": "e-signature document of a company",
-    "CRM_CALENDAR_SHARING": "calendar slot",
-    "CRM_BOOKING": "booking",
-    "CRM_WAIT_LIST_ITEM": "waiting-list entry",
-    "CRM_BIZPROC_WORKFLOW": "workflow",
-    "CRM_BIZPROC_WORKFLOW_COMMENT": "comment of a workflow",
-    "CRM_BIZPROC_TASK": "workflow task",
-    "VISIT_TRACKER": "visit",
-    "ZOOM": "Zoom conference",
-    "CRM_REPEAT_SALE": "repeat sale",
-}
 
-CALL_TYPES = {
-    1: "outgoing",
-    2: "incoming",
-    3: "incoming, redirected",
-    4: "callback",
-    5: "informational",
-}
-CALL_FAILED_CODES = {
-    "200": "answered",
-    "304": "missed",
-    "603": "declined",
-    "603-S": "canceled",
-    "403": "forbidden",
-    "404": "wrong number",
-    "486": "busy",
-    "484": "no such direction",
-    "503": "direction not available",
-    "480": "temporarily not available",
-    "402": "not enough money",
-    "423": "blocked",
-    "OTHER": "undefined",
-}
+_LABELS: dict[str, dict[str, list[str]]] = json.loads(
+    files("b24frames").joinpath("labels.json").read_text("utf-8")
+)
+_SMART_PROCESS = {"en": ("smart process", "recycle bin"), "ru": ("смарт-процесс", "корзина")}
+
+
+def _enumeration(name: str, wire: Wire, meaning: str) -> Field:
+    """Make a field whose codes have labels."""
+    code = int if wire is Wire.INTEGER else str
+    labels: list[Any] = [
+        {code(key): texts[column] for key, texts in _LABELS[name].items()} for column in (0, 1)
+    ]
+    return Field(name, wire, meaning, labels[0], russian_labels=labels[1])
+
 
 _FIELDS = (
     # In the order of the method's page [1].
     Field("ID", Wire.INTEGER, "The activity."),
     Field("OWNER_ID", Wire.INTEGER, "The CRM object that the activity belongs to."),
-    Field("OWNER_TYPE_ID", Wire.INTEGER, "The type of that CRM object.", OWNER_TYPES),
-    Field("TYPE_ID", Wire.INTEGER, "The type; 6 is told apart by PROVIDER_ID.", TYPES),
-    Field("PROVIDER_ID", Wire.TEXT, "Which provider made the activity.", PROVIDERS),
+    _enumeration("OWNER_TYPE_ID", Wire.INTEGER, "The type of that CRM object."),
+    _enumeration("TYPE_ID", Wire.INTEGER, "The type; 6 is told apart by PROVIDER_ID."),
+    _enumeration("PROVIDER_ID", Wire.TEXT, "Which provider made the activity."),
     Field("PROVIDER_TYPE_ID", Wire.TEXT, "The provider's own type, such as CALL."),
     Field("PROVIDER_GROUP_ID", Wire.TEXT, "The provider's own group."),
     Field("ASSOCIATED_ENTITY_ID", Wire.INTEGER, "The provider's object, such as a task; 0: none."),
@@ -217,14 +147,14 @@ _FIELDS = (
     Field("END_TIME", Wire.DATETIME, "When it ends."),
     Field("DEADLINE", Wire.DATETIME, "When it is due; NaT: no deadline."),
     Field("COMPLETED", Wire.FLAG, "Whether it is completed."),
-    Field("STATUS", Wire.INTEGER, "How it was completed.", STATUSES),
+    _enumeration("STATUS", Wire.INTEGER, "How it was completed."),
     Field("RESPONSIBLE_ID", Wire.INTEGER, "The responsible user."),
-    Field("PRIORITY", Wire.INTEGER, "The priority.", PRIORITIES),
-    Field("NOTIFY_TYPE", Wire.INTEGER, "The unit of NOTIFY_VALUE.", NOTIFY_TYPES),
+    _enumeration("PRIORITY", Wire.INTEGER, "The priority."),
+    _enumeration("NOTIFY_TYPE", Wire.INTEGER, "The unit of NOTIFY_VALUE."),
     Field("NOTIFY_VALUE", Wire.INTEGER, "How many NOTIFY_TYPE units ahead to remind."),
     Field("DESCRIPTION", Wire.TEXT, "The text, of the form DESCRIPTION_TYPE."),
-    Field("DESCRIPTION_TYPE", Wire.INTEGER, "The form of the description.", CONTENT_TYPES),
-    Field("DIRECTION", Wire.INTEGER, "Incoming or outgoing.", DIRECTIONS),
+    _enumeration("DESCRIPTION_TYPE", Wire.INTEGER, "The form of the description."),
+    _enumeration("DIRECTION", Wire.INTEGER, "Incoming or outgoing."),
     Field("LOCATION", Wire.TEXT, "The place."),
     Field("SETTINGS", Wire.OBJECT, "Settings of the provider."),
     Field("ORIGINATOR_ID", Wire.TEXT, "The external source."),
@@ -233,12 +163,12 @@ _FIELDS = (
     Field("EDITOR_ID", Wire.INTEGER, "The user who last changed it."),
     Field("PROVIDER_PARAMS", Wire.OBJECT, "Parameters of the provider."),
     Field("PROVIDER_DATA", Wire.TEXT, "Data of the provider, often JSON."),
-    Field("RESULT_MARK", Wire.INTEGER, "The mark of the result.", RESULT_MARKS),
+    _enumeration("RESULT_MARK", Wire.INTEGER, "The mark of the result."),
     Field("RESULT_VALUE", Wire.DOUBLE, "The value of the result."),
     Field("RESULT_SUM", Wire.DOUBLE, "The sum of the result, in RESULT_CURRENCY_ID."),
     Field("RESULT_CURRENCY_ID", Wire.TEXT, "The currency of the sum."),
-    Field("RESULT_STATUS", Wire.INTEGER, "Whether it was answered.", RESULT_STATUSES),
-    Field("RESULT_STREAM", Wire.INTEGER, "The stream of the result.", RESULT_STREAMS),
+    _enumeration("RESULT_STATUS", Wire.INTEGER, "Whether it was answered."),
+    _enumeration("RESULT_STREAM", Wire.INTEGER, "The stream of the result."),
     Field("RESULT_SOURCE_ID", Wire.TEXT, "The source of the result."),
     Field("AUTOCOMPLETE_RULE", Wire.INTEGER, "The rule by which it completes itself."),
     # Not on the page, but known to occur: frames have them only if their data do.
@@ -263,7 +193,7 @@ CALL: Mapping[str, Field] = MappingProxyType(
         for f in (
             # In the order of the method's page [4].
             Field("ID", Wire.INTEGER, "The row; a transferred call has several."),
-            Field("CALL_TYPE", Wire.INTEGER, "The kind of call.", CALL_TYPES),
+            _enumeration("CALL_TYPE", Wire.INTEGER, "The kind of call."),
             Field("CALL_ID", Wire.TEXT, "The call; ORIGIN_ID of its activity is VI_ and this."),
             Field("EXTERNAL_CALL_ID", Wire.TEXT, "The call in an external system."),
             Field("CALL_CATEGORY", Wire.TEXT, "The category, such as external."),
@@ -273,7 +203,7 @@ CALL: Mapping[str, Field] = MappingProxyType(
             Field("CALL_VOTE", Wire.INTEGER, "The customer's mark."),
             Field("COST", Wire.DOUBLE, "The cost, in COST_CURRENCY."),
             Field("COST_CURRENCY", Wire.TEXT, "The currency of the cost."),
-            Field("CALL_FAILED_CODE", Wire.TEXT, "How it ended.", CALL_FAILED_CODES),
+            _enumeration("CALL_FAILED_CODE", Wire.TEXT, "How it ended."),
             Field("CALL_FAILED_REASON", Wire.TEXT, "How it ended, in the portal's words."),
             Field("CRM_ACTIVITY_ID", Wire.INTEGER, "The activity; 0 or NA: none."),
             Field("CRM_ENTITY_ID", Wire.INTEGER, "The CRM object of the other party."),
@@ -325,7 +255,7 @@ def is_column(name: object) -> bool:
     return isinstance(name, str) and (name in ACTIVITY or name.startswith(CUSTOM_FIELD_PREFIX))
 
 
-def label(name: str, code: int | str) -> str:
+def label(name: str, code: int | str, language: Language = "en") -> str:
     """Return the label of a code of an enumeration, or the code itself if it is unknown.
 
     Parameters
@@ -334,6 +264,8 @@ def label(name: str, code: int | str) -> str:
         The field.
     code : int or str
         A value of it.
+    language : {"en", "ru"}, default "en"
+        The language of the label.
 
     Returns
     -------
@@ -344,11 +276,14 @@ def label(name: str, code: int | str) -> str:
     --------
     >>> label("TYPE_ID", 2), label("TYPE_ID", 77), label("OWNER_TYPE_ID", 1031)
     ('call', '77', 'smart process 1031 (recycle bin)')
+    >>> label("TYPE_ID", 2, "ru")
+    'звонок'
     """
-    labels: Mapping[Any, str] = ALL_FIELDS[name].labels
+    known = ALL_FIELDS[name]
+    labels: Mapping[Any, str] = known.russian_labels if language == "ru" else known.labels
     if code in labels:
         return labels[code]
-    return _owner_type(int(code)) if name == "OWNER_TYPE_ID" else str(code)
+    return _owner_type(int(code), language) if name == "OWNER_TYPE_ID" else str(code)
 
 
 def is_smart_process(owner_type: int) -> bool:
@@ -357,13 +292,14 @@ def is_smart_process(owner_type: int) -> bool:
     return 128 <= owner_type < 192 or (owner_type >= 1030 and owner_type % 2 == 0)
 
 
-def _owner_type(code: int) -> str:
+def _owner_type(code: int, language: Language) -> str:
     """Return the label of a type that differs between portals, or is in the recycle bin."""
+    smart_process, recycle_bin = _SMART_PROCESS[language]
     if is_smart_process(code):
-        return f"smart process {code}"
+        return f"{smart_process} {code}"
     # A deleted object has a type of its own: 64 above, or the next odd number.
     if 192 <= code < 256 or code > 1030:
-        return f"smart process {code} (recycle bin)"
+        return f"{smart_process} {code} ({recycle_bin})"
     if 18 <= code <= 26 or code in (32, 37):
-        return f"{code} (recycle bin)"
+        return f"{code} ({recycle_bin})"
     return str(code)

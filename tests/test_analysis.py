@@ -17,7 +17,7 @@ from b24frames.accessor.analysis import ENUMERATIONS, expand
 from b24frames.accessor.interchange import storable
 from b24frames.frame import Layout
 from b24frames.practice.dataset import make_record
-from b24frames.schema import ACTIVITY, PROVIDERS, label
+from b24frames.schema import ACTIVITY, label
 from tests.helpers.frames import assert_frame_equal, build_frame
 
 NOON = "2026-03-01T12:00:00+00:00"
@@ -78,6 +78,24 @@ def test_labels__owner_types() -> None:
         "smart process 1031 (recycle bin)",
         "77",
     ]
+
+
+def test_labels__russian(backend: Any) -> None:
+    """In Russian each code has its Russian label, in the same order; unknown ones and NA stay."""
+    rows = [
+        {"TYPE_ID": "2", "PROVIDER_ID": "CRM_TODO"},
+        {"TYPE_ID": "77", "PROVIDER_ID": "NEW"},
+        {},
+    ]
+    frame = frame_of(rows, backend)
+    shown = frame.b24.labels(["TYPE_ID", "PROVIDER_ID"], language="ru")
+    assert values(shown["TYPE_ID"]) == ["звонок", "77", None]
+    assert values(shown["PROVIDER_ID"]) == ["дело", "NEW", None]
+    assert shown["TYPE_ID"].cat.ordered
+    russian = ACTIVITY["TYPE_ID"].russian_labels.values()
+    assert list(shown["TYPE_ID"].cat.categories) == [*russian, "77"]
+    with pytest.raises(ValueError, match="language='de' is not accepted; accepted are 'en', 'ru'"):
+        frame.b24.labels(language="de")
 
 
 def test_labels__columns() -> None:
@@ -266,9 +284,10 @@ def test_is_missed_call__all_cases(backend: Any, as_text: bool) -> None:
 
 def test_provider_name__all(backend: Any) -> None:
     """Each provider has its name; an unknown one keeps its id, and NA stays NA."""
-    ids = [*PROVIDERS, "NEW", "", None]
+    known = ACTIVITY["PROVIDER_ID"].labels
+    ids = [*known, "NEW", "", None]
     names = analysis.provider_name(frame_of([{"PROVIDER_ID": i} for i in ids], backend))
-    assert values(names) == [*PROVIDERS.values(), "NEW", "", None]
+    assert values(names) == [*known.values(), "NEW", "", None]
     assert names.dtype == frame_of([], backend)["PROVIDER_ID"].dtype
 
 

@@ -80,6 +80,8 @@ def test_activity__labels(shell: InteractiveShell) -> None:
     assert list(named.columns) == list(plain.columns)
     assert named["SUBJECT"].equals(plain["SUBJECT"])
     assert named.b24.report is not None
+    russian = ask(shell, "%activity 1-3 --portal portal --language ru")
+    assert russian["TYPE_ID"].tolist() == ["встреча", "звонок", "пользовательское действие"]
 
 
 def test_activity__environment(

@@ -402,6 +402,8 @@ def test_find__table(portal: PracticePortal, capsys: pytest.CaptureFixture[str])
     """What matches all conditions is printed, with names in place of codes on request."""
     place = ["--where", "ID in 1,2,3,5", "--where", "TYPE_ID=call", "--portal", portal.url]
     calls = [i for i in (1, 2, 3, 5) if (portal.server.record(i) or {})["TYPE_ID"] == "2"]
+    assert main(["find", *place, "--language", "ru", "--columns", "TYPE_ID"]) == 0
+    assert capsys.readouterr().out.count("звонок") == len(calls) > 0
     assert main(["find", *place, "--labels", "--columns", "TYPE_ID"]) == 0
     out, err = capsys.readouterr()
     assert [line.split() for line in out.splitlines()[2:]] == [[str(i), "call"] for i in calls]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import builtins
 import json
 import re
+import string
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from datetime import datetime, tzinfo
+from datetime import date, datetime, tzinfo
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -22,14 +25,15 @@ from markupsafe import escape
 
 import b24frames as b24
 from b24frames.ids import parse_id_text
-from b24frames.panel import lookup, results
-from b24frames.panel.html import HEADS, card_html, static_html
-from b24frames.panel.texts import description_text, ids_code, ids_text
+from b24frames.panel import lookup, results, widget
+from b24frames.panel.html import HEADS, SORTS, card_html, static_html
+from b24frames.panel.texts import _TABLE, Texts, description_text, ids_code, ids_text
 from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
 from tests.helpers.practice import plant, posts
 
 SECRET = "planted-secret-77"
+ENGLISH = Texts("en")
 HOSTILE = (
     "<script>run()</script><img src=x onerror=run()><a href='javascript:run()'>x</a> {{1}} $x$"
 )
@@ -276,6 +280,27 @@ def test_button__in_an_event_loop(panel: b24.LookupPanel, portal: PracticePortal
     asyncio.run(use())
 
 
+@pytest.mark.parametrize(("name", "late"), [("Activities", "1-4"), ("Subject", "planted")])
+def test_enter__text_that_comes_late(
+    panel: b24.LookupPanel, portal: PracticePortal, name: str, late: str
+) -> None:
+    """What a browser sends of fast typing after Enter counts; what is typed later does not."""
+    for number in range(1, 5):
+        portal.server.touch(number, SUBJECT="planted")
+
+    async def use() -> None:
+        field = find(panel, name)
+        press_enter(panel, late[:-1], name)
+        field.value = late
+        assert panel.busy
+        await _until(panel, busy=False)
+        assert sorted(panel.ids) == [1, 2, 3, 4]
+        field.value = f"{late}0"
+        assert not panel.busy
+
+    asyncio.run(use())
+
+
 def test_lookup__ends_the_one_before(panel: b24.LookupPanel, portal: PracticePortal) -> None:
     """A look-up from code takes the place of the one that the button began."""
     portal.server.faults.append(Fault("hang", ids=[250]))
@@ -313,7 +338,7 @@ def test_table__sorted_and_paged(panel: b24.LookupPanel) -> None:
 def test_table__sorted_like_pandas(panel: b24.LookupPanel, by: str) -> None:
     """Every order holds all rows, those without a value last."""
     panel.lookup("1-20")
-    find(panel, "Sort by").value = by
+    find(panel, "Sort by").label = by
     numbers = [int(re.findall(r"\d+", name)[0]) for name in rows(panel)]
     assert sorted(numbers) == panel.frame.index.tolist()
     column = {"Subject": "SUBJECT", "Start": "START_TIME", "Deadline": "DEADLINE"}.get(by)
@@ -398,8 +423,8 @@ def test_card__extreme_values(
     portal.server.touch(5, **fields)
     panel.lookup(5)
     assert "<article" in shown(panel)
-    for widget in everything(panel):
-        json.dumps(widget.get_state(), ensure_ascii=False, default=str).encode("utf-8")
+    for one in everything(panel):
+        json.dumps(one.get_state(), ensure_ascii=False, default=str).encode("utf-8")
     panel._repr_mimebundle_()["text/html"].encode("utf-8")
 
 
@@ -442,6 +467,7 @@ def test_history__bounded(panel: b24.LookupPanel) -> None:
     assert panel.history[-1] == [302]
     recent = find(panel, "Recent")
     assert [text for text, _ in recent.options[1:]] == ["302", "301", "303"]
+    assert recent.label == "look-ups"
     recent.value = [303]
     assert panel.ids == [303]
     assert find(panel, "Activities").value == "303"
@@ -574,9 +600,9 @@ def test_description__any_text(text: str, kind: int | None) -> None:
     raw = frame.reindex(columns=b24.schema.COLUMNS).assign(DESCRIPTION_TYPE=str(kind or 0))
     typed = raw.b24.typed(on_bad_value="warn").set_index("ID")
     now = pd.Timestamp("2026-01-01", tz="UTC")
-    assert_harmless(card_html(typed, 5, "https://acme.bitrix24.com", now))
-    assert_harmless(static_html(typed, text))
-    assert isinstance(description_text(text, kind), str)
+    assert_harmless(card_html(typed, 5, "https://acme.bitrix24.com", now, ENGLISH))
+    assert_harmless(static_html(typed, text, ENGLISH))
+    assert isinstance(description_text(text, kind, ENGLISH), str)
 
 
 @pytest.mark.parametrize(
@@ -592,12 +618,12 @@ def test_description__any_text(text: str, kind: int | None) -> None:
         ("[url=https://e.org]here[/url] [user=3]Ivan[/user] [1] [draft]", 2,
          "here (https://e.org) Ivan [1] [draft]"),
         ("<b>[b]</b>", 1, "<b>[b]</b>"),
-        ("x" * 10_001, 1, "x" * 10_000 + "… (1 more characters in the frame)"),
+        ("x" * 10_001, 1, "x" * 10_000 + "… (1 character more in the frame)"),
     ],
 )  # fmt: skip
 def test_description__text(text: str, kind: int, plain: str) -> None:
     """Markup is reduced to what a reader sees."""
-    assert description_text(text, kind) == plain
+    assert description_text(text, kind, ENGLISH) == plain
 
 
 @pytest.mark.parametrize(
@@ -607,7 +633,7 @@ def test_description__text(text: str, kind: int, plain: str) -> None:
 )
 def test_description__long(part: str, kind: int) -> None:
     """A text that a stranger made to be slow is read at once: otherwise this would take hours."""
-    assert "end" in description_text(f"end {part * (500_000 // len(part))} end", kind)
+    assert "end" in description_text(f"end {part * (500_000 // len(part))} end", kind, ENGLISH)
 
 
 @pytest.mark.parametrize(
@@ -624,7 +650,7 @@ def test_card__owner_on_own_host(address: str, kind: int, path: str | None) -> N
     """Links lead to pages of the portal, or nowhere."""
     frame = pd.DataFrame({"ID": ["7"], "OWNER_TYPE_ID": [str(kind)], "OWNER_ID": ["5"]})
     typed = frame.reindex(columns=b24.schema.COLUMNS).b24.typed().set_index("ID")
-    html = card_html(typed, 7, address, pd.Timestamp("2026-01-01", tz="UTC"))
+    html = card_html(typed, 7, address, pd.Timestamp("2026-01-01", tz="UTC"), ENGLISH)
     links = [attributes.get("href") for tag, attributes in Tags(html).found if tag == "a"]
     assert links == ([path] if path else [])
 
@@ -652,7 +678,7 @@ def test_search__form(panel: b24.LookupPanel, portal: PracticePortal, how: str) 
     middle = every[every["PROVIDER_ID"].eq("CRM_TODO") & every["SUBJECT"].str.len().gt(5)].iloc[3]
     day, text = middle["CREATED"].date(), middle["SUBJECT"][:4].upper()
     find(panel, "Created from").value = find(panel, "to").value = day
-    find(panel, "Type").value = "to-do"
+    find(panel, "Type").label = "to-do"
     find(panel, "Responsible").value = f" {middle['RESPONSIBLE_ID']}"
     find(panel, "Subject").value = text
     if how == "button":
@@ -669,8 +695,27 @@ def test_search__form(panel: b24.LookupPanel, portal: PracticePortal, how: str) 
     assert middle.name in panel.frame.index
 
 
+def test_search__days_turned(panel: b24.LookupPanel) -> None:
+    """A first day after the last one is told at once, until it is mended."""
+    first, last = find(panel, "Created from"), find(panel, "to")
+    first.value = date(2026, 10, 2)
+    assert 'role="alert"' not in shown(panel)
+    last.value = date(2026, 10, 1)
+    assert "The first day is after the last one" in shown(panel)
+    assert 'role="alert"' in shown(panel)
+    last.value = date(2026, 10, 2)
+    assert 'role="alert"' not in shown(panel)
+    last.value = date(202, 10, 1)
+    assert 'role="alert"' not in shown(panel)
+    last.value = date(2026, 10, 1)
+    assert 'role="alert"' in shown(panel)
+    last.value = None
+    assert 'role="alert"' not in shown(panel)
+
+
 def test_search__empty_form(panel: b24.LookupPanel) -> None:
-    """Without a condition the newest activities are shown."""
+    """Without a condition the newest activities are shown; the list of types shows its choice."""
+    assert (find(panel, "Type").index, find(panel, "Type").label) == (0, "any")
     find(panel, "Find").click()
     assert panel.message == "The 200 newest of 299 activities."
 
@@ -832,7 +877,22 @@ def test_card__details_once(panel: b24.LookupPanel, portal: PracticePortal) -> N
     sent = posts(portal)
     find(panel, "Show activity 2").click()
     assert posts(portal) == sent
-    assert "<h4>Links</h4>" in shown(panel)
+    assert "<h4>Communications</h4>" in shown(panel)
+
+
+def test_card__owner_once(panel: b24.LookupPanel, portal: PracticePortal) -> None:
+    """The card links to its owner once, and to every other object that it is linked to."""
+    frame = b24.read_activities(range(1, 60), portal, missing="ignore")
+    links = frame.b24.bindings(portal)
+    number = int(links.index.value_counts().index[0])
+    assert len(links.loc[[number]]) > 1
+    panel.lookup([number])
+    addresses = [a["href"] for tag, a in Tags(shown(panel)).found if tag == "a"]
+    assert frame.b24.owner_url[number] in addresses
+    assert sorted(addresses) == sorted(links.loc[[number]].assign().b24.owner_url.dropna())
+    alone = int(links.index.value_counts().index[-1])
+    panel.lookup([alone])
+    assert "<h4>Other links</h4>" not in shown(panel)
 
 
 def test_card__details_refused(panel: b24.LookupPanel, portal: PracticePortal) -> None:
@@ -842,6 +902,46 @@ def test_card__details_refused(panel: b24.LookupPanel, portal: PracticePortal) -
     find(panel, "Show activity 2").click()
     assert "<article" in shown(panel)
     assert shown(panel).count("No connection to 127.0.0.1") == 1
+
+
+def test_cancel__names_and_details(panel: b24.LookupPanel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cancel ends what is awaited after the rows; they stay, and a click on a row asks again."""
+    gate, asked = threading.Event(), []
+
+    def read_late(_: object) -> pd.DataFrame:
+        asked.append(gate.wait(60))
+        return pd.DataFrame({"TYPE": ["late"], "VALUE": ["late"], "NAME": ["late"]})
+
+    reads = {"communications": read_late, "links": read_late}
+    monkeypatch.setattr(widget, "_UNNOTICED", 0)
+    monkeypatch.setattr(results, "name_reads", lambda *_: {"named": read_late})
+    monkeypatch.setattr(results, "detail_reads", lambda *_: reads)
+
+    async def use() -> None:
+        press_enter(panel, "5")
+        await _until(panel, busy=False)
+        cancel = find(panel, "Cancel")
+        while cancel.layout.display == "none":
+            await asyncio.sleep(0)
+        assert "Reading names and details" in shown(panel)
+        cancel.click()
+        assert cancel.layout.display == "none"
+        assert "Reading names and details" not in shown(panel)
+        assert shown(panel).count("Cancelled: names or details are missing.") == 2
+        gate.set()
+        for thread in threading.enumerate():
+            if thread.name == "b24frames panel":
+                await asyncio.to_thread(thread.join)
+        await asyncio.sleep(0)
+
+    asyncio.run(use())
+    # What was under way came to its end, unseen, and nothing was begun.
+    assert asked == [True, True]
+    assert "late" not in shown(panel)
+    assert panel.message == "1 activity."
+    monkeypatch.undo()
+    find(panel, "Show activity 5").click()
+    assert "<h4>Communications</h4>" in shown(panel)
 
 
 @pytest.mark.parametrize(
@@ -875,3 +975,152 @@ def test_search__no_address(panel: b24.LookupPanel, field: str) -> None:
     find(panel, field).value = f"https://acme.bitrix24.com/rest/1/{SECRET}/"
     assert find(panel, field).value == ""
     assert 'role="alert"' in shown(panel)
+
+
+PANEL = Path(b24.__file__).parent / "panel"
+# Texts in the code that nobody reads in the panel, or that are no language: names, code, formats.
+NO_TEXTS = {
+    "b24frames panel",
+    "import b24frames as b24\n\n",
+    "tex2jax_ignore mathjax_ignore",
+    "address blockquote div dl dt dd h1 h2 h3 h4 h5 h6 hr ol p pre table tr ul",
+}
+
+
+def fields_of(text: str) -> list[str]:
+    """Return the names of the places of a text."""
+    return sorted({name for _, name, _, _ in string.Formatter().parse(text) if name is not None})
+
+
+@pytest.mark.parametrize("key", _TABLE)
+def test_texts__complete(key: str) -> None:
+    """Each text is there in both languages, with the same places, and is used."""
+    english, russian = _TABLE[key]
+    assert english.strip() == english != ""
+    assert russian.strip() == russian != ""
+    assert fields_of(english) == fields_of(russian)
+    plain = re.sub(r"\{\w+\}|B24_WEBHOOK_URL|CSV|parquet|cache=False|\bID\b", "", russian)
+    assert not re.search("[A-Za-z]", plain)
+    if "|" in english:
+        assert (english.count("|"), russian.count("|")) == (1, 2)
+    prefix, _, name = key.rpartition(".")
+    if prefix == "error":
+        assert issubclass(getattr(b24.errors, name, None) or getattr(builtins, name), Exception)
+    elif prefix == "reason":
+        rest = "".join(path.read_text(encoding="utf-8") for path in PANEL.parent.glob("*.py"))
+        assert english in rest
+    elif prefix == "column":
+        assert name in {*SORTS, "End", "Author", "Created", "Talk", "Priority", "Place", "Provider"}
+    else:
+        sources = "".join(path.read_text(encoding="utf-8") for path in PANEL.glob("*.py"))
+        assert f'"{key.removesuffix("_kept")}' in sources
+
+
+@pytest.mark.parametrize("path", sorted(PANEL.glob("*.py")), ids=lambda path: path.name)
+def test_texts__nowhere_else(path: Path) -> None:
+    """No text that people read stands in the panel's code."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    texts = [
+        re.sub(r"<[^>]*>?|[^<]*>|\{[^}]*\}", "", node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        and id(node) not in skipped and node.value not in NO_TEXTS
+    ]  # fmt: skip
+    assert [text for text in texts if re.search(r"[a-z]{2,} [a-z]{2,}|[А-Яа-я]", text)] == []
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0 дел"), (1, "1 дело"), (2, "2 дела"), (4, "4 дела"), (5, "5 дел"), (11, "11 дел"),
+     (12, "12 дел"), (14, "14 дел"), (21, "21 дело"), (22, "22 дела"), (25, "25 дел"),
+     (111, "111 дел"), (121, "121 дело"), (1204, "1 204 дела"), (1011, "1 011 дел")],
+)  # fmt: skip
+def test_texts__russian_plurals(number: int, text: str) -> None:
+    """A Russian noun stands in the form that its number wants; spaces do not break."""
+    assert Texts("ru").count(number, "activity") == text.replace(" ", "\xa0")
+
+
+@pytest.mark.parametrize("language", ["de", "EN", None, True, ["ru"], "ru-RU"])
+def test_language__refused(language: Any) -> None:
+    """Another language is refused at once, and the message says which ones there are."""
+    with pytest.raises(ValueError, match="language=.* is not accepted; accepted are 'en', 'ru'"):
+        b24.LookupPanel(language=language)
+
+
+def texts_of(panel: b24.LookupPanel) -> list[str]:
+    """Return each text that a panel shows: in HTML, on widgets, and in their choices."""
+    found = re.findall(r">([^<]+)<", displayed(panel).replace("\n", " "))
+    found += re.findall(r'(?:aria-label|title)="([^"]*)"', displayed(panel))
+    for one in everything(panel):
+        for name in ("description", "placeholder", "tooltip"):
+            found.append(str(getattr(one, name, None) or ""))
+        found += [str(label) for label in getattr(one, "_options_labels", ())]
+    return [text.strip() for text in found if text.strip()]
+
+
+def test_language__russian(portal: PracticePortal) -> None:
+    """In Russian nothing is left of the English texts: search, rows, card, errors, Cancel, code."""
+    panel = b24.LookupPanel(portal, language="ru", tz="Europe/Moscow", max_age=0)
+    english = {text for text, russian in _TABLE.values() if text != russian}
+    english |= {label for table in (b24.schema.ACTIVITY, b24.schema.CALL) for f in table.values()
+                for code, label in f.labels.items() if label != f.russian_labels[code]}  # fmt: skip
+    calls = b24.find_activities([("ORIGIN_ID", "contains", "VI_")], portal).b24.calls(portal)
+    (bar,) = [w for w in everything(panel) if isinstance(w, widgets.IntProgress)]
+    messages = []
+    steps: list[Callable[[], object]] = [
+        lambda: find(panel, "Найти").click(),
+        lambda: panel.lookup("1-30, 60"),
+        lambda: find(panel, "Показать дело 2:").click(),
+        lambda: find(panel, "Показать код").set_trait("value", True),
+        lambda: find(panel, "Обновить").click(),
+        lambda: panel.lookup([int(calls["CRM_ACTIVITY_ID"].iloc[0])]),
+        lambda: panel.lookup("  "),
+        lambda: bar.observe(lambda _: find(panel, "Отмена").click(), "value"),
+        lambda: panel.lookup("61-300"),
+        lambda: panel.find([("ID", ">", 20)]),
+        lambda: portal.server.stop(),
+        lambda: panel.lookup([50]),
+    ]
+    for step in steps:
+        step()
+        messages.append(panel.message)
+        texts = texts_of(panel)
+        assert english.isdisjoint(texts)
+        assert not [text for text in texts if re.fullmatch(r"(user|deal|contact|lead) \d+", text)]
+        assert {attributes.get("lang", "ru") for _, attributes in Tags(displayed(panel)).found} == {
+            "ru"
+        }
+    spoken = [message.replace("\xa0", " ") for message in dict.fromkeys(messages)]
+    assert spoken == [
+        "Показаны новейшие: 200 из 299 дел.",
+        "29 дел. Нет записи: 7, 9.",
+        "1 дело.",
+        "Проверьте, что задано: номера дел не указаны; введите их, например 999 или 1-20, 35.",
+        "Отменено: получено 50 из 240 дел, они в кэше. Чтобы продолжить, повторите запрос.",
+        "Отменено: получено 0 дел, они в кэше.",
+        "Портал недоступен: no connection to 127.0.0.1. Проверьте соединение с порталом и "
+        "повторите запрос.",
+    ]
+
+
+def test_language__saved_in_russian(
+    portal: PracticePortal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files are the same in every language, and the message says where they are."""
+    monkeypatch.chdir(tmp_path)
+    panel = b24.LookupPanel(portal, 5, language="ru")
+    find(panel, "Сохранить CSV").click()
+    (path,) = tmp_path.iterdir()
+    assert f"Файл {path.name} записан в рабочую папку: 1\xa0строка." in shown(panel)
+    pd.testing.assert_frame_equal(panel.frame, b24.read_activities([5], portal))
+
+
+def test_language__ages() -> None:
+    """Ages are told in the language of the panel."""
+    ages = [Texts("ru").age(seconds).replace("\xa0", " ") for seconds in (5, 60, 7200, -90_000)]
+    assert ages == ["только что", "1 минуту назад", "2 часа назад", "через 1 день"]

@@ -30,7 +30,7 @@ from tests.helpers.answers import sample
 from tests.helpers.exotic_faults import Fault
 
 NOT_FOUND = {"error": "", "error_description": "Not found"}
-PROVIDERS = [*schema.PROVIDERS]
+PROVIDERS = [*schema.ACTIVITY["PROVIDER_ID"].labels]
 Ask = Callable[..., requests.Response]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from b24frames import schema
-from b24frames.schema import ACTIVITY, COLUMNS, DTYPES, Wire
+from b24frames.schema import ACTIVITY, ALL_FIELDS, COLUMNS, DTYPES, Wire, label
 from tests.helpers.answers import sample
 
 # The documented codes of each enumeration, with a word that its label must have.
@@ -40,8 +42,8 @@ def test_labels__every_documented_code(name: str) -> None:
     words = dict(part.split(" ", 1) for part in ENUMERATIONS[name].split(", "))
     labels = ACTIVITY[name].labels
     assert [str(code) for code in labels] == list(words)
-    for code, label in labels.items():
-        assert words[str(code)] in label
+    for code, text in labels.items():
+        assert words[str(code)] in text
 
 
 def test_labels__which_fields_have_them() -> None:
@@ -75,6 +77,21 @@ def test_labels__are_keyed_like_the_column() -> None:
         kind = int if field.wire is Wire.INTEGER else str
         assert all(isinstance(code, kind) for code in field.labels)
         assert len(set(field.labels.values())) == len(field.labels)
+
+
+def test_labels__in_russian() -> None:
+    """Each label has its Russian one beside it, distinct within its field, and in Russian."""
+    kept = {"SMS", "HTML"}
+    for field in ALL_FIELDS.values():
+        assert list(field.russian_labels) == list(field.labels)
+        assert len(set(field.russian_labels.values())) == len(field.labels)
+        for code, text in field.russian_labels.items():
+            assert re.search("[а-я]", text) or text in kept, text
+            assert text == text.strip()
+            assert label(field.name, code, "ru") == text
+    assert label("OWNER_TYPE_ID", 1031, "ru") == "смарт-процесс 1031 (корзина)"
+    assert label("OWNER_TYPE_ID", 20, "ru") == "20 (корзина)"
+    assert label("TYPE_ID", 77, "ru") == "77"
 
 
 def test_schema__cannot_be_changed() -> None:

@@ -12,7 +12,7 @@ from b24frames.accessor import analysis, interchange, plots
 from b24frames.arguments import check_backend, check_choice, check_tz
 from b24frames.credentials import scrub_traceback
 from b24frames.messages import count, facts_html, facts_text, name_some, one_line, short_repr
-from b24frames.schema import Backend, OnBadValue
+from b24frames.schema import Backend, Language, OnBadValue
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -458,13 +458,17 @@ class FrameAccessor:
         )
         return interchange.typed(self._frame, layout, from_spreadsheet=from_spreadsheet)
 
-    def labels(self, columns: Iterable[str] | None = None) -> pd.DataFrame:
+    def labels(
+        self, columns: Iterable[str] | None = None, *, language: Language = "en"
+    ) -> pd.DataFrame:
         """Return the enumerations as ordered categoricals with readable names.
 
         Parameters
         ----------
         columns : iterable of str, optional
             Which ones; by default all that hold numbers. PROVIDER_ID is one too.
+        language : {"en", "ru"}, default "en"
+            The language of the names.
 
         Returns
         -------
@@ -477,8 +481,11 @@ class FrameAccessor:
         >>> df = read_activities([1, 2, 3], portal)
         >>> df.b24.labels()["TYPE_ID"].tolist()
         ['meeting', 'call', 'user action']
+        >>> df.b24.labels(language="ru")["TYPE_ID"].tolist()
+        ['встреча', 'звонок', 'пользовательское действие']
         """
-        return analysis.labels(self._frame, columns)
+        language = check_choice("language", language, Language)
+        return analysis.labels(self._frame, columns, language)
 
     @property
     def duration(self) -> pd.Series:

@@ -18,7 +18,16 @@ from pandas.api import types
 
 from b24frames import schema
 from b24frames.messages import name_in, name_some, short_repr, visible
-from b24frames.schema import ALL_FIELDS, DTYPES, USER_TYPE, Backend, Wire, is_smart_process, label
+from b24frames.schema import (
+    ALL_FIELDS,
+    DTYPES,
+    USER_TYPE,
+    Backend,
+    Language,
+    Wire,
+    is_smart_process,
+    label,
+)
 
 HOW = (
     "b24frames.read_activities(ids) gives all columns (columns= only those it names), and "
@@ -51,20 +60,23 @@ _INCOMING = 1  # of DIRECTION
 _LONGEST_TALK = 2**33  # [s], what pandas 2.2 can convert
 
 
-def labels(frame: pd.DataFrame, columns: Iterable[str] | None = None) -> pd.DataFrame:
+def labels(
+    frame: pd.DataFrame, columns: Iterable[str] | None = None, language: Language = "en"
+) -> pd.DataFrame:
     """Return enumerations as ordered categoricals."""
     names = _enumerations(frame, columns)
     require(frame, "labels", names)
-    return pd.DataFrame({name: _labels(frame, name) for name in names}, index=frame.index)
+    labelled = {name: _labels(frame, name, language) for name in names}
+    return pd.DataFrame(labelled, index=frame.index)
 
 
-def _labels(frame: pd.DataFrame, name: str) -> pd.Series:
+def _labels(frame: pd.DataFrame, name: str, language: Language) -> pd.Series:
     """Return an enumeration; its categories are in the order of all codes."""
     codes = sorted({*ALL_FIELDS[name].labels, *frame[name].dropna().unique().tolist()})
-    categories = [visible(label(name, code)) for code in codes]
+    categories = [visible(label(name, code, language)) for code in codes]
     if ALL_FIELDS[name].wire is Wire.TEXT:  # a code may be the label of another
         dtype = pd.CategoricalDtype(list(dict.fromkeys(categories)), ordered=True)
-        return _label_texts(frame[name]).astype(dtype)
+        return _label_texts(frame[name], language).astype(dtype)
     coded = frame[name].astype(pd.CategoricalDtype(codes, ordered=True))
     return coded.cat.rename_categories(categories)
 
@@ -128,10 +140,10 @@ def provider_name(frame: pd.DataFrame) -> pd.Series:
     return _label_texts(frame["PROVIDER_ID"]).rename("provider_name")
 
 
-def _label_texts(column: pd.Series) -> pd.Series:
+def _label_texts(column: pd.Series, language: Language = "en") -> pd.Series:
     """Return labels in place of codes that are text; an unknown one stays what it is."""
     codes, texts = pd.factorize(column)
-    labels = [visible(label(str(column.name), text)) for text in texts]
+    labels = [visible(label(str(column.name), text, language)) for text in texts]
     named: pd.Series = pd.Series(labels, dtype=text_dtype(column))
     return named.reindex(codes).set_axis(column.index)
 

@@ -15,9 +15,9 @@ from b24frames import errors
 from b24frames.accessor import FrameAccessor
 from b24frames.activities import ReadOptions, count_activities, find_activities, read_activities
 from b24frames.ids import parse_id_text, parse_ids
-from b24frames.messages import count, redirect_warnings
+from b24frames.messages import redirect_warnings
 from b24frames.output import CachePlace
-from b24frames.panel.texts import filters_code, ids_code, summary_lines
+from b24frames.panel.texts import Texts, filters_code, ids_code, summary_lines
 from b24frames.portal import Portal, as_portal
 from b24frames.records import portal_of
 
@@ -29,13 +29,6 @@ Reads = dict[str, Callable[[Portal], pd.DataFrame]]
 Found = tuple[dict[str, pd.DataFrame], list[str]]
 """Tables by their names, and what the user should know."""
 _ERRORS = (errors.B24Error, ValueError, TypeError, ImportError, OSError)
-_NEXT_STEPS: dict[type[errors.B24Error], str] = {
-    errors.PortalUnavailableError: "Check the connection to the portal, then look up again.",
-    errors.InvalidAnswerError: "Check the portal's address, then look up again.",
-    errors.RateLimitError: "Other programs ask the portal too: wait a minute, then look up again.",
-    errors.OperatingTimeError: "Wait up to ten minutes, then look up again.",
-    errors.CacheError: "Give the panel another place for the cache, or cache=False.",
-}
 
 
 class _Cancelled(Exception):
@@ -52,6 +45,8 @@ class LookUp:
         Ids, as a caller or the text in the field names them; of a search its filters.
     on_progress : callable
         Called, in the thread that reads, with how many ids are settled, and why the read waits.
+    texts : Texts
+        The words for how it ends.
     is_search : bool
         Whether activities are searched by filters.
     ids : list of int
@@ -68,15 +63,19 @@ class LookUp:
 
     wanted: Any
     on_progress: Callable[[int, str], object]
+    texts: Texts
     is_search: bool = False
     ids: list[int] = field(default_factory=list)
     total: int = 0
-    lines: Sequence[str] = ("The look-up ended early; look up again to go on.",)
+    lines: Sequence[str] = ()
     frame: pd.DataFrame | None = None
     problem: bool = True
     _done: int = 0
     # Set in the kernel's thread, read in the one that reads: a bool needs no lock.
     _cancelled: bool = False
+
+    def __post_init__(self) -> None:
+        self.lines = [self.texts("ended_early")]
 
     @property
     def code(self) -> tuple[str, str]:
@@ -97,6 +96,11 @@ class LookUp:
             self._done += n
             self.on_progress(self._done, "")
 
+    def progress(self) -> dict[str, str]:
+        """Return how many ids are settled, and of how many."""
+        total = self.texts.count(self.total, "of_activity")
+        return {"done": self.texts.number(self._done), "total": total}
+
     def set_postfix_str(self, text: str, /) -> None:
         """Take note of what the portal is waited for."""
         self.on_progress(self._done, text)
@@ -109,26 +113,24 @@ class LookUp:
             with redirect_warnings(notes.append):
                 frame, lines = fetch(make_portal, options)
         except _Cancelled:
-            kept = "" if options["cache"] is False else " and kept"
-            received = f"{self._done:,} of {count(self.total, 'activity')}"
-            text = f"Cancelled: {received} had been received{kept}. Look up again to go on."
-            if self.is_search:
-                text = f"Cancelled: {count(self._done, 'activity')} had been received{kept}."
-            self.lines, self.problem = [text], False
+            kept = "" if options["cache"] is False else "_kept"
+            key = f"cancelled_search{kept}" if self.is_search else f"cancelled{kept}"
+            done = {"activities": self.texts.count(self._done, "activity"), **self.progress()}
+            self.lines, self.problem = [self.texts(key, **done)], False
         except _ERRORS as error:
-            self.lines = [explain(error)]
+            self.lines = [self.texts.explain(error)]
         else:
             self.lines, self.frame, self.problem = [*lines, *notes], frame, False
 
     def _read(
         self, make_portal: MakePortal, options: ReadOptions
     ) -> tuple[pd.DataFrame, list[str]]:
-        self.wanted = self.ids = _parse(self.wanted)
+        self.wanted = self.ids = self._parse()
         self.total = len(self.ids)
         # Missing ids are part of the message, and neither an error nor a warning.
         options = {**options, "missing": "ignore", "progress": self}
         frame = read_activities(self.ids, make_portal(), **options)
-        return frame, summary_lines(frame.attrs["b24"], len(frame))
+        return frame, summary_lines(frame.attrs["b24"], len(frame), self.texts)
 
     def _find(
         self, make_portal: MakePortal, options: ReadOptions
@@ -142,8 +144,18 @@ class LookUp:
             self.update(0)
             matched = count_activities(self.wanted, portal, tz=tz)
         if matched <= len(frame):
-            return frame, [f"{count(len(frame), 'activity')} found."]
-        return frame, [f"The {MOST_FOUND} newest of {count(matched, 'activity')}."]
+            found = self.texts.count(len(frame), "activity")
+            return frame, [self.texts("found", activities=found)]
+        every = self.texts.count(matched, "of_activity")
+        return frame, [self.texts("newest", most=MOST_FOUND, activities=every)]
+
+    def _parse(self) -> list[int]:
+        """Return the ids that a caller, or the text in the field, names."""
+        if not isinstance(self.wanted, str):
+            return parse_ids(self.wanted)
+        if not self.wanted.strip():
+            raise ValueError(self.texts("no_ids"))
+        return parse_id_text(self.wanted)
 
 
 def name_reads(frame: pd.DataFrame, cache: CachePlace) -> Reads:
@@ -161,6 +173,9 @@ def detail_reads(frame: pd.DataFrame, cache: CachePlace) -> Reads:
 
     def links(portal: Portal) -> pd.DataFrame:
         table = frame.b24.bindings(portal)
+        # The card has the owner already.
+        is_owner = table.eq(frame[table.columns].iloc[0]).fillna(False).all(axis="columns")
+        table = table[~is_owner.astype(bool)]
         return _with_names(table, portal, cache).assign(owner_url=table.b24.owner_url)
 
     reads: Reads = {"communications": communications, "links": links}
@@ -173,44 +188,45 @@ def _with_names(table: pd.DataFrame, portal: Portal, cache: CachePlace) -> pd.Da
     return table.assign(**table.b24.names(portal, cache=cache))
 
 
-def read_tables(reads: Reads, make_portal: MakePortal) -> Found:
-    """Return the tables that could be read, and errors and warnings as sentences."""
-    tables: dict[str, pd.DataFrame] = {}
-    notes: list[str] = []
-    for name, read in reads.items():
-        try:
-            with redirect_warnings(notes.append):
-                tables[name] = read(make_portal())
-        except _ERRORS as error:
-            notes.append(explain(error))
-    return tables, list(dict.fromkeys(notes))
+@dataclass(eq=False)
+class Loading:
+    """What is read for a result once it is shown.
+
+    Attributes
+    ----------
+    reads : dict of str to callable
+        What to read.
+    show_found : callable
+        Called with what was found.
+    texts : Texts
+        The words for errors.
+    cancelled : bool
+        Whether nothing more is to be read, or shown.
+    found : tuple or None
+        What was read; errors and warnings are sentences.
+    """
+
+    reads: Reads
+    show_found: Callable[[Found], object]
+    texts: Texts
+    cancelled: bool = False
+    found: Found | None = None
+
+    def read(self, make_portal: MakePortal) -> None:
+        """Read the tables that can be read."""
+        tables: dict[str, pd.DataFrame] = {}
+        notes: list[str] = []
+        for name, read in self.reads.items():
+            if self.cancelled:
+                return
+            try:
+                with redirect_warnings(notes.append):
+                    tables[name] = read(make_portal())
+            except _ERRORS as error:
+                notes.append(self.texts.explain(error))
+        self.found = tables, list(dict.fromkeys(notes))
 
 
 def portal_maker(portal: Portal | str | None) -> MakePortal:
     """Return what makes the portal when it is needed; a URL is kept where no repr shows it."""
     return lambda: as_portal(portal)
-
-
-def explain(error: Exception) -> str:
-    """Return what happened and what to do next.
-
-    Examples
-    --------
-    >>> explain(errors.PortalUnavailableError("no connection to acme.bitrix24.com", method="batch"))
-    'No connection to acme.bitrix24.com. Check the connection to the portal, then look up again.'
-    """
-    text = (str(error) or type(error).__name__).rstrip(". ")
-    text = text.removeprefix("ids: ").removeprefix("filters: ")
-    if isinstance(error, errors.PortalError):
-        text = text.removeprefix(f"{error.method}: ")
-    step = next((step for kind, step in _NEXT_STEPS.items() if isinstance(error, kind)), "")
-    return f"{text[:1].upper()}{text[1:]}. {step}".rstrip()
-
-
-def _parse(ids: object) -> list[int]:
-    """Return the ids that a caller, or the text in the field, names."""
-    if not isinstance(ids, str):
-        return parse_ids(ids)
-    if not ids.strip():
-        raise ValueError("no ids; type some, such as 999 or 1-20, 35")
-    return parse_id_text(ids)

@@ -13,21 +13,21 @@ import ipywidgets as widgets
 import pandas as pd
 
 from b24frames.accessor.interchange import spreadsheet_safe, storable
-from b24frames.messages import count, redirect_warnings, visible
+from b24frames.messages import redirect_warnings, visible
 from b24frames.output import CachePlace
 from b24frames.panel.html import (
     HEADS,
     SORTS,
     card_html,
     details_html,
-    names_missing_html,
+    later_html,
     note_html,
     sort_rows,
     table_html,
     table_rows,
 )
-from b24frames.panel.lookup import Found, Reads, detail_reads, explain, name_reads
-from b24frames.panel.texts import Html, code_text, source_text
+from b24frames.panel.lookup import Found, Reads, detail_reads, name_reads
+from b24frames.panel.texts import Html, Texts, code_text, source_text
 
 _PAGE = 20
 _FORMATS = {
@@ -49,6 +49,8 @@ class Results:
         Where names are kept.
     load : callable
         Reads what is shown after the rows: names, and the details of a card.
+    texts : Texts
+        The words for everything.
 
     Attributes
     ----------
@@ -60,38 +62,45 @@ class Results:
         The frame, with the names of users and owners as soon as they are there.
     """
 
-    def __init__(self, tz: str, cache: CachePlace, load: Load) -> None:
-        self._tz, self._cache, self._load = tz, cache, load
+    def __init__(self, tz: str, cache: CachePlace, load: Load, texts: Texts) -> None:
+        self._tz, self._cache, self._load, self._texts = tz, cache, load, texts
         self._frame = self.named = pd.DataFrame()
         self._code = ("", "")
         # The positions of the frame's rows in the order of the table.
         self._order: list[int] = []
         self._page = 0
         self._chosen: int | None = None
-        # Of the activities whose cards have been shown; empty until they are there.
+        # Of the activities whose cards have been shown, as soon as they are there.
         self._details: dict[int, Html] = {}
+        self._asked: set[int] = set()
         self._make_widgets()
 
     def _make_widgets(self) -> None:
-        self._sort = widgets.Dropdown(description="Sort by", options=SORTS)
-        self._descending = widgets.ToggleButton(description="Descending")
+        texts, button = self._texts, widgets.Button
+        columns = {name: texts(f"column.{name}") for name in SORTS}
+        sorts = [(column, name) for name, column in columns.items()]
+        self._sort = widgets.Dropdown(description=texts("sort"), options=sorts)
+        self._descending = widgets.ToggleButton(description=texts("descending"))
         self._pages = widgets.HTML().add_class("b24-said")
-        self._previous = widgets.Button(description="Previous")
-        self._next = widgets.Button(description="Next")
+        self._previous = button(description=texts("previous"))
+        self._next = button(description=texts("next"))
         self._table = widgets.HTML()
         # They lie over the rows of the table, for HTML alone cannot call the kernel.
-        self._buttons = [widgets.Button() for _ in range(_PAGE)]
+        self._buttons = [button() for _ in range(_PAGE)]
         self._rows = widgets.VBox().add_class("b24-rows")
-        heads = [widgets.Button(description=f"Order by {n}").add_class(f"b24-{n}") for n in HEADS]
+        heads = [
+            button(description=texts("order_by", column=columns[n])).add_class(f"b24-{n}")
+            for n in HEADS
+        ]
         self._notes = widgets.HTML().add_class("b24-notes")
         self._card = widgets.HTML()
         self._source = widgets.HTML().add_class("b24-said")
-        self.refresh = widgets.Button(description="Refresh", tooltip="Ask the portal again")
-        self._show_code = widgets.ToggleButton(description="Copy as code")
-        csv = widgets.Button(description="Save CSV")
-        parquet = widgets.Button(description="Save parquet")
+        self.refresh = button(description=texts("refresh"), tooltip=texts("refresh_hint"))
+        self._show_code = widgets.ToggleButton(description=texts("copy"))
+        csv = button(description=texts("save_csv"))
+        parquet = button(description=texts("save_parquet"))
         self._saved = widgets.HTML()
-        self._code_area = widgets.Textarea(description="Code", rows=4).add_class("b24-code")
+        self._code_area = widgets.Textarea(description=texts("code"), rows=4).add_class("b24-code")
 
         self.children = [
             bar("tools", self._sort, self._descending, self._pages, self._previous, self._next),
@@ -122,12 +131,12 @@ class Results:
         """Show a frame, the first page of its rows, and where it came from; None: nothing."""
         tools, grid, notes, card, actions, saved, _ = self.children
         self._frame = self.named = pd.DataFrame() if frame is None else frame
-        self._code, self._details = code, {}
+        self._code, self._details, self._asked = code, {}, set()
         if frame is None:
             show(False, *self.children)
             return
         self._chosen = int(frame.index[0]) if len(frame) == 1 else None
-        self._source.value = note_html(source_text(frame.attrs["b24"]))
+        self._source.value = self._note(source_text(frame.attrs["b24"], self._texts))
         self._notes.value = self._saved.value = self._card.value = ""
         self._update_code()
         self._show_sorted()
@@ -142,7 +151,7 @@ class Results:
             tables, notes = found
             if frame is self._frame:
                 self.named = tables.get("named", frame)
-                self._notes.value = names_missing_html(notes)
+                self._notes.value = later_html(notes, self._texts.language)
                 self._show_sorted(self._page)
 
         if len(frame):
@@ -151,13 +160,16 @@ class Results:
 
     def _load_details(self) -> None:
         """Read what the card of the chosen activity shows besides its record, once."""
-        frame, number, details = self._frame, self._chosen, self._details
-        if number is None or number in details:
+        frame, number, details, asked = self._frame, self._chosen, self._details, self._asked
+        if number is None or number in asked:
             return
-        details[number] = Html()
+        asked.add(number)
 
         def show_details(found: Found) -> None:
-            details[number] = details_html(*found)
+            tables, notes = found
+            details[number] = details_html(tables, notes, self._texts)
+            if not tables:  # asked again when the card is shown again
+                asked.discard(number)
             if details is self._details and number == self._chosen:
                 self._show_card()
 
@@ -174,7 +186,8 @@ class Results:
         """Show a page of the rows, sorted as chosen."""
         if len(self.named):
             descending = self._descending.value
-            self._order = sort_rows(self.named, self._sort.value, descending=descending)
+            by = self._sort.value
+            self._order = sort_rows(self.named, by, self._texts, descending=descending)
             self._show_page(page)
 
     def _show_page(self, page: int, place: int | None = None) -> None:
@@ -183,15 +196,18 @@ class Results:
         frame = self.named.iloc[self._order[first : first + _PAGE]]
         if place is not None:
             self._chosen = int(frame.index[place])
-        rows = table_rows(frame)
+        rows = table_rows(frame, self._texts)
         last = first + len(rows)
         self._page = page
-        self._pages.value = note_html(f"{first + 1:,}–{last:,} of {total:,} · times in {self._tz}")
+        places = {"first": first + 1, "last": last, "total": total}
+        numbers = {name: self._texts.number(place) for name, place in places.items()}
+        self._pages.value = self._note(self._texts("pages", **numbers, tz=self._tz))
         self._previous.disabled, self._next.disabled = page == 0, last >= total
         sort = self._sort.value, "descending" if self._descending.value else "ascending"
-        self._table.value = table_html(rows, self._chosen, sort)
+        self._table.value = table_html(rows, self._texts, self._chosen, sort)
         for button, row in zip(self._buttons, rows, strict=False):
-            button.description = visible(f"Show activity {row['ID']}: {row['Subject']}")
+            text = self._texts("show", id=row["ID"], subject=row["Subject"])
+            button.description = visible(text)
         self._rows.children = self._buttons[: len(rows)]
         self._show_card()
         if place is not None:
@@ -204,13 +220,14 @@ class Results:
             # Microseconds, as in the frame: nanoseconds end in 2262.
             now = pd.Timestamp.now("UTC").as_unit("us")
             details = self._details.get(number, Html())
-            self._card.value = card_html(self.named, number, address, now, details)
+            self._card.value = card_html(self.named, number, address, now, self._texts, details)
 
     def _update_code(self) -> None:
         """Show the code that reads the same, or hide it."""
         facts: Any = self._frame.attrs.get("b24")
         shown = facts is not None and self._show_code.value
-        self._code_area.value = code_text(*self._code, facts, self._tz) if shown else ""
+        code = code_text(*self._code, facts, self._tz, self._texts) if shown else ""
+        self._code_area.value = code
         show(shown, self._code_area)
 
     def _save(self, suffix: str) -> None:
@@ -220,10 +237,14 @@ class Results:
             with redirect_warnings(notes.append):
                 name = _write(suffix, _FORMATS[suffix](self._frame))
         except (OSError, ImportError, ValueError) as error:
-            text = f"Not saved: {explain(error)}"
+            text = self._texts("not_saved", why=self._texts.explain(error))
         else:
-            text = f"{count(len(self._frame), 'row')} saved as {name}, in the working folder."
-        self._saved.value = note_html(" ".join([text, *notes]))
+            rows = self._texts.count(len(self._frame), "row")
+            text = self._texts("saved", rows=rows, name=name)
+        self._saved.value = self._note(" ".join([text, *notes]))
+
+    def _note(self, text: str) -> Html:
+        return note_html(text, self._texts.language)
 
 
 def bar(name: str, *children: widgets.Widget) -> widgets.Box:

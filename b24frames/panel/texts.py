@@ -1,18 +1,26 @@
-"""Texts for people: descriptions as plain text, ages, ids, sources, and code to copy."""
+"""Texts for people, in their language: counts, ages, errors, descriptions, ids, code to copy."""
 
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
+from importlib.resources import files
 from itertools import groupby
-from typing import Any
+from typing import Any, get_args
 
 from markupsafe import Markup
 
 from b24frames.credentials import redact_addresses
-from b24frames.messages import count, name_some, visible
+from b24frames.errors import PortalError
+from b24frames.messages import visible
+from b24frames.schema import Language, label
+
+_TABLE: Mapping[str, Sequence[str]] = json.loads(
+    files("b24frames.panel").joinpath("texts.json").read_text("utf-8")
+)
 
 _LONGEST = 10_000
 _LONGEST_IDS = 60
@@ -59,21 +67,111 @@ class Html(Markup):
         return cls(visible(super().escape(value)))
 
 
-def description_text(text: str, kind: int | None) -> str:
+class Texts:
+    r"""What the panel says, in one language.
+
+    Call it with the key of a text in ``texts.json``, and with what the text has places for.
+
+    Parameters
+    ----------
+    language : {"en", "ru"}
+        The language.
+
+    Examples
+    --------
+    >>> Texts("ru")("found", activities=Texts("ru").count(21, "activity"))
+    'Найдено 21\xa0дело.'
+    """
+
+    def __init__(self, language: Language) -> None:
+        self.language = language
+        self._column = get_args(Language).index(language)
+
+    def __call__(self, key: str, /, **values: object) -> str:
+        """Return a text."""
+        return _TABLE[key][self._column].format(**values)
+
+    def number(self, number: int) -> str:
+        """Return a number with its thousands apart."""
+        return f"{number:,}" if self.language == "en" else f"{number:,}".replace(",", "\xa0")
+
+    def count(self, number: int, noun: str) -> str:
+        """Return a number and its noun.
+
+        Examples
+        --------
+        >>> Texts("en").count(1200, "activity"), Texts("en").count(1, "row")
+        ('1,200 activities', '1 row')
+        """
+        form = int(number != 1)
+        if self.language == "ru":
+            few = 2 if 10 < number % 100 < 20 or not 0 < number % 10 < 5 else 1
+            form = 0 if few == 1 and number % 10 == 1 else few
+        gap = " " if self.language == "en" else "\xa0"
+        return f"{self.number(number)}{gap}{self(noun).split('|')[form]}"
+
+    def some(self, items: Sequence[object], most: int = 5) -> str:
+        """Return the first items, and how many more there are."""
+        text, more = ", ".join(map(str, items[:most])), len(items) - most
+        return self("some", items=text, more=self.number(more)) if more > 0 else text
+
+    def reason(self, text: str) -> str:
+        """Return why an activity is missing, as far as these are our words."""
+        for english in (_TABLE[key] for key in _TABLE if key.startswith("reason.")):
+            text = text.replace(english[0], english[self._column])
+        return text
+
+    def label(self, field: str, code: int | str) -> str:
+        """Return the label of a code."""
+        return label(field, code, self.language)
+
+    def age(self, seconds: float) -> str:
+        """Return how long ago something was, or how far ahead it is.
+
+        Examples
+        --------
+        >>> Texts("en").age(7300), Texts("en").age(-90_000), Texts("en").age(59)
+        ('2 hours ago', 'in 1 day', 'just now')
+        """
+        size = abs(seconds)
+        if size < 60:
+            return self("now")
+        unit, length = next(((u, n) for u, n in _UNITS if size >= n), ("minute", 60))
+        return self("ago" if seconds > 0 else "ahead", amount=self.count(int(size // length), unit))
+
+    def explain(self, error: Exception) -> str:
+        """Return what happened and what to do next.
+
+        Examples
+        --------
+        >>> Texts("en").explain(PortalError("no access", method="batch"))
+        'No access.'
+        """
+        text = (str(error) or type(error).__name__).rstrip(". ")
+        text = text.removeprefix("ids: ").removeprefix("filters: ")
+        if isinstance(error, PortalError):
+            text = text.removeprefix(f"{error.method}: ")
+        kinds = (f"error.{kind.__name__}" for kind in type(error).__mro__)
+        explained = self(next(kind for kind in kinds if kind in _TABLE), text=text)
+        return f"{explained[:1].upper()}{explained[1:]}"
+
+
+def description_text(text: str, kind: int | None, texts: Texts) -> str:
     r"""Return a description as plain text; its markup is of the kind that DESCRIPTION_TYPE names.
 
     Examples
     --------
-    >>> description_text("<p>Dear <b>Anna</b>,</p><script>alert(1)</script>", 3)
+    >>> description_text("<p>Dear <b>Anna</b>,</p><script>alert(1)</script>", 3, Texts("en"))
     'Dear Anna,'
-    >>> description_text("[b]Agenda[/b][list][*]prices[*]delivery[/list]", 2)
+    >>> description_text("[b]Agenda[/b][list][*]prices[*]delivery[/list]", 2, Texts("en"))
     'Agenda\n• prices\n• delivery'
     """
     # DESCRIPTION_TYPE 2 is BB code and 3 is HTML; any other is plain text.
     text = {2: _bb_text, 3: _html_text}.get(kind or 1, str)(text).strip()
     if len(text) <= _LONGEST:
         return text
-    return f"{text[:_LONGEST]}… ({len(text) - _LONGEST:,} more characters in the frame)"
+    more = texts.count(len(text) - _LONGEST, "character")
+    return text[:_LONGEST] + texts("cut", more=more)
 
 
 def _html_text(text: str) -> str:
@@ -103,22 +201,6 @@ def _bb_text(text: str) -> str:
     return _BB_SPACE.sub("\n\n", _BB_TAG.sub("", text)).replace("\n\n•", "\n•")
 
 
-def relative_age(seconds: float) -> str:
-    """Return how long ago something was, or how far ahead it is.
-
-    Examples
-    --------
-    >>> relative_age(7300), relative_age(-90_000), relative_age(59)
-    ('2 hours ago', 'in 1 day', 'just now')
-    """
-    size = abs(seconds)
-    if size < 60:
-        return "just now"
-    unit, length = next(((u, n) for u, n in _UNITS if size >= n), ("minute", 60))
-    amount = count(int(size // length), unit)
-    return f"{amount} ago" if seconds > 0 else f"in {amount}"
-
-
 def _runs(ids: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Yield first and last of the runs of consecutive ids."""
     for _, run in groupby(enumerate(ids), lambda pair: pair[1] - pair[0]):
@@ -137,10 +219,10 @@ def ids_text(ids: Sequence[int]) -> str:
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in _runs(ids))
 
 
-def short_ids_text(ids: Sequence[int]) -> str:
+def short_ids_text(ids: Sequence[int], texts: Texts) -> str:
     """Return the same for a line in a list."""
-    text = ids_text(ids)
-    return text if len(text) <= _LONGEST_IDS else f"{text[:_LONGEST_IDS]}… ({len(ids):,} ids)"
+    text, size = ids_text(ids), texts.count(len(ids), "id")
+    return text if len(text) <= _LONGEST_IDS else f"{text[:_LONGEST_IDS]}… ({size})"
 
 
 def ids_code(ids: Sequence[int]) -> str:
@@ -174,31 +256,32 @@ def filters_code(filters: Any) -> str:
     return redact_addresses(repr(plain(filters)))
 
 
-def code_text(function: str, arguments: str, facts: Mapping[str, Any], tz: str) -> str:
+def code_text(
+    function: str, arguments: str, facts: Mapping[str, Any], tz: str, texts: Texts
+) -> str:
     """Return the code that reads the same activities; the secret stays out of it."""
     zone = "" if tz == "UTC" else f", tz={tz!r}"
-    return (
-        "import b24frames as b24\n\n"
-        f"# {facts['portal']}, user {facts['user_id']}: its webhook is in B24_WEBHOOK_URL\n"
-        f"df = b24.{function}({arguments}{zone})"
-    )
+    comment = texts("code_comment", portal=facts["portal"], user=facts["user_id"])
+    return f"import b24frames as b24\n\n{comment}\ndf = b24.{function}({arguments}{zone})"
 
 
-def source_text(facts: Mapping[str, Any]) -> str:
+def source_text(facts: Mapping[str, Any], texts: Texts) -> str:
     """Return where the data came from, and how old they are."""
     parts = []
     if facts["from_cache"]:
-        age = relative_age(facts["cache_age"])
-        parts.append(f"{facts['from_cache']:,} from the cache (the oldest read {age})")
+        number, age = texts.number(facts["from_cache"]), texts.age(facts["cache_age"])
+        parts.append(texts("from_cache", number=number, age=age))
     if facts["fetched"]:
-        parts.append(f"{facts['fetched']:,} from the portal")
+        parts.append(texts("from_portal", number=texts.number(facts["fetched"])))
     if facts["stale"]:
-        parts.append(f"{count(len(facts['stale']), 'activity')} out of date")
-    return f"{facts['portal']}, user {facts['user_id']} · {'; '.join(parts) or 'nothing read'}"
+        parts.append(texts("stale", activities=texts.count(len(facts["stale"]), "activity")))
+    text = "; ".join(parts) or texts("nothing_read")
+    return texts("source", portal=facts["portal"], user=facts["user_id"], parts=text)
 
 
-def summary_lines(facts: Mapping[str, Any], rows: int) -> list[str]:
+def summary_lines(facts: Mapping[str, Any], rows: int, texts: Texts) -> list[str]:
     """Return how many activities there are and which are missing, then why."""
-    missing = f" No record: {name_some(facts['missing'])}." if facts["missing"] else ""
-    reasons = [f"{why}: {name_some(ids, 20)}" for why, ids in facts["missing_reasons"].items()]
-    return [f"{count(rows, 'activity')}.{missing}", *reasons]
+    key, ids = "summary_missing" if facts["missing"] else "summary", texts.some(facts["missing"])
+    reasons = facts["missing_reasons"].items()
+    lines = [f"{texts.reason(why)}: {texts.some(missing, 20)}" for why, missing in reasons]
+    return [texts(key, activities=texts.count(rows, "activity"), ids=ids), *lines]

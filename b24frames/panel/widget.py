@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import tzinfo
-from functools import partial
 from importlib.resources import files
+from time import monotonic
 from typing import Any
 
 import ipywidgets as widgets
@@ -17,25 +17,22 @@ import pandas as pd
 import traitlets
 
 from b24frames.activities import ReadOptions
-from b24frames.arguments import check_tz
+from b24frames.arguments import check_choice, check_tz
 from b24frames.credentials import looks_like_address, scrub_traceback
 from b24frames.filters import Filters
-from b24frames.messages import count
 from b24frames.output import CachePlace
-from b24frames.panel.html import message_html, static_html
-from b24frames.panel.lookup import Found, LookUp, Reads, portal_maker, read_tables
+from b24frames.panel.html import later_html, message_html, static_html
+from b24frames.panel.lookup import Found, Loading, LookUp, Reads, portal_maker
 from b24frames.panel.results import Results, bar, show
 from b24frames.panel.search import SearchForm
-from b24frames.panel.texts import ids_text, short_ids_text
+from b24frames.panel.texts import Texts, ids_text, short_ids_text
 from b24frames.portal import Portal
 from b24frames.records import portal_of
+from b24frames.schema import Language
 
 _HISTORY = 100
-_PLACEHOLDER = "ids, such as 999 or 1-20, 35"
-_ADDRESS = (
-    "An address is not an id, and was taken out of the field: it would be saved with the notebook. "
-    "A webhook belongs into the environment variable B24_WEBHOOK_URL."
-)
+_UNNOTICED = 0.5  # [s] names and details that are there sooner need no word and no button
+_LATE = 1.0  # [s] in which text may come after Enter
 _VIEW = "application/vnd.jupyter.widget-view+json"
 _STYLE = files("b24frames.panel").joinpath("panel.css").read_text(encoding="utf-8")
 
@@ -55,6 +52,8 @@ class LookupPanel(widgets.VBox):
         The zone in which times are shown, and that of the frame's columns.
     max_age : str, timedelta, 0 or None, default "1h"
         As of `b24frames.read_activities`.
+    language : {"en", "ru"}, default "en"
+        The language of the panel. Errors, warnings and reasons of the portal stay as they are.
 
     Attributes
     ----------
@@ -101,6 +100,7 @@ class LookupPanel(widgets.VBox):
         *,
         tz: str | tzinfo = "UTC",
         max_age: Any = "1h",
+        language: Language = "en",
     ) -> None:
         self._make_portal = portal_maker(portal)
         # A debugger would show the URL when a look-up is interrupted.
@@ -109,22 +109,27 @@ class LookupPanel(widgets.VBox):
         self._history: deque[list[int]] = deque(maxlen=_HISTORY)
         self._look_up: LookUp | None = None
         self._shown: LookUp | None = None
+        self._loadings: list[Loading] = []
+        self._entered: dict[Any, float] = {}
         self._display: Any = None
-        self._field = widgets.Text(description="Activities", placeholder=_PLACEHOLDER)
-        self._button = widgets.Button(description="Look up", button_style="primary")
-        self._cancel = widgets.Button(description="Cancel", tooltip="Stop reading")
-        self._recent = widgets.Dropdown(description="Recent").add_class("b24-recent")
+        texts = self._texts = Texts(check_choice("language", language, Language))
+        self._field = widgets.Text(description=texts("field"), placeholder=texts("field_hint"))
+        self._button = widgets.Button(description=texts("look_up"), button_style="primary")
+        self._cancel = widgets.Button(description=texts("cancel"), tooltip=texts("cancel_hint"))
+        nothing = [(texts("recent_hint"), ())]
+        self._recent = widgets.Dropdown(description=texts("recent"), options=nothing)
         self._bar = widgets.IntProgress(max=1)
-        self._message = widgets.HTML()
-        self._search = SearchForm()
-        self._results = Results(str(self._options["tz"]), cache, self._load)
+        self._message, self._later = widgets.HTML(), widgets.HTML().add_class("b24-later")
+        self._search = SearchForm(texts)
+        self._results = Results(str(self._options["tz"]), cache, self._load, texts)
         self._field.add_class("b24-ids")
+        self._recent.add_class("b24-recent")
         show(False, self._cancel, self._recent, self._bar)
         ask = bar("ask", self._field, self._button, self._cancel, self._recent)
         style = widgets.HTML(f"<style>{_STYLE}</style>")
         form, results = self._search.bar, self._results.children
-        super().__init__([ask, form, self._bar, self._message, *results, style])
-        self.add_class("b24-panel")
+        super().__init__([ask, form, self._bar, self._message, self._later, *results, style])
+        self.add_class("b24-panel").add_class(f"b24-{language}")
         self._connect()
         if ids is not None:
             self.lookup(ids)
@@ -134,34 +139,48 @@ class LookupPanel(widgets.VBox):
 
         def on_text(change: dict[str, Any]) -> None:
             # Not only on Enter: a notebook saved in between would have the secret.
-            if looks_like_address(change["new"]):
-                change["owner"].value = ""
-                self._say([_ADDRESS], problem=True)
+            owner, text = change["owner"], change["new"]
+            if looks_like_address(text):
+                owner.value = ""
+                self._say([self._texts("address")], problem=True)
+            elif text and monotonic() < self._entered.pop(owner, 0) and _running_loop() is not None:
+                starts[owner](again=True)
 
         def on_recent(change: dict[str, Any]) -> None:
-            if change["new"] is not None and not self.busy:
+            if change["new"] and not self.busy:
                 self._field.value = ids_text(change["new"])
                 self._start(change["new"])
 
-        def look_up() -> None:
-            self._start(self._field.value)
+        def look_up(*, again: bool = False) -> None:
+            self._start(self._field.value, again=again)
 
-        def find() -> None:
-            self._start(self._search.filters(), is_search=True)
+        def find(*, again: bool = False) -> None:
+            self._start(self._search.filters(), again=again, is_search=True)
+
+        def on_enter(field: Any, content: dict[str, Any], _: object) -> None:
+            # A change of the value would do for Enter, but also comes when the field is left.
+            if content.get("event") == "submit":
+                # Of what is typed fast the browser sends the end after Enter.
+                self._entered[field] = monotonic() + _LATE
+                starts[field]()
+
+        def cancel() -> None:
+            if self._look_up is None:
+                for loading in self._drop_loadings():
+                    loading.show_found(({}, [self._texts("loading_cancelled")]))
+            self._cancel_look_up()
 
         def refresh() -> None:
             if (shown := self._shown) is not None:
                 self._start(shown.wanted, shown.frame, is_search=shown.is_search, max_age=0)
 
-        for field, start in (
-            (self._field, look_up),
-            *((text, find) for text in self._search.texts),
-        ):
-            field.on_msg(partial(_on_enter, start))
+        starts: dict[Any, Any] = {self._field: look_up, **dict.fromkeys(self._search.texts, find)}
+        for field in starts:
+            field.on_msg(on_enter)
             field.observe(on_text, "value")
         self._button.on_click(lambda _: look_up())
         self._search.button.on_click(lambda _: find())
-        self._cancel.on_click(lambda _: self._cancel_look_up())
+        self._cancel.on_click(lambda _: cancel())
         self._recent.observe(on_recent, "value")
         self._results.refresh.on_click(lambda _: refresh())
 
@@ -207,9 +226,9 @@ class LookupPanel(widgets.VBox):
         """
         self._read(filters, None, is_search=True)
 
-    def _start(self, wanted: Any, shown: pd.DataFrame | None = None, **options: Any) -> None:
+    def _start(self, wanted: Any, shown: Any = None, again: bool = False, **options: Any) -> None:
         """Begin a look-up in a thread, or at once where no event loop runs to report to."""
-        if not self.busy:
+        if again or not self.busy:
             self._read(wanted, _running_loop(), shown, **options)
 
     def _read(
@@ -231,36 +250,57 @@ class LookupPanel(widgets.VBox):
             _post(loop, lambda: self._show_progress(look_up, done, waiting))
 
         self._cancel_look_up()
+        self._drop_loadings()
         merged: Any = {**self._options, **options}
-        look_up = self._look_up = LookUp(wanted, on_progress, is_search)
+        look_up = self._look_up = LookUp(wanted, on_progress, self._texts, is_search)
         self._bar.value = 0
-        self._say(["Searching…" if is_search else "Looking up…"])
+        self._say([self._texts("searching" if is_search else "looking_up")])
         self.busy = True
         _run(loop, lambda: look_up.read(make_portal, merged), lambda: self._finish(look_up))
 
     def _load(self, reads: Reads, show_found: Callable[[Found], object]) -> None:
         """Read what is shown after the rows, in a thread, or at once where no event loop runs."""
-        found: list[Found] = []
+        loop = _running_loop()
+        loading = Loading(reads, show_found, self._texts)
 
         def finish() -> None:
-            for one in found:
-                show_found(one)
+            if loading in self._loadings:
+                self._loadings.remove(loading)
+                if loading.found is not None:
+                    show_found(loading.found)
                 self._update_static()
+                self._show_busy()
 
-        _run(_running_loop(), lambda: found.append(read_tables(reads, self._make_portal)), finish)
+        def notice() -> None:
+            if loading in self._loadings:
+                self._later.value = later_html([self._texts("loading")], self._texts.language)
+                show(True, self._cancel)
+
+        self._loadings.append(loading)
+        _run(loop, lambda: loading.read(self._make_portal), finish)
+        if loop is not None:
+            loop.call_later(_UNNOTICED, notice)
 
     def _cancel_look_up(self) -> None:
         """End the look-up that is under way."""
         if self._look_up is not None:
             self._look_up.cancel()
-            self._say(["Cancelling…"])
+            self._say([self._texts("cancelling")])
+
+    def _drop_loadings(self) -> list[Loading]:
+        """Wait no longer for names and details; return what was awaited."""
+        dropped, self._loadings = self._loadings, []
+        for loading in dropped:
+            loading.cancelled = True
+        self._show_busy()
+        return dropped
 
     def _show_progress(self, look_up: LookUp, done: int, waiting: str) -> None:
         """Show how far a look-up is, unless another has begun."""
         if look_up is self._look_up:
             self._bar.max = max(1, look_up.total)
             self._bar.value = done
-            progress = f"{done:,} of {count(look_up.total, 'activity')}"
+            progress = self._texts("progress", **look_up.progress())
             self._say([progress, waiting] if waiting else [progress])
 
     def _finish(self, look_up: LookUp) -> None:
@@ -275,8 +315,8 @@ class LookupPanel(widgets.VBox):
             self._shown = look_up
         if look_up.frame is not None and not look_up.is_search:
             self._history.append(look_up.ids)
-            recent = {short_ids_text(ids): ids for ids in reversed(self._history)}
-            self._recent.options = [("look-ups", None), *recent.items()]
+            recent = {short_ids_text(ids, self._texts): ids for ids in reversed(self._history)}
+            self._recent.options = [self._recent.options[0], *recent.items()]
             show(len(recent) > 1, self._recent)
         self.message = look_up.lines[0]
         self.busy = False
@@ -285,19 +325,22 @@ class LookupPanel(widgets.VBox):
 
     def _say(self, lines: Sequence[str], *, problem: bool = False) -> None:
         """Show a message."""
-        self._message.value = message_html(lines, problem=problem)
+        self._message.value = message_html(lines, self._texts.language, problem=problem)
 
     @traitlets.observe("busy")
-    def _show_busy(self, _: object) -> None:
-        """Show whether a look-up is under way."""
+    def _show_busy(self, _: object = None) -> None:
+        """Show whether a look-up is under way, or names are awaited."""
         starts = (self._button, self._search.button, self._recent, self._results.refresh)
         for widget in starts:
             widget.disabled = self.busy
-        show(self.busy, self._cancel, self._bar)
+        show(self.busy, self._bar)
+        if self.busy or not self._loadings:
+            show(self.busy, self._cancel)
+            self._later.value = ""
 
     def _static(self) -> dict[str, str]:
         """Return the last result for pages where no kernel and no JavaScript runs."""
-        html = static_html(self._results.named, self.message)
+        html = static_html(self._results.named, self.message, self._texts)
         return {"text/plain": repr(self), "text/html": html}
 
     def _update_static(self) -> None:
@@ -315,12 +358,6 @@ class LookupPanel(widgets.VBox):
         bundle = self._repr_mimebundle_()
         display({_VIEW: bundle[_VIEW], "text/plain": repr(self)}, raw=True)
         self._display = display(self._static(), raw=True, display_id=True)
-
-
-def _on_enter(start: Callable[[], None], _: object, content: dict[str, Any], __: object) -> None:
-    # A change of the value would do for Enter, but also comes when the field is left.
-    if content.get("event") == "submit":
-        start()
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

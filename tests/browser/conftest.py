@@ -1,6 +1,7 @@
 """What the browser's tests stand on.
 
 ``lab``     opens notebooks in JupyterLab: ``lab.open(cells)`` runs them all and gives the page.
+``notebook``  the same in Notebook 7.
 ``voila``   the same as an application, without the code: ``voila.open(cells)``.
 ``folder``  where the notebooks are.
 ``shoot``   takes a picture of the panel, into the folder that B24FRAMES_SCREENSHOTS names (a
@@ -22,6 +23,7 @@ import pytest
 from tests.browser.jupyter import (
     PATIENCE,
     Lab,
+    Notebook,
     Voila,
     find_chromium,
     open_browser,
@@ -84,6 +86,15 @@ def lab_address(
 
 
 @pytest.fixture(scope="package")
+def notebook_address(
+    browser: Any, folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Start Notebook 7."""
+    with serve_lab(folder, tmp_path_factory.mktemp("notebook"), "notebook") as address:
+        yield address
+
+
+@pytest.fixture(scope="package")
 def voila_address(
     browser: Any, folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
@@ -96,6 +107,12 @@ def voila_address(
 def lab(page: Any, folder: Path, lab_address: str) -> Lab:
     """Open notebooks in JupyterLab."""
     return Lab(page, folder, lab_address)
+
+
+@pytest.fixture
+def notebook(page: Any, folder: Path, notebook_address: str) -> Notebook:
+    """Open notebooks in Notebook 7."""
+    return Notebook(page, folder, notebook_address)
 
 
 @pytest.fixture

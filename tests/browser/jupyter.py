@@ -20,8 +20,12 @@ from urllib.request import urlopen
 
 PATIENCE = 90_000  # [ms] a loaded machine is slow; what is awaited comes long before
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+_APPS = {
+    "jupyterlab": ("LabApp", "doc/tree"),
+    "notebook": ("JupyterNotebookApp", "notebooks"),
+}
 _ARGUMENTS = ("--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu")
-_MODULES = ("playwright", "jupyterlab", "voila", "axe_playwright_python")
+_MODULES = ("playwright", "jupyterlab", "notebook", "voila", "axe_playwright_python")
 
 
 def find_chromium() -> tuple[str, str]:
@@ -126,6 +130,16 @@ class Lab(Notebooks):
         )
 
 
+class Notebook(Lab):
+    """Notebook 7."""
+
+    def show(self) -> None:
+        """Show the notebook, with its kernel ready."""
+        super().show()
+        # It opens more by itself while it starts.
+        self.page.locator(".jp-Notebook .jp-Cell").first.wait_for()
+
+
 class Voila(Notebooks):
     """Voila."""
 
@@ -136,30 +150,31 @@ class Voila(Notebooks):
 
 
 @contextmanager
-def serve_lab(folder: Path, home: Path) -> Iterator[str]:
-    """Serve the notebooks of a folder by JupyterLab; give the address of one, less its name."""
+def serve_lab(folder: Path, home: Path, app: str = "jupyterlab") -> Iterator[str]:
+    """Serve a folder by JupyterLab or Notebook 7; give the address of a notebook, less its name."""
+    name, path = _APPS[app]
     token = secrets.token_hex(16)
     settings = {
         "@jupyterlab/apputils-extension/notification": {"fetchNews": "false"},
         "@jupyter-widgets/jupyterlab-manager/plugin": {"saveState": True},
     }
-    for name, values in settings.items():
-        path = home / "settings" / f"{name}.jupyterlab-settings"
-        path.parent.mkdir(parents=True)
-        path.write_text(json.dumps(values), encoding="utf-8")
+    for plugin, values in settings.items():
+        file = home / "settings" / f"{plugin}.jupyterlab-settings"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(values), encoding="utf-8")
     arguments = [
-        "jupyterlab",
+        app,
         "--no-browser",
         "--allow-root",
         "--ip=127.0.0.1",
         "--ServerApp.port_retries=0",
         f"--IdentityProvider.token={token}",
         f"--ServerApp.root_dir={folder}",
-        "--LabApp.expose_app_in_browser=True",
+        f"--{name}.expose_app_in_browser=True",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]
     with _serve(arguments, home, f"/api?token={token}") as address:
-        yield f"{address}/doc/tree/{{}}?token={token}"
+        yield f"{address}/{path}/{{}}?token={token}"
 
 
 @contextmanager

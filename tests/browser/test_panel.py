@@ -14,7 +14,7 @@ import b24frames as b24
 from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
 from tests.browser.conftest import Shoot
-from tests.browser.jupyter import PATIENCE, Lab, Voila, webhook_code
+from tests.browser.jupyter import PATIENCE, Lab, Notebook, Voila, webhook_code
 from tests.helpers.practice import plant
 
 SECRET = "planted-secret-5e1f"
@@ -56,9 +56,9 @@ def expect(locator: Any) -> Any:
     return expect_of_playwright(locator)
 
 
-def look_up(page: Any, ids: str) -> None:
+def look_up(page: Any, ids: str, field: str = "Activities") -> None:
     """Type ids and press Enter."""
-    field = page.get_by_label("Activities")
+    field = page.get_by_label(field)
     field.fill(ids)
     field.press("Enter")
 
@@ -81,6 +81,47 @@ def check_accessibility(page: Any) -> None:
     grave = [v for v in found if v["impact"] in ("serious", "critical")]
     said = [(v["id"], [node["html"][:200] for node in v["nodes"][:3]]) for v in grave]
     assert said == []
+
+
+def press_until(page: Any, key: str, name: str) -> None:
+    """Press a key until the widget of a name has the focus; nothing else moves it."""
+    focused = page.evaluate_handle("() => document.activeElement")
+    for _ in range(60):
+        page.keyboard.press(key)
+        focused = page.evaluate(
+            "() => { const e = document.activeElement; return (e.labels?.[0]?.textContent || "
+            "e.getAttribute('aria-label') || e.textContent || '').trim() }"
+        )
+        if focused.startswith(name):
+            return
+    raise AssertionError(f"{key} never led to {name}, but last to {focused}")
+
+
+def violations(page: Any) -> list[str]:
+    """Show what the panel is made of under the strictest rules; return what breaks them."""
+    html = page.locator(".b24-panel").first.evaluate("e => e.outerHTML")
+    strict = page.context.new_page()
+    broken: list[str] = []
+    rules = "default-src 'none'; style-src 'unsafe-inline'"
+    strict.add_init_script(
+        "document.addEventListener('securitypolicyviolation', e => {"
+        "(window.broken ||= []).push(e.violatedDirective + ' ' + e.blockedURI)})"
+    )
+
+    def answer(route: Any) -> None:
+        if route.request.url.endswith("/panel"):
+            headers = {"Content-Security-Policy": rules, "Content-Type": "text/html"}
+            route.fulfill(body=f"<!doctype html><meta charset=utf-8>{html}", headers=headers)
+        else:
+            broken.append(route.request.url)
+            route.abort()
+
+    strict.route("**/*", answer)
+    strict.goto("http://127.0.0.1:1/panel")
+    strict.locator(".b24-panel").hover()
+    broken += strict.evaluate("() => window.broken || []")
+    strict.close()
+    return [url for url in broken if not url.endswith("favicon.ico")]
 
 
 def test_enter__shows_rows(lab: Lab, cells: list[str], shoot: Shoot) -> None:
@@ -157,6 +198,7 @@ def test_portal_down__said(
     expect(alert).to_contain_text("o connection to 127.0.0.1")
     expect(alert).to_contain_text("Check the connection")
     shoot(page, "portal-down")
+    check_accessibility(page)
     assert "Traceback" not in page.content()
 
 
@@ -183,6 +225,7 @@ def test_row__card(lab: Lab, cells: list[str], shoot: Shoot) -> None:
     look_up(page, "rubbish")
     expect(page.get_by_role("alert")).to_be_visible()
     shoot(page, "error-dark")
+    check_accessibility(page)
     lab.run("apputils:change-theme", {"theme": "JupyterLab Light"})
 
 
@@ -203,6 +246,7 @@ def test_search__finds(lab: Lab, cells: list[str], portal: PracticePortal, shoot
     first = page.locator(".b24-grid tbody tr").first
     expect(first).to_contain_text(str(newest))
     expect(first).to_contain_text(name)
+    expect(page.get_by_label("Type", exact=True).locator("option:checked")).to_have_text("any")
     shoot(page, "search-light")
     check_accessibility(page)
     page.get_by_label("Created from").fill("")
@@ -223,6 +267,8 @@ def test_head__click_sorts(lab: Lab, cells: list[str], shoot: Shoot) -> None:
     look_up(page, "1-6, 8")
     head = page.locator(".b24-grid th.b24-Start")
     expect(row(page, 8)).to_be_visible()
+    # Names come after the rows, in a new table.
+    expect(page.locator(".b24-grid td.b24-Responsible").first).not_to_contain_text("user")
     box = head.bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     expect(head).to_have_attribute("aria-sort", "ascending")
@@ -285,6 +331,7 @@ def test_narrow__fits(lab: Lab, cells: list[str], shoot: Shoot) -> None:
     row(page, 22).click()
     expect(card(page, 22)).to_be_visible()
     shoot(page, "narrow")
+    check_accessibility(page)
     wide = "e => [...e.querySelectorAll('*')].some(c => c.getBoundingClientRect().right > "
     wide += "e.getBoundingClientRect().right + 1 && getComputedStyle(c).position != 'absolute')"
     assert page.locator(".b24-panel").evaluate(wide) is False
@@ -323,6 +370,8 @@ def test_hostile_texts__stay_texts(
     for summary in page.locator(".b24-card summary").all():
         summary.click()
     shoot(page, "hostile")
+    check_accessibility(page)
+    assert violations(page) == []
     assert page.evaluate("window.ran") is None
     assert page.locator(".b24-panel :is(script, img)").count() == 0
     assert page.locator("[href^='javascript']").count() == 0
@@ -364,3 +413,139 @@ def test_voila__panel(voila: Voila, cells: list[str], shoot: Shoot) -> None:
     expect(card(page, 5)).to_be_visible()
     expect(page.locator(".b24-fallback")).to_be_hidden()
     shoot(page, "voila")
+    check_accessibility(page)
+
+
+@pytest.mark.parametrize(("name", "width"), [("russian", 1180), ("russian-narrow", 480)])
+def test_russian__every_state(
+    lab: Lab, folder: Path, portal: PracticePortal, shoot: Shoot, name: str, width: int
+) -> None:
+    """In Russian every state can be read by everybody: empty, rows, card, error, search, dark."""
+    made = PANEL.format(name).replace("'Europe/Berlin'", "'Europe/Moscow', language='ru'")
+    page = lab.open([webhook_code(folder, portal.url), made])
+    page.set_viewport_size({"width": width, "height": 1000})
+    expect(page.get_by_label("Дела")).to_be_visible()
+    check_accessibility(page)
+    look_up(page, "1-30", "Дела")
+    expect(page.get_by_role("status").first).to_contain_text(re.compile("28.дел. Нет записи: 7, 9"))
+    page.get_by_role("button", name=re.compile("^Показать дело 20:")).click()
+    card = page.get_by_role("article", name="Дело 20", exact=True)
+    expect(card.get_by_role("heading", name="Контактные данные")).to_be_visible()
+    assert page.locator(".b24-card").get_attribute("lang") == "ru"
+    shoot(page, f"{name}-card")
+    check_accessibility(page)
+    look_up(page, "дюжина", "Дела")
+    expect(page.get_by_role("alert")).to_contain_text("Проверьте, что задано")
+    shoot(page, f"{name}-error")
+    check_accessibility(page)
+    page.get_by_label("Создано с").fill("2022-03-31")
+    page.get_by_label("по", exact=True).fill("2022-01-10")
+    expect(page.get_by_role("alert").first).to_contain_text("Первый день позже последнего")
+    shoot(page, f"{name}-turned")
+    check_accessibility(page)
+    page.get_by_label("по", exact=True).fill("2022-04-30")
+    page.get_by_label("Тип", exact=True).select_option("звонок")
+    page.get_by_role("button", name="Найти").click()
+    expect(page.get_by_role("status").first).to_contain_text(re.compile("Найдено \\d+.дел"))
+    expect(page.locator(".b24-grid td.b24-Responsible").first).not_to_contain_text("сотрудник")
+    lab.run("apputils:change-theme", {"theme": "JupyterLab Dark"})
+    expect(page.locator("body[data-jp-theme-light='false']")).to_be_attached()
+    shoot(page, f"{name}-search-dark")
+    check_accessibility(page)
+    lab.run("apputils:change-theme", {"theme": "JupyterLab Light"})
+
+
+def test_keyboard__alone(voila: Voila, cells: list[str], shoot: Shoot) -> None:
+    """Look up, choose a row, sort, page, search by days and type, copy and save: by keys alone."""
+    page = voila.open(cells)
+    expect(page.get_by_label("Activities")).to_be_visible()
+    press_until(page, "Tab", "Activities")
+    page.keyboard.type("1-40")
+    page.keyboard.press("Enter")
+    expect(row(page, 1)).to_be_visible()
+    press_until(page, "Tab", "Order by ID")
+    page.keyboard.press("Enter")
+    expect(page.locator("th.b24-ID")).to_have_attribute("aria-sort", "ascending")
+    page.keyboard.press("Space")
+    expect(page.locator("th.b24-ID")).to_have_attribute("aria-sort", "descending")
+    press_until(page, "Tab", "Show activity 38:")
+    page.keyboard.press("Enter")
+    expect(card(page, 38)).to_be_visible()
+    press_until(page, "Shift+Tab", "Next")
+    page.keyboard.press("Enter")
+    expect(row(page, 1)).to_be_visible()
+    press_until(page, "Shift+Tab", "Sort by")
+    page.keyboard.type("Deadline")
+    expect(page.get_by_label("Sort by")).to_have_value("Deadline")
+    press_until(page, "Tab", "Copy as code")
+    page.keyboard.press("Space")
+    expect(page.get_by_label("Code", exact=True)).to_have_value(re.compile("read_activities"))
+    shoot(page, "keyboard")
+    press_until(page, "Shift+Tab", "Look up")
+    press_until(page, "Tab", "Created from")
+    page.keyboard.type("03312022")
+    press_until(page, "Tab", "to")
+    page.keyboard.type("03102022")
+    expect(page.get_by_role("alert")).to_contain_text("The first day is after the last one")
+    press_until(page, "Shift+Tab", "Look up")
+    press_until(page, "Tab", "Created from")
+    page.keyboard.type("01102022")
+    expect(page.get_by_role("alert")).to_be_hidden()
+    press_until(page, "Tab", "Type")
+    page.keyboard.type("call")
+    press_until(page, "Tab", "Find")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status").first).to_contain_text("activities found")
+    expect(page.get_by_label("Type", exact=True).locator("option:checked")).to_have_text("call")
+    check_accessibility(page)
+
+
+def test_keyboard__cancel_names(
+    lab: Lab, cells: list[str], portal: PracticePortal, shoot: Shoot
+) -> None:
+    """Names that take long are announced, and Cancel ends the wait, by keys alone."""
+    cached = PANEL.format("late").replace(
+        "panel =", "b24.read_activities(range(1, 6), portal, cache='cache-late')\npanel ="
+    )
+    page = lab.open([cells[0], cached])
+    expect(page.get_by_label("Activities")).to_be_visible()
+    portal.server.faults.append(Fault("hang"))
+    look_up(page, "1-5")
+    expect(row(page, 5)).to_be_visible()
+    expect(page.get_by_text("Reading names and details")).to_be_visible()
+    shoot(page, "names-awaited")
+    check_accessibility(page)
+    press_until(page, "Tab", "Cancel")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Cancelled: names or details are missing.")).to_be_visible()
+    expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
+    expect(row(page, 5)).to_be_visible()
+    shoot(page, "names-cancelled")
+    check_accessibility(page)
+
+
+def test_rules__nothing_from_elsewhere(lab: Lab, cells: list[str]) -> None:
+    """The panel asks nobody but its kernel; it needs no script, font or image, as in a webview."""
+    page = lab.open(cells)
+    expect(page.get_by_label("Activities")).to_be_visible()
+    assert violations(page) == []
+    look_up(page, "1-30")
+    row(page, 20).click()
+    expect(card(page, 20).get_by_role("heading", name="Communications")).to_be_visible()
+    page.get_by_role("button", name="Copy as code").click()
+    assert violations(page) == []
+    assert page.foreign_requests == []
+    page.locator(".b24-card").evaluate("e => e.setAttribute('onclick', '1')")
+    assert violations(page) != []
+
+
+def test_notebook__panel(notebook: Notebook, cells: list[str], shoot: Shoot) -> None:
+    """In Notebook 7 the panel works as it does in JupyterLab."""
+    page = notebook.open(cells)
+    look_up(page, "1-5")
+    row(page, 5).click()
+    expect(card(page, 5)).to_be_visible()
+    expect(page.locator(".b24-fallback")).to_be_hidden()
+    shoot(page, "notebook")
+    check_accessibility(page)
+    assert page.foreign_requests == []
