@@ -289,10 +289,11 @@ def convert(column: Sequence[Any] | Factorized, wire: Wire, arrow: bool) -> Type
     >>> convert(["7", "", 5, "x"], Wire.INTEGER, arrow=False)
     TypedColumn(values=array([7, 0, 5, 0]), na=array([False,  True, False,  True]), bad={3: 'x'})
     """
-    if wire in _KINDS and wire is not Wire.DATETIME:
+    # Nested values are shared as text only: rows must not share an object.
+    if (wire in _KINDS and wire is not Wire.DATETIME) or (arrow and wire in _PLAIN):
         texts = column if isinstance(column, Factorized) else _factorize(column, wire)
         if texts is not None:
-            return _convert_factorized(texts, wire)
+            return _convert_factorized(texts, wire, arrow)
     values = column.objects() if isinstance(column, Factorized) else column
     if wire is Wire.DATETIME:
         return _convert_datetimes(values)
@@ -358,49 +359,49 @@ def _factorize(column: Sequence[Any], wire: Wire) -> Factorized | None:
     return Factorized(found, [v if type(v) is str else repr(v) for v in distinct])
 
 
-def _convert_factorized(texts: Factorized, wire: Wire) -> TypedColumn:
+def _convert_factorized(texts: Factorized, wire: Wire, arrow: bool) -> TypedColumn:
     """Parse each distinct text once."""
     given = np.fromiter(map(bool, texts.distinct), np.bool_, len(texts.distinct))
     distinct = _all_na(len(given) + 1, wire)  # the last one is that of the code -1
-    numbers = _convert_numbers([text for text in texts.distinct if text], wire)
-    distinct.put(np.flatnonzero(given), numbers)
+    typed = _convert_distinct([text for text in texts.distinct if text], wire, arrow)
+    distinct.put(np.flatnonzero(given), typed)
     positions = np.flatnonzero(np.isin(texts.codes, list(distinct.bad))) if distinct.bad else ()
     bad = {int(p): distinct.bad[int(texts.codes[p])] for p in positions}
     return TypedColumn(distinct.values[texts.codes], distinct.na[texts.codes], bad)
 
 
-def _convert_numbers(texts: Sequence[str], wire: Wire) -> TypedColumn:
-    """Parse all texts at once, unless one of them is invalid."""
-    if wire is not Wire.FLAG:
+def _convert_distinct(texts: Sequence[str], wire: Wire, arrow: bool) -> TypedColumn:
+    """Parse texts, numbers all at once, unless one of them is invalid."""
+    if wire in _NUMBERS:
         with suppress(ValueError, OverflowError):
             _ascii("".join(texts))
             parse = int if wire is Wire.INTEGER else float
             values = np.array(list(map(parse, texts)), _KINDS[wire])
             if np.isfinite(values).all():
                 return TypedColumn(values, np.zeros(len(values), np.bool_))
-    return _convert_each(texts, wire)
+    return _convert_each(texts, wire, arrow)
 
 
 def _convert_datetimes(values: Sequence[Any]) -> TypedColumn:
     """Parse all values of the usual wire form at once, and the others one by one."""
     other = " " * _LENGTH
     same_length = [v if type(v) is str and len(v) == _LENGTH else other for v in values]
-    encoded = "".join(same_length).encode("ascii", "replace")
-    texts = np.frombuffer(encoded, f"S{_LENGTH}")
-    letters = texts.view(np.uint8).reshape(-1, _LENGTH)
-    # Offsets below 20:00, and away from the first and last day of the calendar.
-    usual = np.frombuffer(encoded.translate(_TO_SHAPE), texts.dtype) == _SHAPE
-    usual &= (letters[:, 20] < ord("2")) & (letters[:, 23] < ord("6"))
-    usual &= (texts > b"0001-01-03") & (texts < b"9999-12-30")
-    try:
-        # As objects: NumPy 2.4 crashes when casting bytes with an invalid date among them.
-        local = np.array(texts[usual].astype("S19").tolist(), "M8[us]")
-    except ValueError:  # such as the 30th of February
-        return _convert_each(values, Wire.DATETIME)
-    offset = (letters[:, [20, 21, 23, 24]] - ord("0")) @ np.array([600, 60, 10, 1])
-    offset *= np.where(letters[:, 19] == ord("-"), -1, 1)
+    encoded = np.frombuffer("".join(same_length).encode("ascii", "replace"), f"S{_LENGTH}")
+    usual = np.frombuffer(encoded.tobytes().translate(_TO_SHAPE), encoded.dtype) == _SHAPE
+    # Away from the first and last day of the calendar, and with offsets below 20:00.
+    usual &= (encoded > b"0001-01-03") & (encoded < b"9999-12-30")
+    letters = encoded.view(np.uint8).reshape(-1, _LENGTH).T.astype(np.int64, order="C")
+    pairs = letters[:-1] * 10 + letters[1:] - 11 * ord("0")  # numbers of two digits
+    month, day, hour, minute, second = pairs[5:18:3]
+    year, offset = pairs[0] * 100 + pairs[2], pairs[20] * 60 + pairs[23]
+    months = (year * 12 + month - 23_641).astype("M8[M]")
+    days = months.astype("M8[D]") + (day - 1)
+    usual &= (month > 0) & (month < 13) & (days.astype("M8[M]") == months)
+    usual &= (hour < 24) & (minute < 60) & (second < 60) & (pairs[20] < 20) & (pairs[23] < 60)
+    offset *= np.where(letters[19] == ord("-"), -1, 1)
+    moments = days.astype("M8[us]") + ((hour * 60 + minute - offset) * 60 + second).astype("m8[s]")
     typed = _all_na(len(values), Wire.DATETIME)
-    typed.values[usual], typed.na[usual] = local - offset[usual].astype("m8[m]"), False
-    rest = np.flatnonzero(~usual & (texts.astype("S10") != NO_DEADLINE.encode()))
+    typed.values[usual], typed.na[usual] = moments[usual], False
+    rest = np.flatnonzero(~usual & (encoded.astype("S10") != NO_DEADLINE.encode()))
     typed.put(rest, _convert_each([values[p] for p in rest.tolist()], Wire.DATETIME))
     return typed

@@ -137,8 +137,7 @@ def _column(name: str, column: Any, fields: Fields) -> Column:
     wire = ACTIVITY[name].wire
     if wire is Wire.TEXT and fields.keep_text:
         return column
-    # A dictionary does not pay where few values are equal.
-    if wire in (Wire.DATETIME, Wire.OBJECT, Wire.LIST):
+    if wire is Wire.DATETIME:  # a dictionary does not pay where few values are equal
         return _objects(column)
     encoded = column.combine_chunks().dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
