@@ -126,10 +126,12 @@ def _parse_id(value: Any, where: str) -> int:
             number = None if getattr(value, "mask", False) else index(value)
     elif isinstance(value, _NUMBERS) and not isinstance(value, Integral):
         number = 0
-        with suppress(ValueError, ArithmeticError):  # NaN, infinity
+        with suppress(ValueError, ArithmeticError, TypeError):  # NaN, infinity
             exact: Any = value
             # A float32 beyond 2**24, or a float64 beyond 2**53, has lost digits: it is another id.
-            if 0 < float(exact) < 1e19 and exact == floor(exact) == floor(exact + 1) - 1:
+            # NumPy 1 adds an int to it as a float64.
+            more = floor(exact + type(exact)(1))
+            if 0 < float(exact) < 1e19 and exact == floor(exact) == more - 1:
                 number = floor(exact)
     given = f"{short_repr(value)}{where}"
     if number is None:
