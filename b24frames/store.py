@@ -120,12 +120,10 @@ class ActivityStore:
         self._selection = _canonical(parse_filters(filters, UTC))
         given = list(filters or [("ID", ">", 0)])
         self._filters = [given] if isinstance(given[0], tuple) else given
-        options = storage_options or {}
-        if not isinstance(options, dict) or not all(
-            isinstance(t, str) for t in chain(*options.items())
-        ):
+        self._options = options = storage_options or {}
+        texts = chain(*options.items()) if isinstance(options, dict) else [None]
+        if not all(isinstance(text, str) for text in texts):
             raise TypeError("storage_options is not a dict of str to str")  # it may hold secrets
-        self._options = options
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._place!r})"

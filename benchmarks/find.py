@@ -144,6 +144,7 @@ class _Recording(requests.Session):
         super().__init__()
         self.sent: list[dict[str, Any]] = []
 
+    # The stubs name each option; here they are passed on as they are.
     def request(self, method: Any, url: Any, **options: Any) -> requests.Response:  # type: ignore[override]
         kept = ("data", "json", "headers")
         self.sent.append({"url": url, **{name: options.get(name) for name in kept}})

@@ -301,6 +301,23 @@ def test_enter__text_that_comes_late(
     asyncio.run(use())
 
 
+def test_click__choice_that_comes_late(panel: b24.LookupPanel, portal: PracticePortal) -> None:
+    """A choice that a browser sends after the click counts, whatever the field was before it."""
+    portal.server.touch(1, PROVIDER_ID="ZOOM", SUBJECT="planted")
+    portal.server.touch(2, PROVIDER_ID="VOXIMPLANT_CALL", SUBJECT="planted")
+
+    async def use() -> None:
+        find(panel, "Subject").value = "planted"
+        choice = find(panel, "Type")
+        choice.value = "ZOOM"
+        find(panel, "Find").click()
+        choice.value = "VOXIMPLANT_CALL"
+        await _until(panel, busy=False)
+        assert panel.ids == [2]
+
+    asyncio.run(use())
+
+
 def test_lookup__ends_the_one_before(panel: b24.LookupPanel, portal: PracticePortal) -> None:
     """A look-up from code takes the place of the one that the button began."""
     portal.server.faults.append(Fault("hang", ids=[250]))

@@ -383,13 +383,10 @@ class SQLiteStore:
         """Delete entries, or all, and vacuum the file; return how many existed."""
 
         def delete(connection: sqlite3.Connection) -> int:
-            query = f"DELETE FROM {TABLE}"
+            is_meant, values = (_KEY_IN_LIST, [json.dumps(keys)]) if keys is not None else ("1", [])
             with transaction(connection):
-                if keys is None:
-                    deleted = connection.execute(query).rowcount
-                else:
-                    some = connection.execute(f"{query} WHERE {_KEY_IN_LIST}", [json.dumps(keys)])
-                    deleted = some.rowcount
+                query = f"DELETE FROM {TABLE} WHERE {is_meant}"
+                deleted = connection.execute(query, values).rowcount
             if deleted:
                 _vacuum(connection)
             return deleted

@@ -164,6 +164,7 @@ def to_pandas(rows: pa.Table, names: Sequence[str], backend: Backend, tz: tzinfo
 def _array(rows: pa.Table, name: str, dtype: Any) -> Any:
     """Return a column as an array of its dtype; nested values are decoded all at once."""
     if isinstance(dtype, pd.api.extensions.ExtensionDtype):
+        # The stubs of pandas lack the method, which every extension dtype of ours has.
         return dtype.__from_arrow__(rows[name])  # type: ignore[attr-defined]
     texts = rows[name].to_pylist()
     if name not in ACTIVITY:  # of what is not documented, text may be JSON or not

@@ -27,8 +27,8 @@ class SearchForm:
         The fields, and the button.
     button : ipywidgets.Button
         For the panel, which can search.
-    texts : tuple of ipywidgets.Text
-        The fields into which anything can be typed.
+    fields : tuple of ipywidgets.Widget
+        What is to be filled in.
     """
 
     def __init__(self, texts: Texts) -> None:
@@ -43,11 +43,12 @@ class SearchForm:
         self._subject = widgets.Text(
             description=texts("column.Subject"), placeholder=texts("subject_hint")
         )
-        self.texts = (self._responsible.add_class("b24-user"), self._subject.add_class("b24-text"))
+        texts_of = (self._responsible.add_class("b24-user"), self._subject.add_class("b24-text"))
+        self.fields = (*self._days, self._type, *texts_of)
         self.button = widgets.Button(description=texts("find"), tooltip=texts("find_hint"))
         warning = widgets.HTML()
         show(False, warning)
-        self.bar = bar("search", *self._days, self._type, *self.texts, self.button, warning)
+        self.bar = bar("search", *self.fields, self.button, warning)
 
         def check_days(_: object) -> None:
             first, last = self._period()

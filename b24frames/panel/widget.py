@@ -32,7 +32,7 @@ from b24frames.schema import Language
 
 _HISTORY = 100
 _UNNOTICED = 0.5  # [s] names and details that are there sooner need no word and no button
-_LATE = 1.0  # [s] in which text may come after Enter
+_LATE = 1.0  # [s] in which the value of a field may come after Enter or a click
 _VIEW = "application/vnd.jupyter.widget-view+json"
 _STYLE = files("b24frames.panel").joinpath("panel.css").read_text(encoding="utf-8")
 
@@ -110,7 +110,7 @@ class LookupPanel(widgets.VBox):
         self._look_up: LookUp | None = None
         self._shown: LookUp | None = None
         self._loadings: list[Loading] = []
-        self._entered: dict[Any, float] = {}
+        self._late_until: dict[Any, float] = {}
         self._display: Any = None
         texts = self._texts = Texts(check_choice("language", language, Language))
         self._field = widgets.Text(description=texts("field"), placeholder=texts("field_hint"))
@@ -137,15 +137,6 @@ class LookupPanel(widgets.VBox):
     def _connect(self) -> None:
         """Connect the widgets with what they do."""
 
-        def on_text(change: dict[str, Any]) -> None:
-            # Not only on Enter: a notebook saved in between would have the secret.
-            owner, text = change["owner"], change["new"]
-            if looks_like_address(text):
-                owner.value = ""
-                self._say([self._texts("address")], problem=True)
-            elif text and monotonic() < self._entered.pop(owner, 0) and _running_loop() is not None:
-                starts[owner](again=True)
-
         def on_recent(change: dict[str, Any]) -> None:
             if change["new"] and not self.busy:
                 self._field.value = ids_text(change["new"])
@@ -157,13 +148,6 @@ class LookupPanel(widgets.VBox):
         def find(*, again: bool = False) -> None:
             self._start(self._search.filters(), again=again, is_search=True)
 
-        def on_enter(field: Any, content: dict[str, Any], _: object) -> None:
-            # A change of the value would do for Enter, but also comes when the field is left.
-            if content.get("event") == "submit":
-                # Of what is typed fast the browser sends the end after Enter.
-                self._entered[field] = monotonic() + _LATE
-                starts[field]()
-
         def cancel() -> None:
             if self._look_up is None:
                 for loading in self._drop_loadings():
@@ -174,15 +158,39 @@ class LookupPanel(widgets.VBox):
             if (shown := self._shown) is not None:
                 self._start(shown.wanted, shown.frame, is_search=shown.is_search, max_age=0)
 
-        starts: dict[Any, Any] = {self._field: look_up, **dict.fromkeys(self._search.texts, find)}
-        for field in starts:
-            field.on_msg(on_enter)
-            field.observe(on_text, "value")
-        self._button.on_click(lambda _: look_up())
-        self._search.button.on_click(lambda _: find())
+        self._connect_form(look_up, self._button, [self._field])
+        self._connect_form(find, self._search.button, self._search.fields)
         self._cancel.on_click(lambda _: cancel())
         self._recent.observe(on_recent, "value")
         self._results.refresh.on_click(lambda _: refresh())
+
+    def _connect_form(self, start: Callable[..., None], button: Any, fields: Sequence[Any]) -> None:
+        """Let a button, Enter, and what a browser sends after these, start a look-up."""
+
+        def begin(_: object) -> None:
+            # Of quick changes the browser sends the last when the kernel is idle.
+            self._late_until = dict.fromkeys(fields, monotonic() + _LATE)
+            start()
+
+        def on_enter(_: object, content: dict[str, Any], __: object) -> None:
+            # A change of the value would do for Enter, but also comes when the field is left.
+            if content.get("event") == "submit":
+                begin(_)
+
+        def on_value(change: dict[str, Any]) -> None:
+            field = change["owner"]
+            is_late = monotonic() < self._late_until.pop(field, 0)
+            # Not only on Enter: a notebook saved in between would have the secret.
+            if looks_like_address(change["new"]):
+                field.value = ""
+                self._say([self._texts("address")], problem=True)
+            elif is_late and _running_loop() is not None:
+                start(again=True)
+
+        for field in fields:
+            field.on_msg(on_enter)
+            field.observe(on_value, "value")
+        button.on_click(begin)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.message!r})"

@@ -405,15 +405,20 @@ def test_saved_notebook__no_secret_but_the_result(lab: Lab, cells: list[str], sh
     expect(page.locator(".b24-fallback")).to_contain_text("No record: 7")
 
 
-def test_voila__panel(voila: Voila, cells: list[str], shoot: Shoot) -> None:
-    """In voila the panel works as an application."""
-    page = voila.open(cells)
+def show_a_card(page: Any, name: str, shoot: Shoot) -> None:
+    """Look up, choose a row, and see its card, with nothing for where no kernel runs."""
     look_up(page, "1-5")
     row(page, 5).click()
     expect(card(page, 5)).to_be_visible()
     expect(page.locator(".b24-fallback")).to_be_hidden()
-    shoot(page, "voila")
+    shoot(page, name)
     check_accessibility(page)
+
+
+def test_voila__panel(voila: Voila, cells: list[str], shoot: Shoot) -> None:
+    """In voila the panel works as an application."""
+    page = voila.open(cells)
+    show_a_card(page, "voila", shoot)
 
 
 @pytest.mark.parametrize(("name", "width"), [("russian", 1180), ("russian-narrow", 480)])
@@ -495,9 +500,7 @@ def test_keyboard__alone(voila: Voila, cells: list[str], shoot: Shoot) -> None:
     page.keyboard.type("call")
     press_until(page, "Tab", "Find")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("status").first).to_contain_text(
-        re.compile(r"\d+ activit(y|ies) found")
-    )
+    expect(page.get_by_role("status").first).to_contain_text("47 activities found")
     expect(page.get_by_label("Type", exact=True).locator("option:checked")).to_have_text("call")
     check_accessibility(page)
 
@@ -544,10 +547,5 @@ def test_rules__nothing_from_elsewhere(lab: Lab, cells: list[str]) -> None:
 def test_notebook__panel(notebook: Notebook, cells: list[str], shoot: Shoot) -> None:
     """In Notebook 7 the panel works as it does in JupyterLab."""
     page = notebook.open(cells)
-    look_up(page, "1-5")
-    row(page, 5).click()
-    expect(card(page, 5)).to_be_visible()
-    expect(page.locator(".b24-fallback")).to_be_hidden()
-    shoot(page, "notebook")
-    check_accessibility(page)
+    show_a_card(page, "notebook", shoot)
     assert page.foreign_requests == []
