@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import b24frames as b24
 from b24frames.errors import PortalError, StoreBusyError, StoreError
@@ -567,6 +568,30 @@ def test_read__filters(store: b24.ActivityStore, portal: PracticePortal) -> None
         frame = store.read(["SUBJECT"], filters)
         assert frame.index.tolist() == found.index.tolist(), filters
         assert frame.columns.tolist() == ["SUBJECT"]
+
+
+@given(st.lists(st.lists(st.integers(1, 10**6), max_size=9), max_size=9))
+def test_sort_by_id__any_chunks(chunks: list[list[int]]) -> None:
+    """Rows of files that hold ids in any order come in the order of their ids."""
+    check_sorting(chunks)
+
+
+def test_sort_by_id__no_runs() -> None:
+    """So do many rows of which no two are in order."""
+    check_sorting([random.Random(0).sample(range(10_000), 5_000)])
+
+
+def check_sorting(chunks: list[list[int]]) -> None:
+    """Sort rows in chunks, and fail if one is lost, out of order, or changed."""
+    pa = pytest.importorskip("pyarrow")
+    from b24frames.frame.arrow import sort_by_id
+
+    parts = [pa.record_batch({"ID": ids, "X": [str(i) for i in ids]}) for ids in chunks if ids]
+    schema = pa.schema({"ID": pa.int64(), "X": pa.string()})
+    ordered = sort_by_id(pa.Table.from_batches(parts, schema))
+    expected = sorted(i for ids in chunks for i in ids)
+    assert ordered["ID"].to_pylist() == expected
+    assert ordered["X"].to_pylist() == [str(i) for i in expected]
 
 
 def test_read__zone_of_conditions(store: b24.ActivityStore, portal: PracticePortal) -> None:

@@ -12,12 +12,14 @@ from datetime import tzinfo
 from functools import reduce
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from b24frames.filters import BINDINGS, Alternative, Condition, Selection
 from b24frames.frame.build import Layout, build_frame_of_lines, sort_extras
+from b24frames.frame.decode import without_gc
 from b24frames.schema import ACTIVITY, Backend, Wire
 from b24frames.serialization import extra_names
 
@@ -29,6 +31,8 @@ ROWS_A_GROUP = 30_000
 
 FEW_AHEAD = {"fragment_readahead": 1, "batch_readahead": 2}
 """How a dataset is read in less memory: 140 MB in place of 260 for a row in 1 000 of a million."""
+
+_MOST_RUNS = 1_000  # of rows in order: where there are more, they are copied one by one
 
 _COMPARISONS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 
@@ -47,12 +51,14 @@ def to_arrow(lines: Sequence[bytes], names: Iterable[str] = ()) -> pa.Table:
 
 
 def sort_by_id(rows: pa.Table) -> pa.Table:
-    """Return rows in the order of their ids, in which most batches are already."""
-    batches = [batch for batch in rows.to_batches() if len(batch)]
-    batches.sort(key=lambda batch: batch["ID"][0].as_py())
-    rows = pa.Table.from_batches(batches, rows.schema)
-    ids = rows["ID"].to_numpy()
-    return rows if (ids[1:] > ids[:-1]).all() else rows.sort_by("ID")
+    """Return rows in the order of their ids, in which long runs of them are already."""
+    order = np.argsort(rows["ID"].to_numpy(), kind="stable")
+    starts = np.flatnonzero(np.diff(order, prepend=-2) != 1).tolist()
+    if not 0 < len(starts) <= _MOST_RUNS:
+        return rows.take(order)
+    ends = [*starts[1:], len(order)]
+    runs = zip(order[starts].tolist(), starts, ends, strict=True)
+    return pa.concat_tables([rows.slice(first, end - start) for first, start, end in runs])
 
 
 def add_blocks(rows: pa.Table) -> pa.Table:
@@ -154,10 +160,11 @@ def to_pandas(rows: pa.Table, names: Sequence[str], backend: Backend, tz: tzinfo
     empty = build_frame_of_lines([], Layout(tuple(names), "ID", backend, tz), ())
     index = pd.Index(_array(rows, "ID", empty.index.dtype), name="ID")
     columns = {}
-    for name, dtype in zip(empty.columns, empty.dtypes, strict=True):
-        is_held = name in rows.schema.names
-        array = _array(rows, name, dtype) if is_held else [None] * len(index)
-        columns[name] = pd.Series(array, index, dtype=dtype, copy=False)
+    with without_gc():
+        for name, dtype in zip(empty.columns, empty.dtypes, strict=True):
+            is_held = name in rows.schema.names
+            array = _array(rows, name, dtype) if is_held else [None] * len(index)
+            columns[name] = pd.Series(array, index, dtype=dtype, copy=False)
     return pd.DataFrame(columns, index=index, columns=empty.columns, copy=False)
 
 
