@@ -7,11 +7,9 @@ is 100 times as long. Methods whose work grows with what they are given have non
 from __future__ import annotations
 
 import argparse
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
-from statistics import median
 from timeit import timeit
 from typing import Literal
 
@@ -21,6 +19,7 @@ from b24frames.errors import BadValueWarning
 from b24frames.frame import Layout, build_frame_of_lines
 from b24frames.practice.dataset import make_record
 from b24frames.serialization import encode_record
+from benchmarks.measure import figure
 
 LIMIT = 100
 ROUNDS = 15
@@ -53,31 +52,27 @@ def _make_frame(rows: int, backend: Literal["numpy_nullable", "pyarrow"]) -> pd.
 
 def _measure(
     frame: pd.DataFrame, method: Callable[[pd.DataFrame], object], rounds: int
-) -> tuple[float, float]:
-    """Return the median seconds of a method, and of the addition between its calls."""
+) -> list[float]:
+    """Return how long a method takes over the addition that is done before it."""
     method(frame)
-    ours, addition = [], []
+    ratios = []
     for _ in range(rounds):
-        addition.append(timeit(lambda: frame["OWNER_ID"] + 1, number=10) / 10)
-        ours.append(timeit(partial(method, frame), number=1))
-    return median(ours), median(addition)
+        addition = timeit(lambda: frame["OWNER_ID"] + 1, number=10) / 10
+        ratios.append(timeit(partial(method, frame), number=1) / addition)
+    return ratios
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure each method and print a table in Markdown."""
+    """Measure each method and print its ratio."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accessor", description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000, help="how many activities")
     rows = parser.parse_args(arguments).rows
     for backend in ("numpy_nullable", "pyarrow"):
         frame = _make_frame(rows, backend)
-        sys.stdout.write(f"\n{rows:,} rows, {backend}, pandas {pd.__version__}\n\n")
-        sys.stdout.write("| df.b24. | ms | times df['OWNER_ID'] + 1 | limit |\n| --- ")
-        sys.stdout.write("| --- | --- | --- |\n")
         for name, method in {**_METHODS, **_UNLIMITED}.items():
-            seconds, addition = _measure(frame, method, 2 if name in _UNLIMITED else ROUNDS)
-            ratio = seconds / addition
-            limit = "–" if name in _UNLIMITED else "met" if ratio <= LIMIT else f"{LIMIT}: MISSED"
-            sys.stdout.write(f"| `{name}` | {seconds * 1e3:.2f} | {ratio:.1f} | {limit} |\n")
+            ratios = _measure(frame, method, 2 if name in _UNLIMITED else ROUNDS)
+            limit = None if name in _UNLIMITED else LIMIT
+            figure(f"df.b24.{name}, {backend}, over an addition", ratios, limit)
 
 
 if __name__ == "__main__":

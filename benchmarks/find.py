@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import logging
 import os
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, nullcontext
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
@@ -137,70 +135,6 @@ def _compare_all(activities: int, seeds: range) -> None:
             write(f"| {client} | {sums} | {sum(seconds):.1f} | {failed} |")
 
 
-class _Recording(requests.Session):
-    """A session that notes what it sends."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sent: list[dict[str, Any]] = []
-
-    # The stubs name each option; here they are passed on as they are.
-    def request(self, method: Any, url: Any, **options: Any) -> requests.Response:  # type: ignore[override]
-        kept = ("data", "json", "headers")
-        self.sent.append({"url": url, **{name: options.get(name) for name in kept}})
-        return super().request(method, url, **options)
-
-
-def _time_floor(url: str, times: int) -> list[tuple[float, float]]:
-    """Find, and send the same requests for nothing but `json.loads`, in turn."""
-    session, plain = _Recording(), requests.Session()
-    plain.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=50))
-
-    def post(request: dict[str, Any]) -> None:
-        json.loads(plain.post(**request).content)
-
-    pairs = []
-    with closing(Portal(url, limits="self-hosted", session=session)) as portal:
-        for _ in range(times):
-            session.sent.clear()
-            with TemporaryDirectory(prefix="b24frames-") as place:
-                started = time.perf_counter()
-                find_activities(None, portal, cache=place)
-                found = time.perf_counter()
-            first, *others = session.sent
-            began = time.perf_counter()
-            post(first)
-            with ThreadPoolExecutor(len(others)) as threads:
-                list(threads.map(post, others))
-            pairs.append((found - started, time.perf_counter() - began))
-    return pairs
-
-
-def _measure_floor(rows: int, times: int = 5) -> None:
-    """Print how long many rows take over the bare requests."""
-    with (
-        PracticeServer(
-            activities=rows,
-            deleted=(),
-            refused=(),
-            limits=None,
-            latency=LATENCY,
-            command_seconds=COMMAND_SECONDS,
-        ) as server,
-        ProcessPoolExecutor(1, _spawn) as pool,
-    ):
-        server.records()  # made before any of it counts
-        pairs = pool.submit(_time_floor, server.url, times).result()
-        requests_each = len(server.requests) / 2 / times
-    found, floor = (median(seconds) for seconds in zip(*pairs, strict=True))
-    ratio = median(one / other for one, other in pairs)
-    write(
-        f"\n{rows} rows, whole, typed and cached: {requests_each:g} requests, {found:.2f} s;"
-        f" the same requests and json.loads only: {floor:.2f} s; ratio {ratio:.2f}, limit 2.0:"
-        f" {'met' if ratio <= 2 else 'MISSED'}"
-    )
-
-
 def _open(url: str) -> Portal:
     return Portal(url, limits="self-hosted")
 
@@ -234,7 +168,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.find", description=__doc__)
     parser.add_argument("--activities", type=int, default=5_000, help="of each portal")
     parser.add_argument("--portals", type=int, default=5, help="how many of each kind")
-    parser.add_argument("--rows", type=int, default=20_000, help="for the ratio to the floor")
     parser.add_argument("--chunked", type=int, metavar="N", help="so many rows by chunks, too")
     options = parser.parse_args(arguments)
     started = time.monotonic()
@@ -246,7 +179,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.environ["REQUESTS_CA_BUNDLE"] = str(bundle)
         os.environ["NO_PROXY"] = "127.0.0.1"
         _compare_all(options.activities, range(options.portals))
-        _measure_floor(options.rows)
         if options.chunked:
             _measure_chunks(options.chunked)
     write(f"\n{time.monotonic() - started:.0f} s in all")

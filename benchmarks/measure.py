@@ -18,6 +18,9 @@ from typing import Any
 from b24frames.frame import decode
 from b24frames.practice.dataset import make_record
 
+FIGURES: dict[str, tuple[float, float, float]] = {}
+"""The least, the median and the greatest of each ratio that this run has measured."""
+
 _spawn = get_context("spawn")
 _SYLLABLES = "ва ко ли ма но пе ро са ту ша al be co de er in ka on re ta".split()
 
@@ -115,3 +118,11 @@ def write_head(*columns: str) -> None:
     """Print the head of a table."""
     write(f"| {' | '.join(columns)} |")
     write(f"|{' --- |' * len(columns)}")
+
+
+def figure(name: str, ratios: Sequence[float], limit: float | None = None) -> None:
+    """Print a ratio that was measured several times, and keep it for the comparison of runs."""
+    least, middle, greatest = min(ratios), median(ratios), max(ratios)
+    FIGURES[name] = least, middle, greatest
+    met = "" if limit is None else f"; limit {limit:g}: {'met' if middle <= limit else 'MISSED'}"
+    write(f"{name}: {middle:.2f} ({least:.2f} to {greatest:.2f}){met}")

@@ -6,11 +6,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from b24frames.practice import practice_portal
+from benchmarks.measure import figure
 from tests.browser.jupyter import Lab, find_chromium, open_browser, serve_lab, webhook_code
 
 _TARGET = 300  # [ms]
@@ -68,13 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.write(f"the panel is not measured: {lacking}\n")
         return
     with TemporaryDirectory(prefix="b24frames-") as folder:
-        times = sorted(_measure_all(Path(folder), chromium, repetitions))
-    sys.stdout.write(
-        f"Enter to the rendered row, cached activity, {repetitions} times: median"
-        f" {median(times):.0f} ms, 90 % below {times[int(len(times) * 0.9)]:.0f} ms, longest"
-        f" {times[-1]:.0f} ms; target: median < {_TARGET} ms;"
-        f" {'met' if median(times) < _TARGET else 'MISSED'}\n"
-    )
+        times = _measure_all(Path(folder), chromium, repetitions)
+    figure("Enter to the rendered row of a cached activity [ms]", times, _TARGET)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from threading import Barrier
 from b24frames import ActivityCache, Portal
 from b24frames.practice.dataset import make_record
 from b24frames.serialization import encode_record
+from benchmarks.measure import figure
 
 PROCESSES, EACH, BATCH, ROUNDS = 4, 2_500, 50, 3
 LIMIT = 1.5
@@ -58,9 +59,9 @@ def main(args: Sequence[str] | None = None) -> None:
         [*range(1, half + 1), *range(EACH * number, EACH * number + half)]
         for number in range(1, PROCESSES + 1)
     ]
-    for _ in range(ROUNDS):
-        one, four = run([[i for share in shares for i in share]]), run(shares)
-        print(f"one {one:.3f} s, four {four:.3f} s: {four / one:.2f} (limit {LIMIT})")  # noqa: T201
+    alone = [[i for share in shares for i in share]]
+    ratios = [run(shares) / run(alone) for _ in range(ROUNDS)]
+    figure("four processes on one cache file over one that does it all", ratios, LIMIT)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
@@ -20,9 +19,9 @@ import pandas as pd
 
 import b24frames as b24
 from b24frames.store import SyncReport
-from benchmarks.measure import _peak, write, write_head
+from benchmarks.measure import _peak, figure, write, write_head
 
-CHANGES = 1_000
+CHANGES, TIMES = 1_000, 5
 COLUMNS = ["TYPE_ID", "CREATED", "RESPONSIBLE_ID"]
 
 
@@ -41,34 +40,40 @@ def _write_sync(title: str, url: str, place: str, full: bool = False) -> None:
     write(f"| {title} | {' | '.join(cells)} |")
 
 
-def _seconds(work: Callable[[], object], times: int = 3) -> float:
-    """Return the median time of some work [s]."""
-    taken = []
-    for _ in range(times):
-        start = perf_counter()
-        work()
-        taken.append(perf_counter() - start)
-    return median(taken)
+def _seconds(work: Callable[[], object]) -> float:
+    """Return how long some work takes [s]."""
+    start = perf_counter()
+    work()
+    return perf_counter() - start
 
 
-def _write_reads(place: Path) -> None:
+def _measure_reads(place: Path, rows: int) -> None:
     """Compare reading from a tidy store with reading one parquet file of the same rows."""
     b24.ActivityStore(place).table.optimize.compact()
     store, file = b24.ActivityStore(place), str(place.with_suffix(".parquet"))
     store.read(dtype_backend="pyarrow").reset_index().to_parquet(file)
     month = [("CREATED", ">=", "2025-06-01"), ("CREATED", "<", "2025-07-01")]
-    base = _seconds(lambda: pd.read_parquet(file, dtype_backend="pyarrow"))
-    write_head("read", "seconds", "over `pd.read_parquet`")
-    write(f"| `pd.read_parquet(file, dtype_backend='pyarrow')` | {base:.2f} | 1.0 |")
-    works: dict[str, Callable[[], object]] = {
-        "store.read(dtype_backend='pyarrow')": lambda: store.read(dtype_backend="pyarrow"),
-        "store.read()": store.read,
-        "store.read(three columns)": lambda: store.read(COLUMNS),
-        "store.read(three columns, one month)": lambda: store.read(COLUMNS, month),
-    }
-    for name, work in works.items():
-        taken = _seconds(work)
-        write(f"| `{name}` | {taken:.2f} | {taken / base:.2f} |")
+
+    def parquet() -> object:
+        return pd.read_parquet(file, dtype_backend="pyarrow")
+
+    def whole() -> object:
+        return store.read(dtype_backend="pyarrow")
+
+    def one_month() -> object:
+        return store.read(COLUMNS, month)
+
+    _measure(f"store.read(pyarrow) over pd.read_parquet, {rows:,} rows", whole, parquet, 1.5)
+    _measure(f"store.read() over pd.read_parquet, {rows:,} rows", store.read, parquet, None)
+    _measure(f"one month of three columns over the whole, {rows:,} rows", one_month, whole, 0.1)
+
+
+def _measure(
+    name: str, work: Callable[[], object], base: Callable[[], object], limit: float | None
+) -> None:
+    """Do two things in turn, and print how long the first takes over the second."""
+    work()
+    figure(name, [_seconds(work) / _seconds(base) for _ in range(TIMES)], limit)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -85,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_head("sync", "added / changed / gone", "requests", "seconds", "MB")
         _write_sync("first load", portal.url, place)
         write()
-        _write_reads(Path(place))
+        _measure_reads(Path(place), rows)
         write()
         write_head("sync", "added / changed / gone", "requests", "seconds", "MB")
         _write_sync("nothing new", portal.url, place)
