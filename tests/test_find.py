@@ -542,10 +542,12 @@ def test_find_activities__few_requests(make_portal: MakePortal) -> None:
 @pytest.mark.thorough
 def test_find_activities__many_rows(rows: int, most: int, make_portal: MakePortal) -> None:
     """So many rows of a dense filter take so many requests at most."""
-    portal = make_portal(activities=rows, deleted=(), refused=())
+    practice = make_portal(activities=rows, deleted=(), refused=())
+    # Whoever waits long enough is not given smaller batches where the machine is busy.
+    portal = b24.Portal(practice.url, limits="self-hosted", timeout=(10, 600))
     frame = b24.find_activities(None, portal, columns=["TYPE_ID"], cache=False)
     assert frame.index.tolist() == list(range(1, rows + 1))
-    assert posts(portal) <= most
+    assert posts(practice) <= most
 
 
 def test_find_activities__kept(make_portal: MakePortal) -> None:
