@@ -97,9 +97,9 @@ class RecordBuilder:
 
     def write_integers(self) -> None:
         """Replace strings of integers by JSON numbers, as some portals send them."""
-        texts = {"PROVIDER_TYPE_ID", "SUBJECT", "ORIGINATOR_ID", "ORIGIN_ID", "ORIGIN_VERSION"}
         for name, value in self.record.items():
-            if isinstance(value, str) and value.isdecimal() and name not in texts:
+            is_integer = ACTIVITY[name].wire is Wire.INTEGER
+            if is_integer and isinstance(value, str) and value.isdecimal():
                 self.record[name] = int(value)
 
     def attach_files(self) -> None:

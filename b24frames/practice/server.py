@@ -18,19 +18,18 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 from b24frames.practice.dataset import Change, Colleagues, Record, Store
-from b24frames.practice.faults import Faults, Refused, Reply
-from b24frames.practice.formats import as_int, as_map, lower_keys, parse_query
+from b24frames.practice.faults import Faults, Refused, Reply, Target
+from b24frames.practice.formats import as_int, as_map, parse_query
 from b24frames.practice.metering import Now, OperatingTime, RequestRate
-from b24frames.practice.methods import Dispatcher, Webhook, activity_id
+from b24frames.practice.methods import Dispatcher, Webhook
 
 _PATH = re.compile(r"/rest/(?:([0-9]+)/([^/]+)/)?([^/]*?)(?:\.json)?/?", re.ASCII)
 SCOPES = ("crm", "telephony", "user_brief")
@@ -39,39 +38,22 @@ _JOIN_TIMEOUT = 5.0  # [s]
 _TICK = 0.02  # [s] between two checks whether a waiting client has disconnected
 
 
-@dataclass(frozen=True)
-class Request:
+@dataclass
+class Request(Target):
     """One HTTP request that the server received.
 
     Attributes
     ----------
-    method : str
-        The REST method, in lower case; empty if the path has none.
-    params : dict of str to object
-        The parameters, of body and query.
-    commands : tuple of str
-        The commands of a batch.
     http_method, path, user_agent : str
         As received; `path` without the query.
     status : int or None
         The HTTP status of the answer; None before it is sent, or if the connection was lost.
     """
 
-    method: str
-    params: dict[str, Any]
-    commands: tuple[str, ...]
     http_method: str
     path: str
     user_agent: str
     status: int | None = None
-
-    @cached_property
-    def ids(self) -> frozenset[int]:
-        """The activities that the request concerns."""
-        calls = [parse_query(command.partition("?")[2]) for command in self.commands]
-        calls = calls or [self.params]
-        found = (activity_id(lower_keys(call)) for call in calls)
-        return frozenset(number for number in found if number is not None)
 
 
 class PracticeServer:
@@ -197,12 +179,7 @@ class PracticeServer:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property
@@ -283,14 +260,8 @@ class PracticeServer:
         request = _read_request(handler, body)
         with self._lock:
             # Recorded before it is answered: the client may look for it as soon as it is.
-            place = len(self._requests)
             self._requests.append(request)
-
-        def note_status(status: int) -> None:
-            with self._lock:
-                self._requests[place] = replace(request, status=status)
-
-        handler.on_status = note_status
+        handler.on_status = partial(setattr, request, "status")
         # Not `sleep`: stopping the server must not wait for it.
         handler.stopping.wait(self._latency)
         # A refused request reaches no method, and so no fault.
