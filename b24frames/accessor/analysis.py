@@ -72,13 +72,10 @@ def labels(
 
 def _labels(frame: pd.DataFrame, name: str, language: Language) -> pd.Series:
     """Return an enumeration; its categories are in the order of all codes."""
-    codes = sorted({*ALL_FIELDS[name].labels, *frame[name].dropna().unique().tolist()})
-    categories = [visible(label(name, code, language)) for code in codes]
-    if ALL_FIELDS[name].wire is Wire.TEXT:  # a code may be the label of another
-        dtype = pd.CategoricalDtype(list(dict.fromkeys(categories)), ordered=True)
-        return _label_texts(frame[name], language).astype(dtype)
-    coded = frame[name].astype(pd.CategoricalDtype(codes, ordered=True))
-    return coded.cat.rename_categories(categories)
+    codes = sorted({*ALL_FIELDS[name].labels, *pd.factorize(frame[name])[1].tolist()})
+    # A dict, since a code may be the label of another.
+    categories = dict.fromkeys(visible(label(name, code, language)) for code in codes)
+    return _label(frame[name], pd.CategoricalDtype(list(categories), ordered=True), language)
 
 
 def duration(frame: pd.DataFrame) -> pd.Series:
@@ -137,15 +134,15 @@ def is_missed_call(frame: pd.DataFrame) -> pd.Series:
 def provider_name(frame: pd.DataFrame) -> pd.Series:
     """Return readable names in place of PROVIDER_ID; an unknown one keeps its id."""
     require(frame, "provider_name", ["PROVIDER_ID"])
-    return _label_texts(frame["PROVIDER_ID"]).rename("provider_name")
+    column = frame["PROVIDER_ID"]
+    return _label(column, text_dtype(column)).rename("provider_name")
 
 
-def _label_texts(column: pd.Series, language: Language = "en") -> pd.Series:
-    """Return labels in place of codes that are text; an unknown one stays what it is."""
-    codes, texts = pd.factorize(column)
-    labels = [visible(label(str(column.name), text, language)) for text in texts]
-    named: pd.Series = pd.Series(labels, dtype=text_dtype(column))
-    return named.reindex(codes).set_axis(column.index)
+def _label(column: pd.Series, dtype: Any, language: Language = "en") -> pd.Series:
+    """Return labels in place of codes; an unknown one stays what it is."""
+    places, codes = pd.factorize(column)
+    labels = [visible(label(str(column.name), code, language)) for code in codes]
+    return pd.Series(pd.array(labels, dtype=dtype).take(places, allow_fill=True), column.index)
 
 
 def name_keys(frame: pd.DataFrame) -> dict[str, list[tuple[int, int]]]:
@@ -171,14 +168,13 @@ def _owners(frame: pd.DataFrame) -> list[tuple[int, int]]:
     return [(k, i if k > 0 else 0) for k, i in zip(kinds, ids, strict=True)]
 
 
-def name_columns(frame: pd.DataFrame, columns: Mapping[str, Sequence[str | None]]) -> pd.DataFrame:
+def name_columns(frame: pd.DataFrame, columns: Mapping[str, list[str | None]]) -> pd.DataFrame:
     """Return columns of text beside a frame: with its dtypes, and its attrs, which a join keeps."""
     from b24frames.frame import Layout, build_frame_of_columns
 
     layout = Layout(tuple(columns), None, backend_of(frame))
-    texts = {name: list(column) for name, column in columns.items()}
     wires = dict.fromkeys(columns, Wire.TEXT)
-    beside = build_frame_of_columns(texts, len(frame), layout, wires).set_axis(frame.index)
+    beside = build_frame_of_columns(columns, len(frame), layout, wires).set_axis(frame.index)
     beside.attrs.update(deepcopy(frame.attrs))
     return beside
 
