@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         with one_line_warnings():
-            status: int = options.run(options)
+            status: int | None = options.run(options)
             if sys.stdout is not None:
                 sys.stdout.flush()
     except BrokenPipeError:
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fail("interrupted", 130)
     except (B24Error, ValueError, TypeError, AttributeError, ImportError, OSError) as error:
         return fail(str(error), 1)
-    return status
+    return status or 0
 
 
 def _read(options: Namespace) -> int:
@@ -89,42 +89,38 @@ def _read(options: Namespace) -> int:
     return status
 
 
-def _find(options: Namespace) -> int:
+def _find(options: Namespace) -> None:
     """Find activities by conditions, and print or write them."""
     keywords = _keywords(options)
     with _portal(options) as portal:
         frame = find_activities(options.where, portal, limit=options.limit, **keywords)
         _deliver(frame, options, portal)
-    return 0
 
 
-def _users(options: Namespace) -> int:
+def _users(options: Namespace) -> None:
     """Read users, all or some, and print or write them."""
     check_file(options.to)
     with _portal(options) as portal:
         ids = [*chain(*options.ids)] or None
         _deliver(read_users(ids, portal), options, portal, list(USER)[1:], "users")
-    return 0
 
 
-def _calls(options: Namespace) -> int:
+def _calls(options: Namespace) -> None:
     """Read the statistics of calls, all or those of some activities, and print or write them."""
     check_file(options.to)
     with _portal(options) as portal:
         ids = [*chain(*options.ids)] or None
         frame = read_calls(ids, portal, filters=options.where, tz=options.tz)
         _deliver(frame, options, portal, _SHOWN_OF_CALLS, "calls")
-    return 0
 
 
-def _count_matches(options: Namespace) -> int:
+def _count_matches(options: Namespace) -> None:
     """Count activities by conditions."""
     with _portal(options) as portal:
         print(count_activities(options.where, portal, tz=options.tz))
-    return 0
 
 
-def _sync(options: Namespace) -> int:
+def _sync(options: Namespace) -> None:
     """Keep what conditions match in a Delta Lake table, and bring it up to date."""
     from b24frames.store import ActivityStore  # the other commands do without Arrow
 
@@ -134,10 +130,9 @@ def _sync(options: Namespace) -> int:
     print(
         f"{options.place}: {', '.join(f'{v:,} {n}' for n, v in report.items())}".replace("_", " ")
     )
-    return 0
 
 
-def _demo(options: Namespace) -> int:
+def _demo(options: Namespace) -> None:
     """Find calls on a practice portal, with names."""
     filters = [("TYPE_ID", "==", "call"), ("OWNER_TYPE_ID", "==", "company")]
     with practice_portal(activities=options.activities) as portal:
@@ -148,10 +143,9 @@ def _demo(options: Namespace) -> int:
     print("The newest calls of companies, on a practice portal of this machine:\n")
     print_table(frame[_SHOWN_IN_DEMO])
     print(f"\nFound among {options.activities:,} activities in {seconds:.2f} s.")
-    return 0
 
 
-def _cache_info(options: Namespace) -> int:
+def _cache_info(options: Namespace) -> None:
     """Tell how many entries there are, from when, and of whom."""
     with closing(ActivityCache(options.cache)) as cache:
         facts = cache.info()
@@ -161,24 +155,21 @@ def _cache_info(options: Namespace) -> int:
     lines += [("set aside", path) for path in set_aside]
     for name, value in lines:
         print(visible(redact_addresses(f"{name}: {value}")))
-    return 0
 
 
-def _cache_clear(options: Namespace) -> int:
+def _cache_clear(options: Namespace) -> None:
     """Forget all entries, or those of some ids."""
     with closing(ActivityCache(options.cache)) as cache:
         print(f"{cache.clear(ids=options.ids):,} entries forgotten")
-    return 0
 
 
-def _cache_prune(options: Namespace) -> int:
+def _cache_prune(options: Namespace) -> None:
     """Forget old entries, or too many."""
     if options.older_than is None and options.max_size is None:
         raise ValueError("give --older-than, such as 30d, or --max-size, or both")
     with closing(ActivityCache(options.cache)) as cache:
         forgotten = cache.prune(options.older_than, max_size=options.max_size)
     print(f"{forgotten:,} entries forgotten")
-    return 0
 
 
 def _portal(options: Namespace) -> AbstractContextManager[Any]:
@@ -252,7 +243,9 @@ def _parser() -> Parser:
     return parser
 
 
-def _add(commands: Any, name: str, run: Callable[[Namespace], int], *parents: Parser) -> Parser:
+def _add(
+    commands: Any, name: str, run: Callable[[Namespace], int | None], *parents: Parser
+) -> Parser:
     """Add a command, whose help is what its function says."""
     text = (run.__doc__ or "").rstrip(".")
     command: Parser = commands.add_parser(name, parents=parents, help=text[:1].lower() + text[1:])
