@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -56,7 +56,7 @@ Answer = dict[str, Any]
 
 @dataclass
 class Webhook:
-    """The user of a webhook and its scopes.
+    """The user of a webhook, its secret and its scopes.
 
     Attributes
     ----------
@@ -64,13 +64,16 @@ class Webhook:
         The user.
     admin : bool
         Whether the user is an administrator, who sees everything.
+    secret : str
+        The secret, which guards nothing but generated data.
     scopes : set of str
-        The scopes.
+        The scopes; by default enough for activities, calls and names.
     """
 
-    user_id: int
-    admin: bool
-    scopes: set[str]
+    user_id: int = 1
+    admin: bool = True
+    secret: str = "practice"  # noqa: S105
+    scopes: set[str] = field(default_factory=lambda: {"crm", "telephony", "user_brief"})
 
 
 @dataclass

@@ -32,8 +32,6 @@ from b24frames.practice.metering import Now, OperatingTime, RequestRate
 from b24frames.practice.methods import Dispatcher, Webhook
 
 _PATH = re.compile(r"/rest/(?:([0-9]+)/([^/]+)/)?([^/]*?)(?:\.json)?/?", re.ASCII)
-SCOPES = ("crm", "telephony", "user_brief")
-"""The default scopes of the webhook: enough for activities, calls and names."""
 _JOIN_TIMEOUT = 5.0  # [s]
 _TICK = 0.02  # [s] between two checks whether a waiting client has disconnected
 
@@ -81,14 +79,8 @@ class PracticeServer:
         Operating time that a method may use in ten minutes [portal s]; by default no limit.
     operating_cost : float, default 0.0
         Operating time billed for each command, besides its duration [portal s].
-    secret : str, default "practice"
-        The secret of the webhook.
-    user_id : int, default 1
-        The user of the webhook.
-    admin : bool, default True
-        Whether that user is an administrator, who sees everything.
-    scopes : collection of str, default ("crm", "telephony", "user_brief")
-        The scopes of the webhook.
+    webhook : Webhook, optional
+        By default an administrator's.
     ssl_context : ssl.SSLContext, optional
         For https.
     clock : callable, optional
@@ -127,20 +119,16 @@ class PracticeServer:
         command_seconds: float = 0.0,
         operating_limit: float | None = None,
         operating_cost: float = 0.0,
-        secret: str = "practice",  # noqa: S107 - it guards nothing but generated data
-        user_id: int = 1,
-        admin: bool = True,
-        scopes: Collection[str] = SCOPES,
+        webhook: Webhook | None = None,
         ssl_context: ssl.SSLContext | None = None,
         clock: Now = time.monotonic,
     ) -> None:
-        self.access_token = "practice-token"  # noqa: S105 - like the secret above
+        self.access_token = "practice-token"  # noqa: S105 - it guards nothing but generated data
         self.faults = Faults(seed)
         self.refusals = 0
-        self.scopes = set(scopes)
         self.address = self.url = ""
-        self._secret = secret
-        self._user_id = user_id
+        self._webhook = webhook or Webhook()
+        self.scopes = self._webhook.scopes
         self._latency = latency
         self._command_seconds = command_seconds
         self._operating_cost = operating_cost
@@ -153,7 +141,7 @@ class PracticeServer:
             self._store,
             self.faults,
             operating,
-            webhook=Webhook(user_id, admin, self.scopes),
+            webhook=self._webhook,
             take_time=self._take_time,
         )
         self._colleagues: Colleagues | None = None
@@ -167,7 +155,7 @@ class PracticeServer:
             self._http = LoopbackServer(self._answer, self._ssl_context)
             scheme = "http" if self._ssl_context is None else "https"
             self.address = f"{scheme}://127.0.0.1:{self._http.server_port}"
-            self.url = f"{self.address}/rest/{self._user_id}/{self._secret}/"
+            self.url = f"{self.address}/rest/{self._webhook.user_id}/{self._webhook.secret}/"
 
     def stop(self) -> None:
         """Close all connections and free the port; do nothing if it is stopped."""
@@ -294,7 +282,8 @@ class PracticeServer:
         if match[1] is None:
             known = request.params.get("auth") == self.access_token
         else:
-            known = (match[1], unquote(match[2])) == (str(self._user_id), self._secret)
+            user, secret = str(self._webhook.user_id), self._webhook.secret
+            known = (match[1], unquote(match[2])) == (user, secret)
         if not known:
             raise Refused("NO_AUTH_FOUND")
 
@@ -372,12 +361,10 @@ class Handler(BaseHTTPRequestHandler):
         super().finish()
 
     def do_POST(self) -> None:
-        """Answer a request with parameters in its body."""
+        """Answer a request, which may have parameters in its body."""
         self.server.answer(self, self.rfile.read(as_int(self.headers.get("Content-Length"))))
 
-    def do_GET(self) -> None:
-        """Answer a request with all its parameters in the URL."""
-        self.server.answer(self, b"")
+    do_GET = do_POST  # noqa: N815 - the name of the standard library
 
     def send_response(self, code: int, message: str | None = None) -> None:
         """Start an answer."""
