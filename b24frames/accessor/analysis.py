@@ -7,6 +7,7 @@ there, or has not been typed, is an `AttributeError` that says how to get a righ
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
@@ -198,17 +199,16 @@ def communications(frame: pd.DataFrame) -> pd.DataFrame:
             "df.b24.communications needs COMMUNICATIONS, not there; "
             "b24frames.find_activities(…, columns=['COMMUNICATIONS']) asks for it"
         )
-    columns: dict[str, list[Any]] = {name: [] for name in _COMMUNICATION}
+    rows: list[dict[str, Any]] = []
     for i, parts in zip(ids_of(frame).tolist(), _nested(frame, "COMMUNICATIONS"), strict=True):
         for part in parts.values():
             if isinstance(part, dict):
                 settings = part.get("ENTITY_SETTINGS")
                 name = name_in(settings) if isinstance(settings, dict) else ""
-                row = {**part, "ID": i, "NAME": name or None}
-                for field, column in columns.items():
-                    column.append(row.get(field))
+                rows.append({**part, "ID": i, "NAME": name or None})
+    columns = {name: [row.get(name) for row in rows] for name in _COMMUNICATION}
     layout = Layout(tuple(_COMMUNICATION), dtype_backend=backend_of(frame))
-    return build_frame_of_columns(columns, len(columns["ID"]), layout, _COMMUNICATION)
+    return build_frame_of_columns(columns, len(rows), layout, _COMMUNICATION)
 
 
 def ids_of(frame: pd.DataFrame) -> pd.Series:
@@ -246,13 +246,10 @@ def expand(frame: pd.DataFrame, column: str) -> pd.DataFrame:
         raise AttributeError(f"this frame has no column {short_repr(column)} to expand; {HOW}")
     if isinstance(frame[column], pd.DataFrame):
         raise AttributeError(f"df.b24.expand: several columns are named {short_repr(column)}")
-    parts: dict[str, list[Any]] = {}
+    parts: dict[str, list[Any]] = defaultdict(lambda: [None] * len(frame))
     for row, nested in enumerate(_nested(frame, column)):
         for key, value in nested.items():
-            name = visible(f"{column}.{key}")
-            if name not in parts:
-                parts[name] = [None] * len(frame)
-            parts[name][row] = value
+            parts[visible(f"{column}.{key}")][row] = value
     layout = Layout(tuple(parts), None, backend_of(frame[[column]]))
     wires = {name: _common_wire(values) for name, values in parts.items()}
     return build_frame_of_columns(parts, len(frame), layout, wires).set_axis(frame.index)

@@ -186,8 +186,9 @@ def _records(frame: pd.DataFrame, now: pd.Timestamp | None = None) -> list[dict[
 
 
 def _plain(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    cells = frame.reset_index().astype(object)
-    return cells.where(cells.notna(), None).to_dict("records")
+    cells: Any = frame.reset_index().astype(object)
+    rows: list[dict[str, Any]] = cells.where(cells.notna(), None).to_dict("records")
+    return rows
 
 
 def _name_key(frame: pd.DataFrame, who: str) -> pd.Series:

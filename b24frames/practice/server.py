@@ -20,8 +20,8 @@ from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import TCPServer
+from http.server import BaseHTTPRequestHandler
+from socketserver import ThreadingTCPServer
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
@@ -154,7 +154,7 @@ class PracticeServer:
         if self._http is None:
             self._http = LoopbackServer(self._answer, self._ssl_context)
             scheme = "http" if self._ssl_context is None else "https"
-            self.address = f"{scheme}://127.0.0.1:{self._http.server_port}"
+            self.address = f"{scheme}://127.0.0.1:{self._http.server_address[1]}"
             self.url = f"{self.address}/rest/{self._webhook.user_id}/{self._webhook.secret}/"
 
     def stop(self) -> None:
@@ -385,7 +385,7 @@ class Handler(BaseHTTPRequestHandler):
         """Log nothing: URLs hold the secret."""
 
 
-class LoopbackServer(ThreadingHTTPServer):
+class LoopbackServer(ThreadingTCPServer):
     """An HTTP server on a free port of the loopback interface.
 
     Parameters
@@ -401,7 +401,8 @@ class LoopbackServer(ThreadingHTTPServer):
         Set when the server is about to stop; ends every wait.
     """
 
-    daemon_threads = True
+    # No HTTPServer, which looks up the name of its address: that can take seconds.
+    allow_reuse_address = daemon_threads = True
     request_queue_size = 128
 
     def __init__(
@@ -424,12 +425,6 @@ class LoopbackServer(ThreadingHTTPServer):
         while not self.stopping.is_set():
             self.handle_request()
 
-    def server_bind(self) -> None:
-        """Bind to the address without a look-up of its name."""
-        # HTTPServer.server_bind calls getfqdn, which can take seconds.
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = "127.0.0.1", int(self.server_address[1])
-
     def verify_request(self, *_: Any) -> bool:
         """Refuse connections once the server is about to stop."""
         return not self.stopping.is_set()
@@ -443,7 +438,7 @@ class LoopbackServer(ThreadingHTTPServer):
         """Stop answering, close every connection and free the port."""
         self.stopping.set()
         # `serve` blocks until a connection arrives.
-        socket.create_connection((self.server_name, self.server_port)).close()
+        socket.create_connection(("127.0.0.1", self.server_address[1])).close()
         self._thread.join()
         self.server_close()
         for thread, connection in list(self.open.items()):
