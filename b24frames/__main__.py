@@ -215,23 +215,20 @@ def _parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"b24frames {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    portal, conditions, output = _portal_options(), _condition_options(), _output_options()
-    frame = _frame_options()
-    zone = Parser(add_help=False)
-    zone.add_argument("--tz", metavar="ZONE", default="UTC", help="zone of dates (default: UTC)")
-    _add_read_options(_add(commands, "read", _read, portal, zone, frame, output))
-    find = _add(commands, "find", _find, conditions, portal, zone, frame, output)
+    shared = _add_portal, _add_zone, _add_frame, _add_output
+    _add(commands, "read", _read, *shared, _add_read)
+    find = _add(commands, "find", _find, _add_where, *shared)
     find.add_argument(
         "--limit", type=count_option, metavar="N", help="at most so many, the highest ids"
     )
-    _add(commands, "count", _count_matches, conditions, portal, zone)
-    sync = _add(commands, "sync", _sync, conditions, portal)
+    _add(commands, "count", _count_matches, _add_where, _add_portal, _add_zone)
+    sync = _add(commands, "sync", _sync, _add_where, _add_portal)
     sync.add_argument("place", metavar="PLACE", help="a folder, or s3://bucket/activities")
     sync.add_argument("--full", action="store_true", help="also find deletions and new owners")
     sync.add_argument("--quiet", action="store_true", help="no progress bar")
-    users = _add(commands, "users", _users, portal)
+    users = _add(commands, "users", _users, _add_portal)
     users.set_defaults(labels=False, language=None, names=False)
-    calls = _add(commands, "calls", _calls, conditions, portal, zone, output)
+    calls = _add(commands, "calls", _calls, _add_where, _add_portal, _add_zone, _add_output)
     for command in (users, calls):
         command.add_argument("ids", type=option(parse_id_text), nargs="*", help="such as 1-200")
         command.set_defaults(columns=None)
@@ -244,74 +241,75 @@ def _parser() -> Parser:
 
 
 def _add(
-    commands: Any, name: str, run: Callable[[Namespace], int | None], *parents: Parser
+    commands: Any,
+    name: str,
+    run: Callable[[Namespace], int | None],
+    *add_options: Callable[[Parser], None],
 ) -> Parser:
     """Add a command, whose help is what its function says."""
     text = (run.__doc__ or "").rstrip(".")
-    command: Parser = commands.add_parser(name, parents=parents, help=text[:1].lower() + text[1:])
+    command: Parser = commands.add_parser(name, help=text[:1].lower() + text[1:])
     command.set_defaults(run=run)
+    for add in add_options:
+        add(command)
     return command
 
 
-def _portal_options() -> Parser:
-    """Return the options of all commands that ask a portal."""
-    options = Parser(add_help=False)
-    place = options.add_mutually_exclusive_group()
+def _add_portal(command: Parser) -> None:
+    """Add the options of all commands that ask a portal."""
+    place = command.add_mutually_exclusive_group()
     place.add_argument(
         "--portal",
         metavar="URL",
         help=f"webhook URL; better set {WEBHOOK_VARIABLE}: others on the machine see command lines",
     )
     place.add_argument("--practice", action="store_true", help="ask a practice portal")
-    return options
 
 
-def _condition_options() -> Parser:
-    """Return the options that say which activities are meant."""
-    options = Parser(add_help=False)
-    options.add_argument(
+def _add_zone(command: Parser) -> None:
+    command.add_argument("--tz", metavar="ZONE", default="UTC", help="zone of dates (default: UTC)")
+
+
+def _add_where(command: Parser) -> None:
+    """Add the option that says which activities are meant."""
+    command.add_argument(
         "--where",
         type=option(parse_where),
         action="append",
         metavar="CONDITION",
         help="'CREATED>=2026-10-01', 'TYPE_ID in call,meeting' and the like; all must hold",
     )
-    return options
 
 
-def _frame_options() -> Parser:
-    """Return the options of all commands that make a frame."""
-    options = Parser(add_help=False)
-    options.add_argument("--columns", metavar="A,B", help="fields to keep, in that order")
-    options.add_argument(
+def _add_frame(command: Parser) -> None:
+    """Add the options of all commands that make a frame of activities."""
+    command.add_argument("--columns", metavar="A,B", help="fields to keep, in that order")
+    command.add_argument(
         "--on-bad-value",
         choices=get_args(OnBadValue),
         default="warn",
         help="what to do about values that are not understood (default: warn)",
     )
-    options.add_argument("--quiet", action="store_true", help="no progress bar")
-    return options
+    command.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
-def _output_options() -> Parser:
-    """Return the options that say what becomes of a frame."""
-    options = Parser(add_help=False)
-    _add_to(options)
-    options.add_argument("--labels", action="store_true", help="words in place of codes")
+def _add_output(command: Parser) -> None:
+    """Add the options that say what becomes of a frame."""
+    _add_to(command)
+    command.add_argument("--labels", action="store_true", help="words in place of codes")
     text = "the words in this language"
-    options.add_argument("--language", choices=get_args(Language), help=text)
-    options.add_argument("--names", action="store_true", help="names of users and owners, too")
-    store = options.add_mutually_exclusive_group()
+    command.add_argument("--language", choices=get_args(Language), help=text)
+    command.add_argument("--names", action="store_true", help="names of users and owners, too")
+    store = command.add_mutually_exclusive_group()
     store.add_argument("--cache", metavar="PATH", default=True, help="folder or file of the cache")
     store.add_argument("--no-cache", dest="cache", action="store_false", help="keep nothing")
-    return options
 
 
-def _add_to(options: Parser) -> None:
-    options.add_argument("--to", type=Path, metavar="FILE", help=f"a file: {', '.join(SUFFIXES)}")
+def _add_to(command: Parser) -> None:
+    command.add_argument("--to", type=Path, metavar="FILE", help=f"a file: {', '.join(SUFFIXES)}")
 
 
-def _add_read_options(read: Parser) -> None:
+def _add_read(read: Parser) -> None:
     """Add what the command `read` has by itself."""
     read.add_argument("ids", type=option(parse_id_text), nargs="+", help="such as 1-200,999")
     read.add_argument(
