@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict
 from io import TextIOWrapper
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         with one_line_warnings():
-            status: int = options.run(options)
+            status: int | None = options.run(options)
             if sys.stdout is not None:
                 sys.stdout.flush()
     except BrokenPipeError:
@@ -68,11 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fail("interrupted", 130)
     except (B24Error, ValueError, TypeError, AttributeError, ImportError, OSError) as error:
         return fail(str(error), 1)
-    return status
+    return status or 0
 
 
-def _read(options: argparse.Namespace) -> int:
-    """Read activities, and print them or write them to a file."""
+def _read(options: Namespace) -> int:
+    """Read activities by their ids, and print or write them."""
     keywords = _keywords(options) | {
         name: getattr(options, name)
         for name in ("missing", "max_age", "only_if_cached", "stale_if_error", "via")
@@ -89,43 +89,39 @@ def _read(options: argparse.Namespace) -> int:
     return status
 
 
-def _find(options: argparse.Namespace) -> int:
-    """Find activities, and print them or write them to a file."""
+def _find(options: Namespace) -> None:
+    """Find activities by conditions, and print or write them."""
     keywords = _keywords(options)
     with _portal(options) as portal:
         frame = find_activities(options.where, portal, limit=options.limit, **keywords)
         _deliver(frame, options, portal)
-    return 0
 
 
-def _users(options: argparse.Namespace) -> int:
-    """Read users, and print them or write them to a file."""
+def _users(options: Namespace) -> None:
+    """Read users, all or some, and print or write them."""
     check_file(options.to)
     with _portal(options) as portal:
         ids = [*chain(*options.ids)] or None
         _deliver(read_users(ids, portal), options, portal, list(USER)[1:], "users")
-    return 0
 
 
-def _calls(options: argparse.Namespace) -> int:
-    """Read the statistics of calls, and print them or write them to a file."""
+def _calls(options: Namespace) -> None:
+    """Read the statistics of calls, all or those of some activities, and print or write them."""
     check_file(options.to)
     with _portal(options) as portal:
         ids = [*chain(*options.ids)] or None
         frame = read_calls(ids, portal, filters=options.where, tz=options.tz)
         _deliver(frame, options, portal, _SHOWN_OF_CALLS, "calls")
-    return 0
 
 
-def _count_matches(options: argparse.Namespace) -> int:
-    """Print how many activities match."""
+def _count_matches(options: Namespace) -> None:
+    """Count activities by conditions."""
     with _portal(options) as portal:
         print(count_activities(options.where, portal, tz=options.tz))
-    return 0
 
 
-def _sync(options: argparse.Namespace) -> int:
-    """Bring a store up to date, and print one line that says what has changed."""
+def _sync(options: Namespace) -> None:
+    """Keep what conditions match in a Delta Lake table, and bring it up to date."""
     from b24frames.store import ActivityStore  # the other commands do without Arrow
 
     with _portal(options) as portal:
@@ -134,11 +130,10 @@ def _sync(options: argparse.Namespace) -> int:
     print(
         f"{options.place}: {', '.join(f'{v:,} {n}' for n, v in report.items())}".replace("_", " ")
     )
-    return 0
 
 
-def _demo(options: argparse.Namespace) -> int:
-    """Find calls on the practice portal, and show them with names."""
+def _demo(options: Namespace) -> None:
+    """Find calls on a practice portal, with names."""
     filters = [("TYPE_ID", "==", "call"), ("OWNER_TYPE_ID", "==", "company")]
     with practice_portal(activities=options.activities) as portal:
         start = perf_counter()
@@ -148,11 +143,10 @@ def _demo(options: argparse.Namespace) -> int:
     print("The newest calls of companies, on a practice portal of this machine:\n")
     print_table(frame[_SHOWN_IN_DEMO])
     print(f"\nFound among {options.activities:,} activities in {seconds:.2f} s.")
-    return 0
 
 
-def _cache_info(options: argparse.Namespace) -> int:
-    """Print how much a cache holds."""
+def _cache_info(options: Namespace) -> None:
+    """Tell how many entries there are, from when, and of whom."""
     with closing(ActivityCache(options.cache)) as cache:
         facts = cache.info()
     users, set_aside = facts.pop("portals"), facts.pop("set_aside")
@@ -161,54 +155,49 @@ def _cache_info(options: argparse.Namespace) -> int:
     lines += [("set aside", path) for path in set_aside]
     for name, value in lines:
         print(visible(redact_addresses(f"{name}: {value}")))
-    return 0
 
 
-def _cache_clear(options: argparse.Namespace) -> int:
+def _cache_clear(options: Namespace) -> None:
     """Forget all entries, or those of some ids."""
     with closing(ActivityCache(options.cache)) as cache:
         print(f"{cache.clear(ids=options.ids):,} entries forgotten")
-    return 0
 
 
-def _cache_prune(options: argparse.Namespace) -> int:
-    """Forget old entries, or those that were not read for the longest time."""
+def _cache_prune(options: Namespace) -> None:
+    """Forget old entries, or too many."""
     if options.older_than is None and options.max_size is None:
         raise ValueError("give --older-than, such as 30d, or --max-size, or both")
     with closing(ActivityCache(options.cache)) as cache:
         forgotten = cache.prune(options.older_than, max_size=options.max_size)
     print(f"{forgotten:,} entries forgotten")
-    return 0
 
 
-def _portal(options: argparse.Namespace) -> AbstractContextManager[Any]:
+def _portal(options: Namespace) -> AbstractContextManager[Any]:
     """Return the portal to ask, open for as long as the context lasts."""
     return practice_portal() if options.practice else nullcontext(options.portal)
 
 
-def _keywords(options: argparse.Namespace) -> dict[str, Any]:
+def _keywords(options: Namespace) -> dict[str, Any]:
     """Return the keywords that reading and finding share; refuse a file that cannot be written."""
     check_file(options.to)
-    cache = options.cache if options.cache is not None else not options.no_cache
     return {
         "columns": parse_columns(options.columns, options.labels, options.names),
         "tz": options.tz,
         "on_bad_value": options.on_bad_value,
-        "cache": cache,
+        "cache": options.cache,
         "progress": False if options.quiet else None,
     }
 
 
 def _deliver(
     frame: pd.DataFrame,
-    options: argparse.Namespace,
+    options: Namespace,
     portal: Any,
     shown: Sequence[str] = _SHOWN_COLUMNS,
     what: str = "activities",
 ) -> None:
     """Print a frame, or write it to a file."""
-    cache = options.cache or not options.no_cache
-    names = frame.b24.names(portal, cache=cache) if options.names else frame[[]]
+    names = frame.b24.names(portal, cache=options.cache) if options.names else frame[[]]
     if options.labels or options.language:
         frame = frame.assign(**frame.b24.labels(language=options.language or "en"))
     frame = frame.join(names)
@@ -218,7 +207,7 @@ def _deliver(
         print_table(frame if options.columns else frame[[*shown, *names.columns]])
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     """Return the parser of the command line."""
     parser = Parser(
         prog="python -m b24frames", description="Activities of a Bitrix24 CRM as a table."
@@ -226,104 +215,102 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"b24frames {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    portal, conditions, output = _portal_options(), _condition_options(), _output_options()
-    frame = _frame_options()
-    zone = Parser(add_help=False)
-    zone.add_argument("--tz", metavar="ZONE", default="UTC", help="zone of dates (default: UTC)")
-    text = "read activities by their ids, and print or write them"
-    _add_read(commands.add_parser("read", parents=[portal, zone, frame, output], help=text))
-    text = "find activities by conditions, and print or write them"
-    find = commands.add_parser("find", parents=[conditions, portal, zone, frame, output], help=text)
-    find.set_defaults(run=_find)
+    shared = _add_portal, _add_zone, _add_frame, _add_output
+    _add(commands, "read", _read, *shared, _add_read)
+    find = _add(commands, "find", _find, _add_where, *shared)
     find.add_argument(
         "--limit", type=count_option, metavar="N", help="at most so many, the highest ids"
     )
-    text = "count activities by conditions"
-    count = commands.add_parser("count", parents=[conditions, portal, zone], help=text)
-    count.set_defaults(run=_count_matches)
-    text = "keep what conditions match in a Delta Lake table, and bring it up to date"
-    sync = commands.add_parser("sync", parents=[conditions, portal], help=text)
-    sync.set_defaults(run=_sync)
+    _add(commands, "count", _count_matches, _add_where, _add_portal, _add_zone)
+    sync = _add(commands, "sync", _sync, _add_where, _add_portal)
     sync.add_argument("place", metavar="PLACE", help="a folder, or s3://bucket/activities")
     sync.add_argument("--full", action="store_true", help="also find deletions and new owners")
     sync.add_argument("--quiet", action="store_true", help="no progress bar")
-    text = "read users, all or some, and print or write them"
-    users = commands.add_parser("users", parents=[portal], help=text)
-    users.set_defaults(run=_users, labels=False, language=None, names=False)
-    users.set_defaults(cache=None, no_cache=True)
-    text = "read the statistics of calls, all or those of some activities, and print or write them"
-    calls = commands.add_parser("calls", parents=[conditions, portal, zone, output], help=text)
-    calls.set_defaults(run=_calls)
+    users = _add(commands, "users", _users, _add_portal)
+    users.set_defaults(labels=False, language=None, names=False)
+    calls = _add(commands, "calls", _calls, _add_where, _add_portal, _add_zone, _add_output)
     for command in (users, calls):
         command.add_argument("ids", type=option(parse_id_text), nargs="*", help="such as 1-200")
         command.set_defaults(columns=None)
     _add_to(users)
-    _add_demo(commands)
+    demo = _add(commands, "demo", _demo)
+    text = "how many (default: 2000)"
+    demo.add_argument("--activities", type=count_option, metavar="N", default=2000, help=text)
     _add_cache(commands)
     return parser
 
 
-def _portal_options() -> Parser:
-    """Return the options of all commands that ask a portal."""
-    options = Parser(add_help=False)
-    place = options.add_mutually_exclusive_group()
+def _add(
+    commands: Any,
+    name: str,
+    run: Callable[[Namespace], int | None],
+    *add_options: Callable[[Parser], None],
+) -> Parser:
+    """Add a command, whose help is what its function says."""
+    text = (run.__doc__ or "").rstrip(".")
+    command: Parser = commands.add_parser(name, help=text[:1].lower() + text[1:])
+    command.set_defaults(run=run)
+    for add in add_options:
+        add(command)
+    return command
+
+
+def _add_portal(command: Parser) -> None:
+    """Add the options of all commands that ask a portal."""
+    place = command.add_mutually_exclusive_group()
     place.add_argument(
         "--portal",
         metavar="URL",
         help=f"webhook URL; better set {WEBHOOK_VARIABLE}: others on the machine see command lines",
     )
     place.add_argument("--practice", action="store_true", help="ask a practice portal")
-    return options
 
 
-def _condition_options() -> Parser:
-    """Return the options that say which activities are meant."""
-    options = Parser(add_help=False)
-    options.add_argument(
+def _add_zone(command: Parser) -> None:
+    command.add_argument("--tz", metavar="ZONE", default="UTC", help="zone of dates (default: UTC)")
+
+
+def _add_where(command: Parser) -> None:
+    """Add the option that says which activities are meant."""
+    command.add_argument(
         "--where",
         type=option(parse_where),
         action="append",
         metavar="CONDITION",
         help="'CREATED>=2026-10-01', 'TYPE_ID in call,meeting' and the like; all must hold",
     )
-    return options
 
 
-def _frame_options() -> Parser:
-    """Return the options of all commands that make a frame."""
-    options = Parser(add_help=False)
-    options.add_argument("--columns", metavar="A,B", help="fields to keep, in that order")
-    options.add_argument(
+def _add_frame(command: Parser) -> None:
+    """Add the options of all commands that make a frame of activities."""
+    command.add_argument("--columns", metavar="A,B", help="fields to keep, in that order")
+    command.add_argument(
         "--on-bad-value",
         choices=get_args(OnBadValue),
         default="warn",
         help="what to do about values that are not understood (default: warn)",
     )
-    options.add_argument("--quiet", action="store_true", help="no progress bar")
-    return options
+    command.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
-def _output_options() -> Parser:
-    """Return the options that say what becomes of a frame."""
-    options = Parser(add_help=False)
-    _add_to(options)
-    options.add_argument("--labels", action="store_true", help="words in place of codes")
+def _add_output(command: Parser) -> None:
+    """Add the options that say what becomes of a frame."""
+    _add_to(command)
+    command.add_argument("--labels", action="store_true", help="words in place of codes")
     text = "the words in this language"
-    options.add_argument("--language", choices=get_args(Language), help=text)
-    options.add_argument("--names", action="store_true", help="names of users and owners, too")
-    store = options.add_mutually_exclusive_group()
-    store.add_argument("--cache", metavar="PATH", help="folder or file of the cache")
-    store.add_argument("--no-cache", action="store_true", help="keep nothing")
-    return options
+    command.add_argument("--language", choices=get_args(Language), help=text)
+    command.add_argument("--names", action="store_true", help="names of users and owners, too")
+    store = command.add_mutually_exclusive_group()
+    store.add_argument("--cache", metavar="PATH", default=True, help="folder or file of the cache")
+    store.add_argument("--no-cache", dest="cache", action="store_false", help="keep nothing")
 
 
-def _add_to(options: argparse.ArgumentParser) -> None:
-    options.add_argument("--to", type=Path, metavar="FILE", help=f"a file: {', '.join(SUFFIXES)}")
+def _add_to(command: Parser) -> None:
+    command.add_argument("--to", type=Path, metavar="FILE", help=f"a file: {', '.join(SUFFIXES)}")
 
 
-def _add_read(read: argparse.ArgumentParser) -> None:
+def _add_read(read: Parser) -> None:
     """Add what the command `read` has by itself."""
-    read.set_defaults(run=_read)
     read.add_argument("ids", type=option(parse_id_text), nargs="+", help="such as 1-200,999")
     read.add_argument(
         "--missing",
@@ -340,27 +327,16 @@ def _add_read(read: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_demo(commands: Any) -> None:
-    """Add the command `demo`."""
-    demo = commands.add_parser("demo", help="find calls on a practice portal, with names")
-    demo.set_defaults(run=_demo)
-    text = "how many (default: 2000)"
-    demo.add_argument("--activities", type=count_option, metavar="N", default=2000, help=text)
-
-
 def _add_cache(commands: Any) -> None:
     """Add the command `cache`, with commands of its own."""
     text = "what is kept on this machine: how much, and forget it"
     actions = commands.add_parser("cache", help=text).add_subparsers(
         required=True, metavar="ACTION"
     )
-    info = actions.add_parser("info", help="how many entries there are, from when, and of whom")
-    info.set_defaults(run=_cache_info)
-    clear = actions.add_parser("clear", help="forget all entries, or those of some ids")
-    clear.set_defaults(run=_cache_clear)
+    info = _add(actions, "info", _cache_info)
+    clear = _add(actions, "clear", _cache_clear)
     clear.add_argument("--ids", type=option(parse_id_text), metavar="IDS", help="such as 1-200,999")
-    prune = actions.add_parser("prune", help="forget old entries, or too many")
-    prune.set_defaults(run=_cache_prune)
+    prune = _add(actions, "prune", _cache_prune)
     prune.add_argument("--older-than", type=age_option, metavar="AGE", help="such as 30d")
     text = "keep what was read last, up to this size"
     prune.add_argument("--max-size", type=count_option, metavar="BYTES", help=text)

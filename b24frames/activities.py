@@ -38,34 +38,32 @@ from b24frames.schema import Backend, OnBadValue
 Missing = Literal["raise", "warn", "ignore", "keep"]
 
 
-class ReadOptions(TypedDict, total=False):
-    """The keywords of `read_activities`, but for ``chunksize``."""
+class _Options(TypedDict, total=False):
+    """The keywords that reading and finding share."""
 
     columns: Iterable[str] | None
     index_col: str | None
     dtype_backend: Backend
     tz: str | tzinfo
-    missing: Missing
     on_bad_value: OnBadValue
     cache: CachePlace
+    progress: bool | ProgressBar | None
+
+
+class ReadOptions(_Options, total=False):
+    """The keywords of `read_activities`, but for ``chunksize``."""
+
+    missing: Missing
     max_age: Any
     only_if_cached: bool
     stale_if_error: bool
     via: Via
-    progress: bool | ProgressBar | None
 
 
-class FindOptions(TypedDict, total=False):
+class FindOptions(_Options, total=False):
     """The keywords of `find_activities`, but for ``chunksize``."""
 
-    columns: Iterable[str] | None
-    index_col: str | None
-    dtype_backend: Backend
-    tz: str | tzinfo
-    on_bad_value: OnBadValue
-    cache: CachePlace
     limit: int | None
-    progress: bool | ProgressBar | None
 
 
 @dataclass(frozen=True)

@@ -263,7 +263,11 @@ _KINDS: Mapping[str, type[PortalError]] = {
     "ERROR_MANIFEST_IS_NOT_AVAILABLE": PortalError,
     "ERROR_METHOD_NOT_FOUND": PortalError,
 }
-
+_KINDS_BY_STATUS: Mapping[int | None, type[PortalError]] = {
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    429: RateLimitError,
+}
 
 _SCOPES = {"user": "user_brief", "voximplant": "telephony"}
 _WEBHOOK_PAGE = "docs/how-to/webhook.md"
@@ -308,7 +312,8 @@ def error_from_answer(
     kind = (
         _KINDS.get(code.upper())
         or _activity_error(method, code, description, http_status)
-        or _error_of_status(http_status)
+        or _KINDS_BY_STATUS.get(http_status)
+        or (PortalUnavailableError if (http_status or 0) >= 500 else PortalError)
     )
     return kind(
         description,
@@ -333,15 +338,3 @@ def _activity_error(
     if not words or "application context" in words or "crm.activity.configurable" in words:
         return ActivityRefusedError
     return None
-
-
-def _error_of_status(http_status: int | None) -> type[PortalError]:
-    if http_status == 401:
-        return AuthenticationError
-    if http_status == 403:
-        return PermissionDeniedError
-    if http_status == 429:
-        return RateLimitError
-    if http_status is not None and http_status >= 500:
-        return PortalUnavailableError
-    return PortalError

@@ -108,7 +108,7 @@ def _run(
                 else _portal(shell, options.portal)
             )
             # warnings.warn would show a line of IPython's own code.
-            stack.enter_context(redirect_warnings(_tell))
+            stack.enter_context(redirect_warnings(lambda note: sys.stderr.write(f"{note}\n")))
             frame = get_frame(options, portal)
     except (B24Error, ValueError, TypeError, OSError) as error:
         problem = one_line(error)
@@ -134,7 +134,3 @@ def _portal(shell: InteractiveShell, name: str | None) -> Portal | None:
             "NAME = b24frames.Portal(...)"
         )
     return portal
-
-
-def _tell(note: str) -> None:
-    sys.stderr.write(f"{note}\n")

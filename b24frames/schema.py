@@ -130,7 +130,12 @@ def _enumeration(name: str, wire: Wire, meaning: str) -> Field:
     return Field(name, wire, meaning, labels[0], russian_labels=labels[1])
 
 
-_FIELDS = (
+def _table(*fields: Field) -> Mapping[str, Field]:
+    """Make a table, read-only since everything else is derived from it."""
+    return MappingProxyType({field.name: field for field in fields})
+
+
+ACTIVITY: Mapping[str, Field] = _table(
     # In the order of the method's page [1].
     Field("ID", Wire.INTEGER, "The activity."),
     Field("OWNER_ID", Wire.INTEGER, "The CRM object that the activity belongs to."),
@@ -179,67 +184,54 @@ _FIELDS = (
     Field("FILES", Wire.LIST, "The attached files.", always=False),
     Field("WEBDAV_ELEMENTS", Wire.LIST, "The attached files of the drive.", always=False),
 )
-
-# Read-only: everything else is derived from it.
-ACTIVITY: Mapping[str, Field] = MappingProxyType({f.name: f for f in _FIELDS})
 """Every known field of an activity by its name, in the order of the columns."""
 
-COLUMNS: tuple[str, ...] = tuple(f.name for f in _FIELDS if f.always)
+COLUMNS: tuple[str, ...] = tuple(f.name for f in ACTIVITY.values() if f.always)
 """The 39 fields that every frame has, one of them perhaps as its index."""
 
-CALL: Mapping[str, Field] = MappingProxyType(
-    {
-        f.name: f
-        for f in (
-            # In the order of the method's page [4].
-            Field("ID", Wire.INTEGER, "The row; a transferred call has several."),
-            _enumeration("CALL_TYPE", Wire.INTEGER, "The kind of call."),
-            Field("CALL_ID", Wire.TEXT, "The call; ORIGIN_ID of its activity is VI_ and this."),
-            Field("EXTERNAL_CALL_ID", Wire.TEXT, "The call in an external system."),
-            Field("CALL_CATEGORY", Wire.TEXT, "The category, such as external."),
-            Field("CALL_DURATION", Wire.INTEGER, "How long it lasted [s]."),
-            Field("CALL_START_DATE", Wire.DATETIME, "When it began."),
-            Field("CALL_RECORD_URL", Wire.TEXT, "The recording, without the token it asks for."),
-            Field("CALL_VOTE", Wire.INTEGER, "The customer's mark."),
-            Field("COST", Wire.DOUBLE, "The cost, in COST_CURRENCY."),
-            Field("COST_CURRENCY", Wire.TEXT, "The currency of the cost."),
-            _enumeration("CALL_FAILED_CODE", Wire.TEXT, "How it ended."),
-            Field("CALL_FAILED_REASON", Wire.TEXT, "How it ended, in the portal's words."),
-            Field("CRM_ACTIVITY_ID", Wire.INTEGER, "The activity; 0 or NA: none."),
-            Field("CRM_ENTITY_ID", Wire.INTEGER, "The CRM object of the other party."),
-            Field("CRM_ENTITY_TYPE", Wire.TEXT, "Its type: LEAD, CONTACT or COMPANY."),
-            Field("PORTAL_USER_ID", Wire.INTEGER, "The user who talked."),
-            Field("PORTAL_NUMBER", Wire.TEXT, "The portal's number."),
-            Field("PHONE_NUMBER", Wire.TEXT, "The other party's number, as it was dialled."),
-            Field("RECORD_DURATION", Wire.INTEGER, "How long the recording is [s]."),
-            Field("RECORD_FILE_ID", Wire.INTEGER, "The recording's file on the drive."),
-            Field("REDIAL_ATTEMPT", Wire.INTEGER, "Which attempt it was."),
-            Field("REST_APP_ID", Wire.INTEGER, "The application that made it."),
-            Field("REST_APP_NAME", Wire.TEXT, "That application's name."),
-            Field("SESSION_ID", Wire.INTEGER, "The session of the telephony."),
-            Field("TRANSCRIPT_ID", Wire.INTEGER, "The transcript."),
-            Field("TRANSCRIPT_PENDING", Wire.FLAG, "Whether the transcript is still being made."),
-            Field("CALL_LOG", Wire.TEXT, "The log, without the session it asks for."),
-            Field("COMMENT", Wire.TEXT, "The comment."),
-        )
-    }
+CALL: Mapping[str, Field] = _table(
+    # In the order of the method's page [4].
+    Field("ID", Wire.INTEGER, "The row; a transferred call has several."),
+    _enumeration("CALL_TYPE", Wire.INTEGER, "The kind of call."),
+    Field("CALL_ID", Wire.TEXT, "The call; ORIGIN_ID of its activity is VI_ and this."),
+    Field("EXTERNAL_CALL_ID", Wire.TEXT, "The call in an external system."),
+    Field("CALL_CATEGORY", Wire.TEXT, "The category, such as external."),
+    Field("CALL_DURATION", Wire.INTEGER, "How long it lasted [s]."),
+    Field("CALL_START_DATE", Wire.DATETIME, "When it began."),
+    Field("CALL_RECORD_URL", Wire.TEXT, "The recording, without the token it asks for."),
+    Field("CALL_VOTE", Wire.INTEGER, "The customer's mark."),
+    Field("COST", Wire.DOUBLE, "The cost, in COST_CURRENCY."),
+    Field("COST_CURRENCY", Wire.TEXT, "The currency of the cost."),
+    _enumeration("CALL_FAILED_CODE", Wire.TEXT, "How it ended."),
+    Field("CALL_FAILED_REASON", Wire.TEXT, "How it ended, in the portal's words."),
+    Field("CRM_ACTIVITY_ID", Wire.INTEGER, "The activity; 0 or NA: none."),
+    Field("CRM_ENTITY_ID", Wire.INTEGER, "The CRM object of the other party."),
+    Field("CRM_ENTITY_TYPE", Wire.TEXT, "Its type: LEAD, CONTACT or COMPANY."),
+    Field("PORTAL_USER_ID", Wire.INTEGER, "The user who talked."),
+    Field("PORTAL_NUMBER", Wire.TEXT, "The portal's number."),
+    Field("PHONE_NUMBER", Wire.TEXT, "The other party's number, as it was dialled."),
+    Field("RECORD_DURATION", Wire.INTEGER, "How long the recording is [s]."),
+    Field("RECORD_FILE_ID", Wire.INTEGER, "The recording's file on the drive."),
+    Field("REDIAL_ATTEMPT", Wire.INTEGER, "Which attempt it was."),
+    Field("REST_APP_ID", Wire.INTEGER, "The application that made it."),
+    Field("REST_APP_NAME", Wire.TEXT, "That application's name."),
+    Field("SESSION_ID", Wire.INTEGER, "The session of the telephony."),
+    Field("TRANSCRIPT_ID", Wire.INTEGER, "The transcript."),
+    Field("TRANSCRIPT_PENDING", Wire.FLAG, "Whether the transcript is still being made."),
+    Field("CALL_LOG", Wire.TEXT, "The log, without the session it asks for."),
+    Field("COMMENT", Wire.TEXT, "The comment."),
 )
 """Every field of a call's statistics by its name, in the order of the columns."""
 
-USER: Mapping[str, Field] = MappingProxyType(
-    {
-        f.name: f
-        for f in (
-            Field("ID", Wire.INTEGER, "The user."),
-            Field("NAME", Wire.TEXT, "The first name."),
-            Field("LAST_NAME", Wire.TEXT, "The last name."),
-            Field("SECOND_NAME", Wire.TEXT, "The second name, or the patronymic."),
-            Field("FULL_NAME", Wire.TEXT, "All three as one; `user 57` where there is none."),
-            Field("ACTIVE", Wire.FLAG, "Whether the user has not been dismissed."),
-            Field("WORK_POSITION", Wire.TEXT, "The position."),
-            Field("UF_DEPARTMENT", Wire.LIST, "The ids of the departments."),
-        )
-    }
+USER: Mapping[str, Field] = _table(
+    Field("ID", Wire.INTEGER, "The user."),
+    Field("NAME", Wire.TEXT, "The first name."),
+    Field("LAST_NAME", Wire.TEXT, "The last name."),
+    Field("SECOND_NAME", Wire.TEXT, "The second name, or the patronymic."),
+    Field("FULL_NAME", Wire.TEXT, "All three as one; `user 57` where there is none."),
+    Field("ACTIVE", Wire.FLAG, "Whether the user has not been dismissed."),
+    Field("WORK_POSITION", Wire.TEXT, "The position."),
+    Field("UF_DEPARTMENT", Wire.LIST, "The ids of the departments."),
 )
 """Every field of a user by its name, in the order of the columns; FULL_NAME is ours."""
 

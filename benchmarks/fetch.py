@@ -35,6 +35,7 @@ from fast_bitrix24 import BitrixAsync
 from b24frames import Portal, read_activities
 from b24frames.portal.pacing import SystemClock
 from b24frames.practice.faults import Fault
+from b24frames.practice.methods import Webhook
 from b24frames.practice.server import PracticeServer
 from benchmarks.measure import write, write_head
 
@@ -281,7 +282,7 @@ def _serve(task: Task, activities: int) -> Iterator[PracticeServer]:
         speed=task.speed,
         latency=LATENCY,
         command_seconds=COMMAND_SECONDS,
-        secret=SECRET,
+        webhook=Webhook(secret=SECRET),
         ssl_context=context,
     ) as server:
         if task.fault is not None:

@@ -28,6 +28,7 @@ from b24pysdk import BitrixWebhook, Client
 from fast_bitrix24 import BitrixAsync
 
 from b24frames import Portal, find_activities
+from b24frames.practice.methods import Webhook
 from b24frames.practice.server import PracticeServer
 from benchmarks.fetch import AUTHORITY, COMMAND_SECONDS, LATENCY, SECRET, secure_context
 from benchmarks.measure import measure, write, write_head
@@ -104,7 +105,7 @@ def compare(client: str, activities: int, *, is_worked_on: bool, seed: int) -> t
         limits=None,
         latency=LATENCY,
         command_seconds=COMMAND_SECONDS,
-        secret=SECRET,
+        webhook=Webhook(secret=SECRET),
         ssl_context=secure_context() if "pysdk" in client else None,
     )
     with server, ProcessPoolExecutor(1, _spawn) as pool:

@@ -11,6 +11,7 @@ import pytest
 
 from b24frames import schema
 from b24frames.practice.dataset import Record, links
+from b24frames.practice.methods import Webhook
 from b24frames.practice.server import PracticeServer
 from tests.helpers.practice import ids_of, post
 
@@ -285,7 +286,7 @@ def test_batch__refers_to_totals_and_in_keys(server: PracticeServer) -> None:
 def test_rights__of_those_who_are_no_administrators() -> None:
     """They see what they are responsible for, and activities of owners that they may read."""
     with (
-        PracticeServer(activities=50, deleted=(), limits=None, user_id=3, admin=False) as server,
+        PracticeServer(activities=50, deleted=(), limits=None, webhook=Webhook(3, False)) as server,
         PracticeServer(activities=50, deleted=(), limits=None) as all_seeing,
     ):
         seen = set(ids_of(post(server, LIST, order=BY_ID)))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from b24frames.practice.formats import read_date
+from b24frames.practice.methods import Webhook
 from b24frames.practice.server import PracticeServer
 from tests.helpers.practice import ids_of, post
 
@@ -19,7 +20,7 @@ CALLS = "voximplant.statistic.get"
 @pytest.fixture(scope="module")
 def server() -> Iterator[PracticeServer]:
     """Start a portal of 900 activities."""
-    with PracticeServer(activities=900, limits=None, user_id=5) as server:
+    with PracticeServer(activities=900, limits=None, webhook=Webhook(user_id=5)) as server:
         yield server
 
 
@@ -80,7 +81,7 @@ def test_user_get__unknown_filter_gives_everyone(server: PracticeServer) -> None
 def test_user_get__wire_forms() -> None:
     """Ids are text, ACTIVE is a boolean, departments are numbers; contacts need more rights."""
     names = ["ID", "ACTIVE", "UF_DEPARTMENT", "EMAIL"]
-    with PracticeServer(activities=1, scopes=("user",)) as server:
+    with PracticeServer(activities=1, webhook=Webhook(scopes={"user"})) as server:
         [user] = post(server, "user.get", ID=13)["result"]
         assert user["TIMESTAMP_X"] == {}
         assert isinstance(user["ACTIVE"], bool)
@@ -178,7 +179,9 @@ def test_items__refuse(params: dict[str, Any], code: str, server: PracticeServer
 
 def test_items__unreadable_ones_are_absent() -> None:
     """Someone without all rights gets fewer, and no error; so it is with links."""
-    with PracticeServer(activities=60, deleted=(), limits=None, admin=False) as server:
+    with PracticeServer(
+        activities=60, deleted=(), limits=None, webhook=Webhook(admin=False)
+    ) as server:
         deals = walk(server, "crm.item.list", entityTypeId=2)
         assert 2_000 < len(deals) < 4_000
         seen = ids_of(post(server, "crm.activity.list"))

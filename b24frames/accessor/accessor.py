@@ -617,7 +617,11 @@ class FrameAccessor:
         return analysis.expand(self._frame, column)
 
     def plot(
-        self, kind: str = "timeline", *, ax: Axes | None = None, at: str | datetime | None = None
+        self,
+        kind: plots.Kind = "timeline",
+        *,
+        ax: Axes | None = None,
+        at: str | datetime | None = None,
     ) -> Axes:
         """Draw a picture of the activities; needs the extra ``plot``.
 

@@ -7,6 +7,7 @@ there, or has not been typed, is an `AttributeError` that says how to get a righ
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
@@ -72,13 +73,10 @@ def labels(
 
 def _labels(frame: pd.DataFrame, name: str, language: Language) -> pd.Series:
     """Return an enumeration; its categories are in the order of all codes."""
-    codes = sorted({*ALL_FIELDS[name].labels, *frame[name].dropna().unique().tolist()})
-    categories = [visible(label(name, code, language)) for code in codes]
-    if ALL_FIELDS[name].wire is Wire.TEXT:  # a code may be the label of another
-        dtype = pd.CategoricalDtype(list(dict.fromkeys(categories)), ordered=True)
-        return _label_texts(frame[name], language).astype(dtype)
-    coded = frame[name].astype(pd.CategoricalDtype(codes, ordered=True))
-    return coded.cat.rename_categories(categories)
+    codes = sorted({*ALL_FIELDS[name].labels, *pd.factorize(frame[name])[1].tolist()})
+    # A dict, since a code may be the label of another.
+    categories = dict.fromkeys(visible(label(name, code, language)) for code in codes)
+    return _label(frame[name], pd.CategoricalDtype(list(categories), ordered=True), language)
 
 
 def duration(frame: pd.DataFrame) -> pd.Series:
@@ -137,15 +135,15 @@ def is_missed_call(frame: pd.DataFrame) -> pd.Series:
 def provider_name(frame: pd.DataFrame) -> pd.Series:
     """Return readable names in place of PROVIDER_ID; an unknown one keeps its id."""
     require(frame, "provider_name", ["PROVIDER_ID"])
-    return _label_texts(frame["PROVIDER_ID"]).rename("provider_name")
+    column = frame["PROVIDER_ID"]
+    return _label(column, text_dtype(column)).rename("provider_name")
 
 
-def _label_texts(column: pd.Series, language: Language = "en") -> pd.Series:
-    """Return labels in place of codes that are text; an unknown one stays what it is."""
-    codes, texts = pd.factorize(column)
-    labels = [visible(label(str(column.name), text, language)) for text in texts]
-    named: pd.Series = pd.Series(labels, dtype=text_dtype(column))
-    return named.reindex(codes).set_axis(column.index)
+def _label(column: pd.Series, dtype: Any, language: Language = "en") -> pd.Series:
+    """Return labels in place of codes; an unknown one stays what it is."""
+    places, codes = pd.factorize(column)
+    labels = [visible(label(str(column.name), code, language)) for code in codes]
+    return pd.Series(pd.array(labels, dtype=dtype).take(places, allow_fill=True), column.index)
 
 
 def name_keys(frame: pd.DataFrame) -> dict[str, list[tuple[int, int]]]:
@@ -171,14 +169,13 @@ def _owners(frame: pd.DataFrame) -> list[tuple[int, int]]:
     return [(k, i if k > 0 else 0) for k, i in zip(kinds, ids, strict=True)]
 
 
-def name_columns(frame: pd.DataFrame, columns: Mapping[str, Sequence[str | None]]) -> pd.DataFrame:
+def name_columns(frame: pd.DataFrame, columns: Mapping[str, list[str | None]]) -> pd.DataFrame:
     """Return columns of text beside a frame: with its dtypes, and its attrs, which a join keeps."""
     from b24frames.frame import Layout, build_frame_of_columns
 
     layout = Layout(tuple(columns), None, backend_of(frame))
-    texts = {name: list(column) for name, column in columns.items()}
     wires = dict.fromkeys(columns, Wire.TEXT)
-    beside = build_frame_of_columns(texts, len(frame), layout, wires).set_axis(frame.index)
+    beside = build_frame_of_columns(columns, len(frame), layout, wires).set_axis(frame.index)
     beside.attrs.update(deepcopy(frame.attrs))
     return beside
 
@@ -202,17 +199,16 @@ def communications(frame: pd.DataFrame) -> pd.DataFrame:
             "df.b24.communications needs COMMUNICATIONS, not there; "
             "b24frames.find_activities(…, columns=['COMMUNICATIONS']) asks for it"
         )
-    columns: dict[str, list[Any]] = {name: [] for name in _COMMUNICATION}
+    rows: list[dict[str, Any]] = []
     for i, parts in zip(ids_of(frame).tolist(), _nested(frame, "COMMUNICATIONS"), strict=True):
         for part in parts.values():
             if isinstance(part, dict):
                 settings = part.get("ENTITY_SETTINGS")
                 name = name_in(settings) if isinstance(settings, dict) else ""
-                row = {**part, "ID": i, "NAME": name or None}
-                for field, column in columns.items():
-                    column.append(row.get(field))
+                rows.append({**part, "ID": i, "NAME": name or None})
+    columns = {name: [row.get(name) for row in rows] for name in _COMMUNICATION}
     layout = Layout(tuple(_COMMUNICATION), dtype_backend=backend_of(frame))
-    return build_frame_of_columns(columns, len(columns["ID"]), layout, _COMMUNICATION)
+    return build_frame_of_columns(columns, len(rows), layout, _COMMUNICATION)
 
 
 def ids_of(frame: pd.DataFrame) -> pd.Series:
@@ -250,13 +246,10 @@ def expand(frame: pd.DataFrame, column: str) -> pd.DataFrame:
         raise AttributeError(f"this frame has no column {short_repr(column)} to expand; {HOW}")
     if isinstance(frame[column], pd.DataFrame):
         raise AttributeError(f"df.b24.expand: several columns are named {short_repr(column)}")
-    parts: dict[str, list[Any]] = {}
+    parts: dict[str, list[Any]] = defaultdict(lambda: [None] * len(frame))
     for row, nested in enumerate(_nested(frame, column)):
         for key, value in nested.items():
-            name = visible(f"{column}.{key}")
-            if name not in parts:
-                parts[name] = [None] * len(frame)
-            parts[name][row] = value
+            parts[visible(f"{column}.{key}")][row] = value
     layout = Layout(tuple(parts), None, backend_of(frame[[column]]))
     wires = {name: _common_wire(values) for name, values in parts.items()}
     return build_frame_of_columns(parts, len(frame), layout, wires).set_axis(frame.index)

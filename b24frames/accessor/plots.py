@@ -5,20 +5,23 @@ Text that may come from the portal is drawn as it is: neither as mathtext nor by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from b24frames.accessor import analysis
-from b24frames.messages import short_repr
+from b24frames.arguments import check_choice
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.text import Text
+
+Kind = Literal["timeline", "week", "workload", "talk_time"]
+"""The pictures that can be drawn."""
 
 _MOST_TYPES, _MOST_USERS = 7, 20
 _LONGEST_NAME = 40
@@ -44,12 +47,10 @@ _TALKS = {  # where each bar ends [s]
 
 
 def plot(
-    frame: pd.DataFrame, kind: str, *, ax: Axes | None = None, at: str | datetime | None = None
+    frame: pd.DataFrame, kind: Kind, *, ax: Axes | None = None, at: str | datetime | None = None
 ) -> Axes:
     """Draw activities."""
-    if not isinstance(kind, str) or kind not in _KINDS:
-        accepted = ", ".join(map(repr, _KINDS))
-        raise ValueError(f"kind={short_repr(kind)} is not accepted; accepted are {accepted}")
+    check_choice("kind", kind, Kind)
     if at is not None and kind != "workload":
         raise ValueError(f"at= is for kind='workload'; kind={kind!r} shows no moment")
     draw, columns = _KINDS[kind]
@@ -162,7 +163,7 @@ def _draw_talk_time(frame: pd.DataFrame, ax: Axes, _: pd.Timestamp) -> int:
 
 
 # What draws each kind and returns how much there was to draw, and the columns it needs.
-_KINDS: dict[str, tuple[Callable[[pd.DataFrame, Axes, pd.Timestamp], int], list[str]]] = {
+_KINDS: Mapping[Kind, tuple[Callable[[pd.DataFrame, Axes, pd.Timestamp], int], list[str]]] = {
     "timeline": (_draw_timeline, ["CREATED", "PROVIDER_ID"]),
     "week": (_draw_week, ["START_TIME"]),
     "workload": (_draw_workload, ["RESPONSIBLE_ID", "COMPLETED", "DEADLINE"]),

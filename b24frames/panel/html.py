@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import pandas as pd
-from pandas.api.types import is_scalar
 
 from b24frames.accessor.analysis import is_missed_call, is_overdue, owner_url, talk_time
 from b24frames.panel.texts import Html, Texts, description_text
@@ -187,11 +186,9 @@ def _records(frame: pd.DataFrame, now: pd.Timestamp | None = None) -> list[dict[
 
 
 def _plain(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    # Nested values are not scalars: `isna` would look into them.
-    return [
-        {str(k): None if is_scalar(v) and pd.isna(v) else v for k, v in row.items()}
-        for row in frame.reset_index().to_dict("records")
-    ]
+    cells: Any = frame.reset_index().astype(object)
+    rows: list[dict[str, Any]] = cells.where(cells.notna(), None).to_dict("records")
+    return rows
 
 
 def _name_key(frame: pd.DataFrame, who: str) -> pd.Series:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -104,6 +104,7 @@ def practice_portal(
     b24frames.errors.ActivityNotFoundError: crm.activity.get: Not found (HTTP 400)
     """
     # Imported here, so that importing b24frames reads none of its data files.
+    from b24frames.practice.methods import Webhook
     from b24frames.practice.server import PracticeServer
 
     # The client's own presets, so that both sides agree on the request rate.
@@ -119,20 +120,14 @@ def practice_portal(
         command_seconds=command_seconds,
         operating_limit=operating_limit,
         operating_cost=operating_cost,
-        secret=secret,
-        user_id=user_id,
-        admin=admin,
-        scopes=scopes,
+        webhook=Webhook(user_id, admin, secret, set(scopes)),
     )
     with (
         server,
         # Windows does not delete open files, such as a cache that is still in use.
         TemporaryDirectory(prefix="b24frames-", ignore_cleanup_errors=True) as folder,
+        closing(
+            PracticePortal(server, Path(folder), limits, speed, operating_limit=operating_limit)
+        ) as portal,
     ):
-        portal = PracticePortal(
-            server, Path(folder), limits, speed, operating_limit=operating_limit
-        )
-        try:
-            yield portal
-        finally:
-            portal.close()
+        yield portal

@@ -12,6 +12,7 @@ import threading
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
@@ -97,9 +98,9 @@ class RecordBuilder:
 
     def write_integers(self) -> None:
         """Replace strings of integers by JSON numbers, as some portals send them."""
-        texts = {"PROVIDER_TYPE_ID", "SUBJECT", "ORIGINATOR_ID", "ORIGIN_ID", "ORIGIN_VERSION"}
         for name, value in self.record.items():
-            if isinstance(value, str) and value.isdecimal() and name not in texts:
+            is_integer = ACTIVITY[name].wire is Wire.INTEGER
+            if is_integer and isinstance(value, str) and value.isdecimal():
                 self.record[name] = int(value)
 
     def attach_files(self) -> None:
@@ -241,10 +242,11 @@ def links(record: Record) -> list[tuple[int, int]]:
     return list(dict.fromkeys([owner, *contacts, *[(4, number % 60 + 1)][: number % 2]]))
 
 
+@dataclass
 class Table:
     """Rows by id, and their values as the portal compares them.
 
-    Parameters
+    Attributes
     ----------
     ids : callable
         Returns the ids of all rows, sorted.
@@ -254,16 +256,12 @@ class Table:
         The fields that conditions and orders may name.
     """
 
-    def __init__(
-        self,
-        ids: Callable[[], Sequence[int]],
-        row: Callable[[int], Record],
-        fields: Mapping[str, Wire],
-    ) -> None:
-        self.ids = ids
-        self.row = row
-        self.fields = fields
-        self.names = {name.upper(): name for name in fields}
+    ids: Callable[[], Sequence[int]]
+    row: Callable[[int], Record]
+    fields: Mapping[str, Wire]
+
+    def __post_init__(self) -> None:
+        self.names = {name.upper(): name for name in self.fields}
         self._columns: defaultdict[str, dict[int, Any]] = defaultdict(dict)
 
     def value(self, number: int, field: str) -> Any:

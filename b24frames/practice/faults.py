@@ -16,13 +16,13 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from http.server import BaseHTTPRequestHandler
 from random import Random
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, NoReturn, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, NoReturn, TypeVar
 
-from b24frames.practice.formats import load
+from b24frames.practice.formats import load, lower_keys, parse_query
 
 SYSTEM_ERRORS: Mapping[str, tuple[int, str]] = MappingProxyType(load("system_errors"))
 """HTTP status and description of each error code that any method may return [1]_."""
@@ -112,20 +112,39 @@ class Refused(Exception):
         return Reply(self.status, json.dumps(self.answer).encode(), headers=headers)
 
 
-class Target(Protocol):
-    """The target of a fault: a call, alone or in a batch, or a whole HTTP request."""
+@dataclass
+class Target:
+    """The target of a fault: a call, alone or in a batch, or a whole HTTP request.
 
-    @property
-    def method(self) -> str:
-        """The REST method, in lower case."""
+    Attributes
+    ----------
+    method : str
+        The REST method, in lower case; empty if the path of a request has none.
+    params : dict of str to object
+        The parameters.
+    commands : tuple of str
+        The commands of a batch.
+    """
 
-    @property
-    def ids(self) -> Collection[int]:
+    method: str
+    params: dict[str, Any]
+    commands: tuple[str, ...] = field(default=(), kw_only=True)
+
+    @cached_property
+    def ids(self) -> frozenset[int]:
         """The activities that it concerns."""
+        calls = [parse_query(command.partition("?")[2]) for command in self.commands]
+        found = (activity_id(lower_keys(call)) for call in calls or [self.params])
+        return frozenset(number for number in found if number is not None)
 
-    @property
-    def commands(self) -> tuple[str, ...]:
-        """The commands of a batch."""
+
+def activity_id(params: Mapping[str, Any]) -> int | None:
+    """Return the activity that a call concerns, or None."""
+    value = params.get("id")
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        return None
+    text = str(value).strip()
+    return int(text) if text.isascii() and text.isdigit() and int(text) > 0 else None
 
 
 T = TypeVar("T")

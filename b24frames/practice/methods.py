@@ -16,13 +16,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from b24frames.practice.dataset import REFUSED_PROVIDER, Record, Store, Table, links
-from b24frames.practice.faults import Faults, Refused
+from b24frames.practice.faults import Faults, Refused, Target, activity_id
 from b24frames.practice.formats import (
     as_int,
     as_list,
@@ -56,7 +56,7 @@ Answer = dict[str, Any]
 
 @dataclass
 class Webhook:
-    """The user of a webhook and its scopes.
+    """The user of a webhook, its secret and its scopes.
 
     Attributes
     ----------
@@ -64,44 +64,32 @@ class Webhook:
         The user.
     admin : bool
         Whether the user is an administrator, who sees everything.
+    secret : str
+        The secret, which guards nothing but generated data.
     scopes : set of str
-        The scopes.
+        The scopes; by default enough for activities, calls and names.
     """
 
-    user_id: int
-    admin: bool
-    scopes: set[str]
+    user_id: int = 1
+    admin: bool = True
+    secret: str = "practice"  # noqa: S105
+    scopes: set[str] = field(default_factory=lambda: {"crm", "telephony", "user_brief"})
 
 
-@dataclass(frozen=True)
-class Call:
+@dataclass
+class Call(Target):
     """One call of one method, alone or as a command of a batch.
 
     Attributes
     ----------
-    method : str
-        Its name in lower case.
-    params : mapping of str to object
-        The parameters, by lower-case names.
     store : Store
         The portal's activities.
     webhook : Webhook
         The webhook that it is made with.
-    commands : tuple of str
-        Always empty: only batches have commands.
     """
 
-    method: str
-    params: Mapping[str, Any]
     store: Store
     webhook: Webhook
-    commands: tuple[str, ...] = ()
-
-    @property
-    def ids(self) -> tuple[int, ...]:
-        """The activity that the call concerns, if any."""
-        number = activity_id(self.params)
-        return () if number is None else (number,)
 
     def may_read(self, kind: int, number: int) -> bool:
         """Return whether the user may read a CRM object."""
@@ -114,15 +102,6 @@ class Call:
         record = self.store.table.row(number)
         responsible = as_int(record.get("RESPONSIBLE_ID")) == self.webhook.user_id
         return responsible or is_readable(*links(record)[0])
-
-
-def activity_id(params: Mapping[str, Any]) -> int | None:
-    """Return the activity that a call concerns, or None."""
-    value = params.get("id")
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        return None
-    text = str(value).strip()
-    return int(text) if text.isascii() and text.isdigit() and int(text) > 0 else None
 
 
 def _get(call: Call) -> Answer:
@@ -247,6 +226,7 @@ _SCOPES = {
 """The scopes of which methods with a prefix need one."""
 
 
+@dataclass
 class Dispatcher:
     """Run calls and batches, subject to the operating time and to faults.
 
@@ -264,20 +244,11 @@ class Dispatcher:
         Waits as long as a command takes, and returns the operating time to bill [portal s].
     """
 
-    def __init__(
-        self,
-        store: Store,
-        faults: Faults,
-        operating: OperatingTime,
-        *,
-        webhook: Webhook,
-        take_time: Callable[[], float],
-    ) -> None:
-        self._store = store
-        self._faults = faults
-        self._operating = operating
-        self._webhook = webhook
-        self._take_time = take_time
+    store: Store
+    faults: Faults
+    operating: OperatingTime
+    webhook: Webhook
+    take_time: Callable[[], float]
 
     def answer(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return the whole answer to a request.
@@ -291,7 +262,7 @@ class Dispatcher:
         if method == "batch":
             return {"result": self._batch(lower_keys(params)), "time": _write_time(started)}
         answer = self._call(method, params)
-        return answer | {"time": _write_time(started) | self._operating.report(method)}
+        return answer | {"time": _write_time(started) | self.operating.report(method)}
 
     def _batch(self, params: Mapping[str, Any]) -> Answer:
         """Run the commands of a batch one after another."""
@@ -312,7 +283,7 @@ class Dispatcher:
                 answer = {"error": refused.answer}
             # An unanswered command is in none of the maps.
             if answer:
-                answer["time"] = _write_time(started) | self._operating.report(method)
+                answer["time"] = _write_time(started) | self.operating.report(method)
             for key, value in answer.items():
                 maps["result" if key == "result" else f"result_{key}"][name] = value
             if "error" in answer and as_int(params.get("halt")):
@@ -326,19 +297,19 @@ class Dispatcher:
         if method not in METHODS:
             raise Refused("ERROR_METHOD_NOT_FOUND")
         for prefix, scopes in _SCOPES.items():
-            if method.startswith(prefix) and not scopes & self._webhook.scopes:
+            if method.startswith(prefix) and not scopes & self.webhook.scopes:
                 raise Refused("insufficient_scope")
-        if not self._operating.admits(method):
+        if not self.operating.admits(method):
             raise Refused("OPERATION_TIME_LIMIT")
-        call = Call(method, lower_keys(params), self._store, self._webhook)
+        call = Call(method, lower_keys(params), self.store, self.webhook)
 
         def answer() -> Answer:
-            self._operating.bill(method, self._take_time())
+            self.operating.bill(method, self.take_time())
             # A command sees one state of the data, like a database query.
-            with self._store.lock:
+            with self.store.lock:
                 return METHODS[method](call)
 
-        return self._faults.apply("command", call, answer)
+        return self.faults.apply("command", call, answer)
 
 
 def _substitute(value: Any, maps: Mapping[str, Answer]) -> Any:

@@ -18,60 +18,40 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
-from dataclasses import dataclass, replace
-from functools import cached_property
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socketserver import TCPServer
-from types import TracebackType
+from dataclasses import dataclass
+from functools import partial
+from http.server import BaseHTTPRequestHandler
+from socketserver import ThreadingTCPServer
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 from b24frames.practice.dataset import Change, Colleagues, Record, Store
-from b24frames.practice.faults import Faults, Refused, Reply
-from b24frames.practice.formats import as_int, as_map, lower_keys, parse_query
+from b24frames.practice.faults import Faults, Refused, Reply, Target
+from b24frames.practice.formats import as_int, as_map, parse_query
 from b24frames.practice.metering import Now, OperatingTime, RequestRate
-from b24frames.practice.methods import Dispatcher, Webhook, activity_id
+from b24frames.practice.methods import Dispatcher, Webhook
 
 _PATH = re.compile(r"/rest/(?:([0-9]+)/([^/]+)/)?([^/]*?)(?:\.json)?/?", re.ASCII)
-SCOPES = ("crm", "telephony", "user_brief")
-"""The default scopes of the webhook: enough for activities, calls and names."""
 _JOIN_TIMEOUT = 5.0  # [s]
 _TICK = 0.02  # [s] between two checks whether a waiting client has disconnected
 
 
-@dataclass(frozen=True)
-class Request:
+@dataclass
+class Request(Target):
     """One HTTP request that the server received.
 
     Attributes
     ----------
-    method : str
-        The REST method, in lower case; empty if the path has none.
-    params : dict of str to object
-        The parameters, of body and query.
-    commands : tuple of str
-        The commands of a batch.
     http_method, path, user_agent : str
         As received; `path` without the query.
     status : int or None
         The HTTP status of the answer; None before it is sent, or if the connection was lost.
     """
 
-    method: str
-    params: dict[str, Any]
-    commands: tuple[str, ...]
     http_method: str
     path: str
     user_agent: str
     status: int | None = None
-
-    @cached_property
-    def ids(self) -> frozenset[int]:
-        """The activities that the request concerns."""
-        calls = [parse_query(command.partition("?")[2]) for command in self.commands]
-        calls = calls or [self.params]
-        found = (activity_id(lower_keys(call)) for call in calls)
-        return frozenset(number for number in found if number is not None)
 
 
 class PracticeServer:
@@ -99,14 +79,8 @@ class PracticeServer:
         Operating time that a method may use in ten minutes [portal s]; by default no limit.
     operating_cost : float, default 0.0
         Operating time billed for each command, besides its duration [portal s].
-    secret : str, default "practice"
-        The secret of the webhook.
-    user_id : int, default 1
-        The user of the webhook.
-    admin : bool, default True
-        Whether that user is an administrator, who sees everything.
-    scopes : collection of str, default ("crm", "telephony", "user_brief")
-        The scopes of the webhook.
+    webhook : Webhook, optional
+        By default an administrator's.
     ssl_context : ssl.SSLContext, optional
         For https.
     clock : callable, optional
@@ -145,20 +119,16 @@ class PracticeServer:
         command_seconds: float = 0.0,
         operating_limit: float | None = None,
         operating_cost: float = 0.0,
-        secret: str = "practice",  # noqa: S107 - it guards nothing but generated data
-        user_id: int = 1,
-        admin: bool = True,
-        scopes: Collection[str] = SCOPES,
+        webhook: Webhook | None = None,
         ssl_context: ssl.SSLContext | None = None,
         clock: Now = time.monotonic,
     ) -> None:
-        self.access_token = "practice-token"  # noqa: S105 - like the secret above
+        self.access_token = "practice-token"  # noqa: S105 - it guards nothing but generated data
         self.faults = Faults(seed)
         self.refusals = 0
-        self.scopes = set(scopes)
         self.address = self.url = ""
-        self._secret = secret
-        self._user_id = user_id
+        self._webhook = webhook or Webhook()
+        self.scopes = self._webhook.scopes
         self._latency = latency
         self._command_seconds = command_seconds
         self._operating_cost = operating_cost
@@ -171,7 +141,7 @@ class PracticeServer:
             self._store,
             self.faults,
             operating,
-            webhook=Webhook(user_id, admin, self.scopes),
+            webhook=self._webhook,
             take_time=self._take_time,
         )
         self._colleagues: Colleagues | None = None
@@ -184,8 +154,8 @@ class PracticeServer:
         if self._http is None:
             self._http = LoopbackServer(self._answer, self._ssl_context)
             scheme = "http" if self._ssl_context is None else "https"
-            self.address = f"{scheme}://127.0.0.1:{self._http.server_port}"
-            self.url = f"{self.address}/rest/{self._user_id}/{self._secret}/"
+            self.address = f"{scheme}://127.0.0.1:{self._http.server_address[1]}"
+            self.url = f"{self.address}/rest/{self._webhook.user_id}/{self._webhook.secret}/"
 
     def stop(self) -> None:
         """Close all connections and free the port; do nothing if it is stopped."""
@@ -197,12 +167,7 @@ class PracticeServer:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property
@@ -283,14 +248,8 @@ class PracticeServer:
         request = _read_request(handler, body)
         with self._lock:
             # Recorded before it is answered: the client may look for it as soon as it is.
-            place = len(self._requests)
             self._requests.append(request)
-
-        def note_status(status: int) -> None:
-            with self._lock:
-                self._requests[place] = replace(request, status=status)
-
-        handler.on_status = note_status
+        handler.on_status = partial(setattr, request, "status")
         # Not `sleep`: stopping the server must not wait for it.
         handler.stopping.wait(self._latency)
         # A refused request reaches no method, and so no fault.
@@ -323,7 +282,8 @@ class PracticeServer:
         if match[1] is None:
             known = request.params.get("auth") == self.access_token
         else:
-            known = (match[1], unquote(match[2])) == (str(self._user_id), self._secret)
+            user, secret = str(self._webhook.user_id), self._webhook.secret
+            known = (match[1], unquote(match[2])) == (user, secret)
         if not known:
             raise Refused("NO_AUTH_FOUND")
 
@@ -401,12 +361,10 @@ class Handler(BaseHTTPRequestHandler):
         super().finish()
 
     def do_POST(self) -> None:
-        """Answer a request with parameters in its body."""
+        """Answer a request, which may have parameters in its body."""
         self.server.answer(self, self.rfile.read(as_int(self.headers.get("Content-Length"))))
 
-    def do_GET(self) -> None:
-        """Answer a request with all its parameters in the URL."""
-        self.server.answer(self, b"")
+    do_GET = do_POST  # noqa: N815 - the name of the standard library
 
     def send_response(self, code: int, message: str | None = None) -> None:
         """Start an answer."""
@@ -427,7 +385,7 @@ class Handler(BaseHTTPRequestHandler):
         """Log nothing: URLs hold the secret."""
 
 
-class LoopbackServer(ThreadingHTTPServer):
+class LoopbackServer(ThreadingTCPServer):
     """An HTTP server on a free port of the loopback interface.
 
     Parameters
@@ -443,7 +401,8 @@ class LoopbackServer(ThreadingHTTPServer):
         Set when the server is about to stop; ends every wait.
     """
 
-    daemon_threads = True
+    # No HTTPServer, which looks up the name of its address: that can take seconds.
+    allow_reuse_address = daemon_threads = True
     request_queue_size = 128
 
     def __init__(
@@ -466,12 +425,6 @@ class LoopbackServer(ThreadingHTTPServer):
         while not self.stopping.is_set():
             self.handle_request()
 
-    def server_bind(self) -> None:
-        """Bind to the address without a look-up of its name."""
-        # HTTPServer.server_bind calls getfqdn, which can take seconds.
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = "127.0.0.1", int(self.server_address[1])
-
     def verify_request(self, *_: Any) -> bool:
         """Refuse connections once the server is about to stop."""
         return not self.stopping.is_set()
@@ -485,7 +438,7 @@ class LoopbackServer(ThreadingHTTPServer):
         """Stop answering, close every connection and free the port."""
         self.stopping.set()
         # `serve` blocks until a connection arrives.
-        socket.create_connection((self.server_name, self.server_port)).close()
+        socket.create_connection(("127.0.0.1", self.server_address[1])).close()
         self._thread.join()
         self.server_close()
         for thread, connection in list(self.open.items()):
