@@ -1133,7 +1133,7 @@ def test_language__russian(portal: PracticePortal) -> None:
         }
     spoken = [message.replace("\xa0", " ") for message in dict.fromkeys(messages)]
     assert spoken == [
-        "Показаны новейшие: 200 из 299 дел.",
+        "Показаны самые новые: 200 из 299 дел.",
         "29 дел. Нет записи: 7, 9.",
         "1 дело.",
         "Проверьте, что задано: номера дел не указаны; введите их, например 999 или 1-20, 35.",
@@ -1150,8 +1150,8 @@ def test_language__russian(portal: PracticePortal) -> None:
         ("NO_AUTH_FOUND", "скопируйте его адрес заново (docs/ru/webhook.md)."),
         ("INVALID_CREDENTIALS", "Вебхук удалён или заблокирован"),
         ("INSUFFICIENT_SCOPE", "Отметьте право 'crm' среди прав вебхука"),
-        ("ACCESS_DENIED", "знает администратор."),
-        ("USER_ACCESS_ERROR", "открывает администратор портала."),
+        ("ACCESS_DENIED", "обратитесь к администратору."),
+        ("USER_ACCESS_ERROR", "открыть доступ к приложению."),
         ("EXPIRED_TOKEN", "Передайте в Portal.from_oauth новый токен доступа"),
         ("OVERLOAD_LIMIT", "Ждать бесполезно"),
         ("WEB_PAGE", "либо сеть требует сначала войти"),
