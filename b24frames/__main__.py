@@ -254,8 +254,8 @@ def _parser() -> argparse.ArgumentParser:
     text = "read the statistics of calls, all or those of some activities, and print or write them"
     calls = commands.add_parser("calls", parents=[conditions, portal, zone, output], help=text)
     calls.set_defaults(run=_calls)
-    for command in (users, calls):
-        command.add_argument("ids", type=option(parse_id_text), nargs="*", help="such as 1-200")
+    for command, of in ((users, "of users"), (calls, "of activities")):
+        command.add_argument("ids", type=option(parse_id_text), nargs="*", help=f"{of}: 1-200,999")
         command.set_defaults(columns=None)
     _add_to(users)
     _add_demo(commands)
