@@ -157,7 +157,7 @@ def test_field__looks_up(panel: b24.LookupPanel, how: str) -> None:
         ("9-5", "ends before it begins"),
         ([1, True], "True at position 1"),
         (None, "NoneType was given"),
-        (0, "0 is not an activity id"),
+        (0, "0 is not an id"),
     ],
 )
 def test_lookup__rubbish(
