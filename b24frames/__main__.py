@@ -229,8 +229,8 @@ def _parser() -> Parser:
     users = _add(commands, "users", _users, _add_portal)
     users.set_defaults(labels=False, language=None, names=False)
     calls = _add(commands, "calls", _calls, _add_where, _add_portal, _add_zone, _add_output)
-    for command in (users, calls):
-        command.add_argument("ids", type=option(parse_id_text), nargs="*", help="such as 1-200")
+    for command, of in ((users, "of users"), (calls, "of activities")):
+        command.add_argument("ids", type=option(parse_id_text), nargs="*", help=f"{of}: 1-200,999")
         command.set_defaults(columns=None)
     _add_to(users)
     demo = _add(commands, "demo", _demo)

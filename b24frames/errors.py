@@ -280,8 +280,8 @@ _HINTS: Mapping[str, str] = {
     "INSUFFICIENT_SCOPE": "Tick the scope 'SCOPE' among the webhook's permissions "
     f"({_WEBHOOK_PAGE}).",
     "ACCESS_DENIED": "The REST API needs a commercial plan of the portal, or this user may not do "
-    "this: its administrator knows.",
-    "USER_ACCESS_ERROR": "The portal's administrator gives this user access to the application.",
+    "this: ask its administrator.",
+    "USER_ACCESS_ERROR": "Ask the portal's administrator for access to the application.",
     "EXPIRED_TOKEN": "Give Portal.from_oauth a new access token, or what renews it "
     "(docs/how-to/oauth.md).",
     "INVALID_GRANT": "The application must be granted access anew (docs/how-to/oauth.md).",

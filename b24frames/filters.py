@@ -45,8 +45,9 @@ FIELDS = tuple(name for name in COLUMNS if ACTIVITY[name].wire in _OPERATORS)
 """The fields that conditions may be about, besides BINDINGS."""
 
 # The database's maximum, which says "none", at any offset is later; no date of anybody's is.
+# What is before the year 1 the portal does not understand.
 _NEVER = "9999-12-30T00:00:00Z"
-_LAST_SECOND = 253_402_128_000  # the same, since 1970
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_128_000  # 0001-01-01 and _NEVER, since 1970
 _WHERE = re.compile(
     r"\s*(\w+)\s*(==|!=|>=|<=|=|>|<|\bnot\s+in\b|\bin\b|\bcontains\b)(.*)", re.I | re.S
 )
@@ -357,7 +358,7 @@ def _parse_text(field: Field, value: Any) -> str:
 
 def _parse_date(value: Any, tz: tzinfo) -> int | None:
     """Return a moment [us since 1970]; without a zone it is meant in `tz`."""
-    with suppress(ValueError, TypeError, OverflowError):
+    with suppress(ValueError, TypeError, OverflowError, NotImplementedError):
         if isinstance(value, str):
             value = datetime.fromisoformat(value.strip())
         if isinstance(value, (date, np.datetime64)) and not pd.isna(value):
@@ -385,7 +386,7 @@ def _on_whole_seconds(
         raise ValueError(f"filters: {name} has whole seconds only, so it is never {value!r}")
     if rest and prefix in (">=", "<"):
         prefix = {">=": ">", "<": "<="}[prefix]
-    return prefix, (min(seconds, _LAST_SECOND) * 1_000_000,)
+    return prefix, (max(_FIRST_SECOND, min(seconds, _LAST_SECOND)) * 1_000_000,)
 
 
 _PARSERS: Mapping[Wire, Callable[[Field, Any], Any]] = {

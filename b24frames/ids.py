@@ -56,7 +56,7 @@ def parse_ids(ids: object) -> list[int]:
     >>> parse_ids([1, "abc"])
     Traceback (most recent call last):
         ...
-    ValueError: ids: 'abc' at position 1 is not an activity id; accepted are positive ...
+    ValueError: ids: 'abc' at position 1 is not an id; accepted are positive ...
     """
     if isinstance(ids, (str, *_NUMBERS)):
         return [_parse_id(ids, "")]
@@ -136,9 +136,9 @@ def _parse_id(value: Any, where: str) -> int:
     given = f"{short_repr(value)}{where}"
     if number is None:
         given = f"{given} (a {type(value).__name__})"
-        raise TypeError(f"ids: {given} is not an activity id; {_ACCEPTED}{_hint(value)}")
+        raise TypeError(f"ids: {given} is not an id; {_ACCEPTED}{_hint(value)}")
     if not 0 < number <= _MOST:
-        raise ValueError(f"ids: {given} is not an activity id; {_ACCEPTED}{_hint(value)}")
+        raise ValueError(f"ids: {given} is not an id; {_ACCEPTED}{_hint(value)}")
     return int(number)
 
 

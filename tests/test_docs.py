@@ -106,6 +106,17 @@ def test_pages__run(page: Path, names: dict[str, Any]) -> None:
     assert _run(test) == 0
 
 
+@pytest.mark.parametrize("page", _pages(), ids=_name)
+def test_pages__say_where_names_come_from(page: Path) -> None:
+    """A page whose examples use a portal or a folder makes it, or leads to how it is made."""
+    text = page.read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"^ *(?:>>>|\.\.\.) (.*)$", text, re.MULTILINE))
+    used = {name for name in ("portal", "folder") if re.search(rf"\b(?<!\.){name}\b", code)}
+    made = set(re.findall(r"^(?:>>> )?(portal|folder) =|as (portal):", text, re.MULTILINE))
+    told = re.findall(r"`(portal|folder)`.*\n?.*\]\((?:\.\./)?(?:how-to/)?index\.md\)", text)
+    assert used <= {name for names in made for name in names} or told or page.suffix == ".rst"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_pages__links(page: Path) -> None:
     """Each link to a file or to a heading of this project leads there."""

@@ -138,6 +138,34 @@ def test_parse_filters__clock_changes(value: Any, tz: str, moment: str) -> None:
     assert sent(("CREATED", "<", value), tz=ZoneInfo(tz)) == [[{"<CREATED": moment}]]
 
 
+EARLIEST = "0001-01-01T00:00:00Z"
+FAR = pd.Timestamp(np.datetime64("20000-01-01", "s"))
+
+
+@pytest.mark.parametrize("tz", ["UTC", "Pacific/Kiritimati", "Etc/GMT+12"])
+@pytest.mark.parametrize(
+    ("value", "moment"),
+    [
+        (date.max, NEVER),
+        (pd.Timestamp.max.tz_localize("UTC"), "2262-04-11T23:47:16Z"),
+        (FAR.tz_localize("UTC"), NEVER),
+        ("0002-03-31T00:00Z", "0002-03-31T00:00:00Z"),
+        (datetime.min.replace(tzinfo=timezone(timedelta(hours=14))), EARLIEST),
+        (pd.Timestamp(np.datetime64("-5000-01-01", "s")).tz_localize("UTC"), EARLIEST),
+    ],
+)
+def test_parse_filters__extreme_dates(value: Any, moment: str, tz: str) -> None:
+    """Dates that a portal would not understand, and so take for none, are the nearest it knows."""
+    ((found,),) = sent(("CREATED", "<=", value), tz=ZoneInfo(tz))
+    assert found == {"<=CREATED": moment}
+
+
+def test_parse_filters__dates_beyond_the_clock_changes() -> None:
+    """A date for which pandas cannot tell what the zone's clock says is refused with its field."""
+    with pytest.raises(ValueError, match="CREATED is compared with Timestamp"):
+        sent(("CREATED", "<", FAR), tz=ZoneInfo("Europe/Berlin"))
+
+
 @pytest.mark.parametrize(
     ("conditions", "filters"),
     [

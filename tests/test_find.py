@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +151,14 @@ def test_find_activities__zones(
         frame = b24.find_activities([("CREATED", operator, value)], exact, tz=tz)
         assert frame.index.tolist() == ids
         assert str(frame["CREATED"].dt.tz) == tz
+
+
+def test_find_activities__before_all_dates(known: PracticePortal) -> None:
+    """Everything is after a date that lies before all that a portal understands."""
+    ages_ago = datetime.min.replace(tzinfo=timezone(timedelta(hours=23)))
+    found = b24.find_activities([("CREATED", ">=", ages_ago)], known, columns=["CREATED"])
+    assert len(found) == b24.count_activities(None, known)
+    assert b24.count_activities([("DEADLINE", "<", ages_ago)], known) == 0
 
 
 def test_find_activities__no_deadline(known: PracticePortal, everything: pd.DataFrame) -> None:

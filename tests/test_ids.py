@@ -40,7 +40,7 @@ def test_parse_ids__gap(gap: Any) -> None:
 @pytest.mark.parametrize("ids", [[-1], [0.5], ["nan"], ["None"], ["x"], ["NaT"]])
 def test_parse_ids__no_gap(ids: Any) -> None:
     """Who gives anything else is told nothing of gaps."""
-    with pytest.raises(ValueError, match="is not an activity id") as caught:
+    with pytest.raises(ValueError, match="is not an id") as caught:
         parse_ids(ids)
     assert "gaps" not in str(caught.value)
 
@@ -54,7 +54,7 @@ def test_parse_ids__lost_digits(number: Any) -> None:
     """A float that may have lost digits is no id: the one that was meant may be another."""
     with pytest.raises(ValueError, match="at position 1"):
         parse_ids([1, number])
-    with pytest.raises(ValueError, match="is not an activity id"):
+    with pytest.raises(ValueError, match="is not an id"):
         parse_ids(np.array([number]))
 
 

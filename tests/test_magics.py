@@ -121,7 +121,7 @@ def test_activity__usage(
         ("", "required: ids"),
         ("abc --portal portal", "'abc' is neither an id"),
         ("9-3 --portal portal", "ends before it begins"),
-        ("0 --portal portal", "not an activity id"),
+        ("0 --portal portal", "not an id"),
         ("-5 --portal portal", "'-5' is neither an id"),
         ("1", "B24_WEBHOOK_URL"),
         ("1 --portal nobody", "the variable is not there"),

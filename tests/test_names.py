@@ -484,7 +484,7 @@ def test_read_users__refused(make_portal: MakePortal) -> None:
     portal = make_portal(activities=1, scopes=["crm"])
     with pytest.raises(PermissionDeniedError, match="scope 'user_brief'"):
         b24.read_users([1], portal)
-    with pytest.raises(ValueError, match="'x' at position 0"):
+    with pytest.raises(ValueError, match="'x' at position 0 is not an id; accepted"):
         b24.read_users(["x"], portal)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import builtins
+import functools
 import json
 import re
 import string
@@ -24,6 +25,7 @@ from hypothesis import strategies as st
 from markupsafe import escape
 
 import b24frames as b24
+from b24frames.errors import error_from_answer
 from b24frames.ids import parse_id_text
 from b24frames.panel import lookup, results, widget
 from b24frames.panel.html import HEADS, SORTS, card_html, static_html
@@ -155,7 +157,7 @@ def test_field__looks_up(panel: b24.LookupPanel, how: str) -> None:
         ("9-5", "ends before it begins"),
         ([1, True], "True at position 1"),
         (None, "NoneType was given"),
-        (0, "0 is not an activity id"),
+        (0, "0 is not an id"),
     ],
 )
 def test_lookup__rubbish(
@@ -1004,6 +1006,24 @@ NO_TEXTS = {
 }
 
 
+# What stays in a Russian text: names and code.
+NO_ENGLISH = re.compile(
+    r"\{\w+\}|B24_WEBHOOK_URL|CSV|parquet|cache=False|REST|LookupPanel\(portal\)|\bID\b"
+    r"|Portal.from_oauth|docs/ru/webhook.md"
+)
+
+
+@functools.cache
+def phrases_of_the_library() -> str:
+    """Return the messages outside the panel, each on one line, with what is put into them."""
+    sources = (p.read_text(encoding="utf-8") for p in PANEL.parent.rglob("*.py"))
+    text = re.sub(r'"\s+f?"', "", "".join(sources))
+    places = {"WEBHOOK_VARIABLE": "B24_WEBHOOK_URL", "what": "webhook", "found": "a web page"}
+    for name, value in places.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text.replace("not a URL; {expected}", "not a URL; expected")
+
+
 def fields_of(text: str) -> list[str]:
     """Return the names of the places of a text."""
     return sorted({name for _, name, _, _ in string.Formatter().parse(text) if name is not None})
@@ -1016,16 +1036,15 @@ def test_texts__complete(key: str) -> None:
     assert english.strip() == english != ""
     assert russian.strip() == russian != ""
     assert fields_of(english) == fields_of(russian)
-    plain = re.sub(r"\{\w+\}|B24_WEBHOOK_URL|CSV|parquet|cache=False|\bID\b", "", russian)
+    plain = re.sub(NO_ENGLISH, "", russian)
     assert not re.search("[A-Za-z]", plain)
     if "|" in english:
         assert (english.count("|"), russian.count("|")) == (1, 2)
     prefix, _, name = key.rpartition(".")
     if prefix == "error":
         assert issubclass(getattr(b24.errors, name, None) or getattr(builtins, name), Exception)
-    elif prefix == "reason":
-        rest = "".join(path.read_text(encoding="utf-8") for path in PANEL.parent.glob("*.py"))
-        assert english in rest
+    elif prefix == "phrase":
+        assert english in phrases_of_the_library()
     elif prefix == "column":
         assert name in {*SORTS, "End", "Author", "Created", "Talk", "Priority", "Place", "Provider"}
     else:
@@ -1114,15 +1133,37 @@ def test_language__russian(portal: PracticePortal) -> None:
         }
     spoken = [message.replace("\xa0", " ") for message in dict.fromkeys(messages)]
     assert spoken == [
-        "Показаны новейшие: 200 из 299 дел.",
+        "Показаны самые новые: 200 из 299 дел.",
         "29 дел. Нет записи: 7, 9.",
         "1 дело.",
         "Проверьте, что задано: номера дел не указаны; введите их, например 999 или 1-20, 35.",
         "Отменено: получено 50 из 240 дел, они в кэше. Чтобы продолжить, повторите запрос.",
         "Отменено: получено 0 дел, они в кэше.",
-        "Портал недоступен: no connection to 127.0.0.1. Проверьте соединение с порталом и "
+        "Портал недоступен: нет соединения с 127.0.0.1. Проверьте соединение с порталом и "
         "повторите запрос.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        ("NO_AUTH_FOUND", "скопируйте его адрес заново (docs/ru/webhook.md)."),
+        ("INVALID_CREDENTIALS", "Вебхук удалён или заблокирован"),
+        ("INSUFFICIENT_SCOPE", "Отметьте право 'crm' среди прав вебхука"),
+        ("ACCESS_DENIED", "обратитесь к администратору."),
+        ("USER_ACCESS_ERROR", "открыть доступ к приложению."),
+        ("EXPIRED_TOKEN", "Передайте в Portal.from_oauth новый токен доступа"),
+        ("OVERLOAD_LIMIT", "Ждать бесполезно"),
+        ("WEB_PAGE", "либо сеть требует сначала войти"),
+    ],
+)
+def test_language__advice(code: str, advice: str) -> None:
+    """In Russian, too, an error says what to do about its code; the portal's words stay."""
+    error = error_from_answer({"error": code, "error_description": "Its words"}, method="batch")
+    text = Texts("ru").explain(error)
+    assert advice in text
+    assert "Its words" in text
+    assert error.hint[:20] not in text
 
 
 def test_language__saved_in_russian(

@@ -115,10 +115,16 @@ class Texts:
         text, more = ", ".join(map(str, items[:most])), len(items) - most
         return self("some", items=text, more=self.number(more)) if more > 0 else text
 
-    def reason(self, text: str) -> str:
-        """Return why an activity is missing, as far as these are our words."""
-        for english in (_TABLE[key] for key in _TABLE if key.startswith("reason.")):
-            text = text.replace(english[0], english[self._column])
+    def translate(self, text: str) -> str:
+        """Return a reason or a message of the library, with the phrases in it that are known.
+
+        Examples
+        --------
+        >>> Texts("ru").translate("no connection to acme.bitrix24.com")
+        'нет соединения с acme.bitrix24.com'
+        """
+        for phrase in (_TABLE[key] for key in _TABLE if key.startswith("phrase.")):
+            text = text.replace(phrase[0], phrase[self._column])
         return text
 
     def label(self, field: str, code: int | str) -> str:
@@ -147,7 +153,7 @@ class Texts:
         >>> Texts("en").explain(PortalError("no access", method="batch"))
         'No access.'
         """
-        text = (str(error) or type(error).__name__).rstrip(". ")
+        text = self.translate(str(error) or type(error).__name__).rstrip(". ")
         text = text.removeprefix("ids: ").removeprefix("filters: ")
         if isinstance(error, PortalError):
             text = text.removeprefix(f"{error.method}: ")
@@ -283,5 +289,5 @@ def summary_lines(facts: Mapping[str, Any], rows: int, texts: Texts) -> list[str
     """Return how many activities there are and which are missing, then why."""
     key, ids = "summary_missing" if facts["missing"] else "summary", texts.some(facts["missing"])
     reasons = facts["missing_reasons"].items()
-    lines = [f"{texts.reason(why)}: {texts.some(missing, 20)}" for why, missing in reasons]
+    lines = [f"{texts.translate(why)}: {texts.some(missing, 20)}" for why, missing in reasons]
     return [texts(key, activities=texts.count(rows, "activity"), ids=ids), *lines]

@@ -53,7 +53,8 @@ class LookupPanel(widgets.VBox):
     max_age : str, timedelta, 0 or None, default "1h"
         As of `b24frames.read_activities`.
     language : {"en", "ru"}, default "en"
-        The language of the panel. Errors, warnings and reasons of the portal stay as they are.
+        The language of the panel. What the portal says stays as it is, and so do warnings and rare
+        messages.
 
     Attributes
     ----------
