@@ -13,6 +13,7 @@ from b24frames.portal import Portal
 from b24frames.portal.commands import Command, CommandQueue
 from b24frames.records import (
     LIST,
+    PAGE,
     Entries,
     ReadReport,
     Records,
@@ -219,23 +220,24 @@ class Search:
 
 def count_matches(portal: Portal, alternatives: Sequence[Alternative]) -> int:
     """Return how many activities match: in one request where the portal can count them."""
-    if not alternatives:
-        return 0
-    if len(alternatives) == len(alternatives[0]) == 1 and alternatives[0][0].can_be_counted:
+    if [len(some) for some in alternatives] == [1] and alternatives[0][0].can_be_counted:
         selection = alternatives[0][0]
         fields = dict.fromkeys(condition.field for condition in selection.conditions)
         walk = Walk("w0_", selection, ("ID", *fields))
         commands = dict(walk.probes()) | {"w0_total": walk.command({}, start=0)}
         run = portal.run(CommandQueue(commands.items()), in_batches=selection.fits_batch)
+        rows, total = 0, None
         for answers in run:
             for name, answer in answers.items():
                 if isinstance(answer, PortalError):
                     raise answer
                 problem = walk.problem(name, answer)
-                if not problem and name == "w0_total" and not isinstance(run.totals.get(name), int):
-                    problem = "no total of the rows"
                 if problem and not run.reject(name, commands[name]):
                     raise InvalidAnswerError(f"the portal lists {problem}", method=LIST)
-        return int(str(run.totals["w0_total"]))
+                if name == "w0_total":
+                    rows, total = len(rows_of(answer) or ()), run.totals.get(name)
+        # A page that is not full has all rows; where the total is none of these, they are counted.
+        if isinstance(total, int) and (total == rows or total > rows >= PAGE):
+            return int(total)
     search = Search(portal, alternatives, ("ID",), Entries(None, portal), {}, None)
     return sum(map(len, search))

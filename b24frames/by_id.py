@@ -273,7 +273,9 @@ class _Read:
             reasons = brought.missing if is_final else brought.odd
             reasons[i] = f"refused by the portal ({words})"
             if _concerns_all(answer):
-                answer.description = f"{answer.description} (activity {i})"
+                # Once: after it is raised, the answer that it is part of is read again.
+                where = f" (activity {i})"
+                answer.description = answer.description.removesuffix(where) + where
                 brought.failure = answer
             elif not isinstance(answer, (ActivityRefusedError, InvalidAnswerError)):
                 self.refusal = answer

@@ -22,7 +22,7 @@ _HIDDEN = "***"
 _UNQUOTED = "!#$%&'()*+,/:;=?@[]~"  # not percent-encoded by requests
 # The secret of a webhook in the path of a call, and tokens in the query of a refresh.
 _LOGGED_SECRET = re.compile(
-    r"(/rest/(?:api/)?[0-9]+/)[^/\s\"]+|((?:client_secret|refresh_token|auth|access_token)=)[^&\s\"']+"
+    r"(/rest/(?:api/)?[0-9]+/)[^/\s\"]+|((?:secret|token|auth|sessid|session|password)=)[^&\s\"']+"
 )
 # A URL, or a part of one that was copied without the host.
 _ADDRESS_LIKE = re.compile(r"://|/rest/(?:api/)?[0-9]+/|[?&]auth=")
@@ -100,12 +100,12 @@ class Credential(ABC):
         """Return the secrets, for `redact`."""
 
     def redact(self, text: str) -> str:
-        """Return the text with every occurrence of a secret hidden."""
+        """Return the text with every occurrence of a secret hidden, and those in addresses."""
         for secret in self.secrets():
             # As given, percent-encoded, and as requests encodes it in a path.
             for spelling in {secret, quote(secret, safe=""), quote(secret, safe=_UNQUOTED)}:
                 text = text.replace(spelling, _HIDDEN)
-        return text
+        return redact_addresses(text)
 
     def __repr__(self) -> str:
         # Debuggers show objects whose __init__ has raised.

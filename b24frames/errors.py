@@ -329,10 +329,11 @@ def _activity_error(
 ) -> type[PortalError] | None:
     """Return the error of a single activity, if the answer is one."""
     # A command of a batch has no status of its own.
-    if code or method.lower() != "crm.activity.get" or http_status not in (None, 400, 403, 404):
+    is_get = method.lower() == "crm.activity.get" and code.upper() in ("", "NOT_FOUND")
+    if not is_get or http_status not in (None, 400, 403, 404):
         return None
-    # These errors have no code: only the description tells them apart.
-    words = description.lower()
+    # These errors seldom have a code: the description tells them apart.
+    words = f"{code} {description}".replace("_", " ").lower().strip()
     if "not found" in words or "access denied" in words:
         return ActivityNotFoundError
     if not words or "application context" in words or "crm.activity.configurable" in words:

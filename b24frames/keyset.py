@@ -124,7 +124,7 @@ class Keyset:
                         continue
                     raise InvalidAnswerError(f"the portal lists {problem}", method=command[0])
                 page = {int(id_of(row) or 0): row for row in rows_of(answer) or ()}
-                self.rows |= page
+                self.rows |= {i: {**row, "ID": str(i)} for i, row in page.items()}
                 left += part.rest(list(page))
             for part in _spread(left):
                 queue.append(*self._ask(part))
@@ -176,7 +176,7 @@ def _problem(part: Range, answer: object) -> str:
     if any(not part.after < i <= part.last for i in ids):
         return f"other rows than those from {part.after + 1} to {part.last}"
     for name in part.filter.keys() & set(_COMPARED):
-        wanted = set(map(str, part.filter[name]))
-        if not wanted.issuperset(str(row.get(name)) for row in rows):
+        wanted = set(part.filter[name])
+        if not wanted.issuperset(id_of({"ID": row.get(name)}) or 0 for row in rows):
             return f"rows with another {name}: the condition on that field was ignored"
     return ""

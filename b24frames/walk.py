@@ -164,7 +164,7 @@ class Walk:
         ids = [id_of(row) or 0 for row in rows]
         if 0 in ids:
             return f"{short_repr(rows[ids.index(0)])} in place of an activity"
-        after, last = self._open.get(name, (0, _END))
+        after, last = self._open.get(name, (self.selection.first - 1, self.selection.last))
         repeats = any(condition.field == BINDINGS for condition in self.selection.conditions)
         in_order = sorted(ids, reverse=kind.startswith(("down", "last")))
         is_mixed = kind != "total" and ids != in_order
@@ -172,7 +172,7 @@ class Walk:
             return "activities that are not in the order asked for"
         is_unknown = self.selection.ids is not None and not self._known.issuperset(ids)
         if is_unknown or any(not after < i <= last for i in ids):
-            return f"other activities than those from {after + 1} to {last}"
+            return f"other activities than those of ID {after + 1} to {last}"
         for row in rows:
             for condition in self.selection.conditions:
                 if not holds(condition, row, exact="*" in self.select):

@@ -71,6 +71,23 @@ def test_error_from_answer__empty_code(
     assert not error.retryable
 
 
+@pytest.mark.parametrize("description", ["Not found", ""])
+@pytest.mark.parametrize(
+    ("code", "method", "kind"),
+    [
+        ("NOT_FOUND", "crm.activity.get", ActivityNotFoundError),
+        ("NOT_FOUND", "crm.item.list", PortalError),
+        ("ERROR_METHOD_NOT_FOUND", "crm.activity.get", PortalError),
+    ],
+)
+def test_error_from_answer__code_of_missing(
+    code: str, method: str, kind: type[PortalError], description: str
+) -> None:
+    """The code may say it, too, that there is no such activity; others say no such thing."""
+    answer = {"error": code, "error_description": description}
+    assert type(error_from_answer(answer, method=method, http_status=400)) is kind
+
+
 @pytest.mark.parametrize(
     ("status", "kind"),
     [

@@ -426,6 +426,29 @@ def test_find_activities__condition_ignored(
         b24.count_activities(filters, portal)
 
 
+def test_count_activities__ids_ignored(
+    spoil: Callable[[Spoil], None], make_portal: MakePortal
+) -> None:
+    """A portal that ignores the bounds of ids is an error here, too, and no number."""
+    portal = make_portal(activities=120)
+    spoil(lambda answer, call: answer(without(call, "ID")))
+    for bound in (("ID", "<=", 20), ("ID", ">", 20)):
+        with pytest.raises(InvalidAnswerError, match="ID"):
+            b24.count_activities([bound], portal)
+
+
+@pytest.mark.parametrize("total", [None, 0, -5, 49, True, "120", "many", []])
+@pytest.mark.parametrize("last", [30, 120])
+def test_count_activities__no_total(
+    total: object, last: int, spoil: Callable[[Spoil], None], make_portal: MakePortal
+) -> None:
+    """Where the total cannot be that of the rows, they are counted."""
+    portal = make_portal(activities=120)
+    truth = len(b24.find_activities([("ID", "<=", last)], portal))
+    spoil(lambda answer, call: {**answer(call), "total": total})
+    assert b24.count_activities([("ID", "<=", last)], portal) == truth
+
+
 def test_find_activities__text_exclusion_ignored(
     spoil: Callable[[Spoil], None], make_portal: MakePortal
 ) -> None:

@@ -24,6 +24,7 @@ from b24frames.practice.faults import Fault
 from b24frames.practice.related import is_readable, items, users
 from tests.helpers.answering import rewrite
 from tests.helpers.caches import make_older
+from tests.helpers.frames import assert_frame_equal
 from tests.helpers.practice import posts
 
 MakePortal = Callable[..., PracticePortal]
@@ -494,6 +495,16 @@ def test_read_users__filter_ignored(portal: PracticePortal) -> None:
     rewrite(portal, lambda _command, _result: everyone)
     with pytest.raises(InvalidAnswerError, match="condition on that field was ignored"):
         b24.read_users([1, 60], portal)
+
+
+def test_read_users__ids_as_floats(portal: PracticePortal) -> None:
+    """An id is the same however the portal writes it."""
+    users = {None: b24.read_users(None, portal), (3, 1): b24.read_users([3, 1], portal)}
+    rewrite(portal, lambda _command, rows: [{**row, "ID": f"{row['ID']}.0"} for row in rows])
+    for ids, expected in users.items():
+        found = b24.read_users(ids, portal)
+        found.attrs = expected.attrs
+        assert_frame_equal(found, expected)
 
 
 def test_read_users__asks_for_little(portal: PracticePortal) -> None:

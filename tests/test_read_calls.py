@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 import b24frames as b24
 from b24frames.credentials import without_query
-from b24frames.errors import InvalidAnswerError, PermissionDeniedError
+from b24frames.errors import BadValueWarning, InvalidAnswerError, PermissionDeniedError
 from b24frames.practice import PracticePortal
 from b24frames.practice.faults import Fault
 from b24frames.practice.related import calls as calls_of
@@ -374,6 +375,24 @@ def test_read_calls__wrong_pages(portal: PracticePortal, answer: Any, message: s
     with pytest.raises(InvalidAnswerError, match=message):
         b24.read_calls([1], portal)
     assert posts(portal) == 3
+
+
+@pytest.mark.parametrize("written", [int, float, "{}.0".format])
+def test_read_calls__ids_as_numbers(portal: PracticePortal, written: Any) -> None:
+    """An id is the same however the portal writes it, that of the activity too."""
+    wire = {**row(7, 1), "ID": written(7), "CRM_ACTIVITY_ID": written(1)}
+    rewrite(portal, lambda _command, _result: [wire])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BadValueWarning)
+        assert b24.read_calls([1], portal).index.tolist() == [7]
+
+
+def test_read_calls__no_activity_is_not_0(portal: PracticePortal) -> None:
+    """Asked for 0, the portal gives calls without an activity, too: they are left out."""
+    rows = [row(1), row(2, 0), row(3, 5)]
+    rewrite(portal, lambda command, _: rows[:: -1 if command[1]["ORDER"] == "DESC" else 1])
+    filters = [("CRM_ACTIVITY_ID", "in", [0, 5])]
+    assert b24.read_calls(None, portal, filters=filters).index.tolist() == [2, 3]
 
 
 def test_read_calls__one_bad_answer(portal: PracticePortal) -> None:

@@ -573,6 +573,22 @@ def test_answers__that_repeat_the_address(
     assert found.found() == []
 
 
+def test_answers__that_show_other_secrets() -> None:
+    """Nor are the secrets of others passed on, which no one here knows."""
+    words = (
+        "see https://x/rest/1/ABCsecret/crm?auth=ABCauth&x=1, /f.php?token=ABCtoken#session=ABCs "
+        "access_token=ABCaccess bitrix_sessid=ABCsessid"
+    )
+    for status in (400, 200):
+        answer = json.dumps({"error": "BAD", "error_description": words})
+        with serving(lambda *_, a=answer, s=status: (s, [], a)) as address:
+            portal = b24.Portal(f"{address}/rest/1/own-secret/", limits="self-hosted")
+            with closing(portal), pytest.raises(PortalError) as caught:
+                portal.call("profile")
+        assert "ABC" not in str(caught.value)
+        assert "&x=1" in caught.value.description
+
+
 def test_answers__that_command_a_terminal() -> None:
     """The words of a portal turn no terminal red, and forge no line of a log."""
     words = {"error": "BAD\x07", "error_description": "a\x1b[2J\nERROR b\u202ec \ud800"}

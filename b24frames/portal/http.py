@@ -272,7 +272,7 @@ class Http:
         return InvalidAnswerError(words, **facts)
 
     def _words(self, text: object) -> str:
-        """Return text of the portal on one line and without the secret."""
+        """Return text of the portal on one line and without secrets."""
         return one_line(self._credential.redact(str(text or "")))
 
 
