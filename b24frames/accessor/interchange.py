@@ -11,6 +11,7 @@ import json
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime
@@ -128,10 +129,13 @@ def _wire(name: Any) -> Wire:
     return ACTIVITY[name].wire if name in ACTIVITY else Wire.ANY
 
 
-def _raw_values(column: pd.Series, wire: Wire, from_spreadsheet: bool) -> list[Any]:
-    """Return the values of a column as the portal would have sent them."""
+def _raw_values(column: pd.Series, wire: Wire, from_spreadsheet: bool) -> Any:
+    """Return the values of a column as the portal would have sent them, text perhaps by Arrow."""
     if _is_date(column):
         return _utc_texts(column)
+    is_escaped = from_spreadsheet and wire is Wire.TEXT
+    if wire in _TEXTS and not is_escaped and (texts := _arrow_text(column)) is not None:
+        return texts
     values = _without_na(column)
     if wire in (Wire.INTEGER, Wire.TEXT) and types.is_float_dtype(column.dtype):
         return [None if v is None else _whole(v) for v in values]
@@ -142,6 +146,19 @@ def _raw_values(column: pd.Series, wire: Wire, from_spreadsheet: bool) -> list[A
         return [bool(v) if v in (0, 1) else v for v in values]
     read = _READERS.get(wire)
     return values if read is None else [read(v) for v in values]
+
+
+def _arrow_text(column: pd.Series) -> Any:
+    """Return the pyarrow.ChunkedArray of a column that Arrow holds as text; None for others."""
+    if not isinstance(column.array, pd.arrays.ArrowExtensionArray):
+        return None
+    import pyarrow as pa  # which holds the column
+
+    texts = column.array.__arrow_array__()
+    if texts.type in (pa.string(), pa.large_string()):
+        with suppress(pa.ArrowInvalid):  # over 2 GB
+            return texts.cast(pa.string())
+    return None
 
 
 def _whole(number: float) -> object:
@@ -166,6 +183,8 @@ def _read_nested(value: object) -> object:
     return value
 
 
+# Wire forms of which text is what the portal sends; other forms have notations of Python, too.
+_TEXTS = (Wire.INTEGER, Wire.DOUBLE, Wire.DATETIME, Wire.TEXT)
 _READERS: Mapping[Wire, Callable[[Any], object]] = {
     Wire.FLAG: lambda value: _FLAGS.get(value, value) if isinstance(value, str) else value,
     Wire.DATETIME: lambda value: value.isoformat() if isinstance(value, datetime) else value,
@@ -196,7 +215,10 @@ def _iso_texts(column: pd.Series) -> list[str | None]:
 
 def _without_na(column: pd.Series) -> list[Any]:
     """Return the values of a column, None for NA."""
-    return [None if na else value for value, na in zip(column.tolist(), column.isna(), strict=True)]
+    values = column.tolist()
+    for position in np.flatnonzero(column.isna()):
+        values[position] = None
+    return values
 
 
 def _is_text(column: pd.Series | pd.Index) -> bool:
