@@ -136,6 +136,8 @@ def _raw_values(column: pd.Series, wire: Wire, from_spreadsheet: bool) -> Any:
     is_escaped = from_spreadsheet and wire is Wire.TEXT
     if wire in _TEXTS and not is_escaped and (texts := _arrow_text(column)) is not None:
         return texts
+    if wire in (Wire.INTEGER, Wire.DOUBLE) and column.dtype == object:
+        return column.to_numpy()
     values = _without_na(column)
     if wire in (Wire.INTEGER, Wire.TEXT) and types.is_float_dtype(column.dtype):
         return [None if v is None else _whole(v) for v in values]
@@ -145,7 +147,8 @@ def _raw_values(column: pd.Series, wire: Wire, from_spreadsheet: bool) -> Any:
         # Flags with gaps become doubles where pandas reads JSON or Excel.
         return [bool(v) if v in (0, 1) else v for v in values]
     read = _READERS.get(wire)
-    return values if read is None else [read(v) for v in values]
+    is_as_sent = read is None or set(map(type, values)) <= _AS_SENT
+    return values if is_as_sent else [read(v) for v in values]
 
 
 def _arrow_text(column: pd.Series) -> Any:
@@ -191,6 +194,10 @@ _READERS: Mapping[Wire, Callable[[Any], object]] = {
     Wire.OBJECT: _read_nested,
     Wire.LIST: _read_nested,
 }
+
+
+# Types of JSON values, besides text, which the portal sends, too.
+_AS_SENT = {type(None), bool, int, float, dict, list}
 
 
 def _is_date(column: pd.Series) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from b24frames.errors import BadValueError, BadValueWarning
-from b24frames.frame.convert import Column, TypedColumn, as_objects, convert_all, is_unwritable
+from b24frames.frame.convert import Column, TypedColumn, as_objects, convert_all, is_arrow, is_unwritable
 from b24frames.frame.decode import Fields, block_of_lines, without_gc
 from b24frames.ids import chunks
 from b24frames.messages import name_some, short_repr, visible, warn_at_caller
@@ -176,8 +176,7 @@ class _Columns:
 
     def _is_kept(self, name: str, column: Column) -> bool:
         """Return whether a column is text that stays in its Arrow array, where it is valid."""
-        is_text = self._wire(name) is Wire.TEXT and not isinstance(column, list)
-        return is_text and self._keep_text
+        return self._keep_text and self._wire(name) is Wire.TEXT and is_arrow(column)
 
     def _wire(self, name: str) -> Wire:
         return self._wires.get(name, Wire.ANY)

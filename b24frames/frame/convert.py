@@ -155,7 +155,11 @@ def as_json(parse: Callable[[Any], Any]) -> Callable[[Any], str | None]:
     '{}'
     """
 
+    empty = json.dumps(parse([]))  # as most are
+
     def parse_to_json(value: Any) -> str | None:
+        if value == []:
+            return empty
         nested = parse(value)
         if nested is None or isinstance(nested, str):
             return parse_text(nested)
@@ -219,7 +223,7 @@ _LENGTH = len(_SHAPE)
 
 
 Column = list[Any] | Any
-"""The raw values of a field: JSON values, or a pyarrow.ChunkedArray of text."""
+"""The raw values of a field: JSON values; objects of pandas, with any NA; or Arrow's text."""
 
 
 @dataclass(frozen=True)
@@ -261,8 +265,8 @@ def convert(column: Column, wire: Wire, arrow: bool) -> TypedColumn:
 
     Parameters
     ----------
-    column : list or pyarrow.ChunkedArray
-        The raw JSON values, or texts.
+    column : list, numpy.ndarray or pyarrow.ChunkedArray
+        The raw JSON values; the same as objects, where NA of any kind is null; or texts.
     wire : Wire
         The wire form of the field.
     arrow : bool
@@ -287,12 +291,21 @@ def convert(column: Column, wire: Wire, arrow: bool) -> TypedColumn:
     return _convert_each(values, wire, arrow)
 
 
+def is_arrow(column: Column) -> bool:
+    """Return whether a column is text of Arrow."""
+    return not isinstance(column, (list, np.ndarray))
+
+
 def as_objects(column: Column) -> list[Any]:
     """Return the raw values of a column, None for null."""
     if isinstance(column, list):
         return column
-    values: list[Any] = column.to_numpy(zero_copy_only=False).tolist()
-    return values
+    if isinstance(column, np.ndarray):
+        values = np.where(pd.isna(column), None, column)
+    else:
+        values = column.to_numpy(zero_copy_only=False)
+    objects: list[Any] = values.tolist()
+    return objects
 
 
 def is_unwritable(value: object, wire: Wire) -> bool:
@@ -336,14 +349,14 @@ def _convert_each(column: Sequence[Any], wire: Wire, arrow: bool = False) -> Typ
 
 def _factorize(column: Column, wire: Wire) -> tuple[npt.NDArray[np.intp], Sequence[str]] | None:
     """Return codes, -1 for null, and distinct texts; None if some are no text nor usual number."""
-    if not isinstance(column, list):
+    if is_arrow(column):
         encoded = column.combine_chunks().dictionary_encode()
         codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         return codes, as_objects(encoded.dictionary)
     # The types of all values, since 1, 1.0 and True are equal.
     if not set(map(type, column)) <= {str, type(None), _NUMBERS.get(wire, str)}:
         return None
-    codes, distinct = pd.factorize(np.array(column, np.object_))
+    codes, distinct = pd.factorize(np.asarray(column, np.object_))
     return codes, [value if type(value) is str else repr(value) for value in distinct]
 
 
@@ -391,16 +404,15 @@ def _convert_datetimes(column: Column) -> TypedColumn:
     typed = _all_na(len(column), Wire.DATETIME)
     typed.values[usual], typed.na[usual] = moments[usual], False
     rest = np.flatnonzero(~usual & (encoded.astype("S10") != NO_DEADLINE.encode()))
-    is_list = isinstance(column, list)
-    values = [column[p] for p in rest.tolist()] if is_list else as_objects(column.take(rest))
-    typed.put(rest, _convert_each(values, Wire.DATETIME))
+    values = column.take(rest) if is_arrow(column) else [column[p] for p in rest.tolist()]
+    typed.put(rest, _convert_each(as_objects(values), Wire.DATETIME))
     return typed
 
 
 def _encode_datetimes(column: Column) -> npt.NDArray[np.bytes_]:
     """Return the texts of the usual length, and spaces in place of all else."""
     other, dtype = " " * _LENGTH, f"S{_LENGTH}"
-    if isinstance(column, list):
+    if not is_arrow(column):
         texts = [v if type(v) is str and len(v) == _LENGTH else other for v in column]
         return np.frombuffer("".join(texts).encode("ascii", "replace"), dtype)
     import pyarrow.compute as pc  # optional: the extra "arrow"
