@@ -133,22 +133,27 @@ def _raw_values(column: pd.Series, wire: Wire, from_spreadsheet: bool) -> Any:
     """Return the values of a column as the portal would have sent them, text perhaps by Arrow."""
     if _is_date(column):
         return _utc_texts(column)
-    is_escaped = from_spreadsheet and wire is Wire.TEXT
-    if wire in _TEXTS and not is_escaped and (texts := _arrow_text(column)) is not None:
+    read, is_escaped = _READERS.get(wire), from_spreadsheet and wire in (Wire.TEXT, Wire.ANY)
+    texts = None if is_escaped else _arrow_text(column)
+    if texts is not None and (
+        read is None
+        or wire is Wire.DATETIME
+        or all(read(text) is text for text in texts.unique().to_pylist())
+    ):
         return texts
-    if wire in (Wire.INTEGER, Wire.DOUBLE) and column.dtype == object:
+    if wire is Wire.INTEGER and isinstance(column.dtype, np.dtype) and column.dtype.kind in "iO":
         return column.to_numpy()
     values = _without_na(column)
     if wire in (Wire.INTEGER, Wire.TEXT) and types.is_float_dtype(column.dtype):
         return [None if v is None else _whole(v) for v in values]
-    if from_spreadsheet and wire in (Wire.TEXT, Wire.ANY):
+    if is_escaped:
         return [_ESCAPED.sub("", v, count=1) if isinstance(v, str) else v for v in values]
     if wire is Wire.FLAG and types.is_numeric_dtype(column.dtype):
         # Flags with gaps become doubles where pandas reads JSON or Excel.
         return [bool(v) if v in (0, 1) else v for v in values]
-    read = _READERS.get(wire)
-    is_as_sent = read is None or set(map(type, values)) <= _AS_SENT
-    return values if is_as_sent else [read(v) for v in values]
+    if read is None or set(map(type, values)) <= _AS_SENT:
+        return values
+    return [read(v) for v in values]
 
 
 def _arrow_text(column: pd.Series) -> Any:
@@ -186,17 +191,13 @@ def _read_nested(value: object) -> object:
     return value
 
 
-# Wire forms of which text is what the portal sends; other forms have notations of Python, too.
-_TEXTS = (Wire.INTEGER, Wire.DOUBLE, Wire.DATETIME, Wire.TEXT)
 _READERS: Mapping[Wire, Callable[[Any], object]] = {
     Wire.FLAG: lambda value: _FLAGS.get(value, value) if isinstance(value, str) else value,
     Wire.DATETIME: lambda value: value.isoformat() if isinstance(value, datetime) else value,
     Wire.OBJECT: _read_nested,
     Wire.LIST: _read_nested,
 }
-
-
-# Types of JSON values, besides text, which the portal sends, too.
+# Types of values that are read as they are.
 _AS_SENT = {type(None), bool, int, float, dict, list}
 
 

@@ -11,7 +11,14 @@ import numpy as np
 import pandas as pd
 
 from b24frames.errors import BadValueError, BadValueWarning
-from b24frames.frame.convert import Column, TypedColumn, as_objects, convert_all, is_arrow, is_unwritable
+from b24frames.frame.convert import (
+    Column,
+    TypedColumn,
+    as_objects,
+    convert_all,
+    is_arrow,
+    is_unwritable,
+)
 from b24frames.frame.decode import Fields, block_of_lines, without_gc
 from b24frames.ids import chunks
 from b24frames.messages import name_some, short_repr, visible, warn_at_caller
@@ -158,7 +165,9 @@ class _Columns:
             for name in block.keys() - self._parts.keys():
                 none = convert_all({}, {name: self._wire(name)}, self._rows, arrow)
                 self._parts[name] = [_typed_array(none[name], self._wire(name), self._layout)]
-        kept = {name for name in self._parts if self._is_kept(name, block.get(name, []))}
+        # Text of Arrow is valid, and stays in its array.
+        texts = {n for n, c in block.items() if self._wire(n) is Wire.TEXT and is_arrow(c)}
+        kept = texts if self._keep_text else set()
         wires = {name: self._wire(name) for name in self._parts if name not in kept}
         typed = convert_all(block, wires, rows, arrow)
         for name, parts in self._parts.items():
@@ -173,10 +182,6 @@ class _Columns:
             bad = ((values[position], value) for position, value in typed[name].bad.items())
             self._bad.setdefault(name, []).extend(bad)
         self._rows += rows
-
-    def _is_kept(self, name: str, column: Column) -> bool:
-        """Return whether a column is text that stays in its Arrow array, where it is valid."""
-        return self._keep_text and self._wire(name) is Wire.TEXT and is_arrow(column)
 
     def _wire(self, name: str) -> Wire:
         return self._wires.get(name, Wire.ANY)

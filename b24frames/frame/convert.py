@@ -154,7 +154,6 @@ def as_json(parse: Callable[[Any], Any]) -> Callable[[Any], str | None]:
     >>> as_json(parse_object)([])
     '{}'
     """
-
     empty = json.dumps(parse([]))  # as most are
 
     def parse_to_json(value: Any) -> str | None:
@@ -216,14 +215,15 @@ _NUMBERS: dict[Wire, type] = {Wire.INTEGER: int, Wire.DOUBLE: int}
 # Types of JSON values that stay as they are.
 _PLAIN: dict[Wire, set[type]] = {Wire.OBJECT: {dict}, Wire.LIST: {list}}
 
-# The usual wire form of dates and times: all digits zero, and all signs plus.
+# The usual wire form of dates and times: all digits zero, all signs plus; files have a space for T.
 _SHAPE = b"0000+00+00T00:00:00+00:00"
-_TO_SHAPE = bytes.maketrans(b"123456789-", b"000000000+")
+_TO_SHAPE = bytes.maketrans(b"123456789- ", b"000000000+T")
 _LENGTH = len(_SHAPE)
 
 
-Column = list[Any] | Any
-"""The raw values of a field: JSON values; objects of pandas, with any NA; or Arrow's text."""
+Column = Any
+"""The raw values of a field: a list of JSON values; a numpy.ndarray of integers, or of objects of
+which any NA is null; or a pyarrow.ChunkedArray of text."""
 
 
 @dataclass(frozen=True)
@@ -266,7 +266,7 @@ def convert(column: Column, wire: Wire, arrow: bool) -> TypedColumn:
     Parameters
     ----------
     column : list, numpy.ndarray or pyarrow.ChunkedArray
-        The raw JSON values; the same as objects, where NA of any kind is null; or texts.
+        The raw values.
     wire : Wire
         The wire form of the field.
     arrow : bool
@@ -279,6 +279,8 @@ def convert(column: Column, wire: Wire, arrow: bool) -> TypedColumn:
     """
     if wire is Wire.DATETIME:
         return _convert_datetimes(column)
+    if isinstance(column, np.ndarray) and column.dtype.kind == "i":
+        return TypedColumn(column.astype(np.int64), np.zeros(len(column), np.bool_))
     # Nested values are shared as text only: rows must not share an object.
     if wire in _KINDS or (arrow and wire in _PLAIN):
         factorized = _factorize(column, wire)
@@ -300,10 +302,11 @@ def as_objects(column: Column) -> list[Any]:
     """Return the raw values of a column, None for null."""
     if isinstance(column, list):
         return column
-    if isinstance(column, np.ndarray):
-        values = np.where(pd.isna(column), None, column)
-    else:
+    if is_arrow(column):
         values = column.to_numpy(zero_copy_only=False)
+    else:
+        values = column.astype(np.object_)
+        values[pd.isna(column)] = None
     objects: list[Any] = values.tolist()
     return objects
 
