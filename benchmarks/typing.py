@@ -1,7 +1,8 @@
 """How fast raw records become a typed frame: ``python -m benchmarks.typing``.
 
 Beside b24frames, what a person writes in a notebook: all records decoded, one DataFrame made of
-them, and one conversion a column. Each way runs in a fresh process of its own, on the same rows.
+them, and one conversion a column; of a raw frame, the latter alone. Each way runs in a fresh
+process of its own, on the same rows.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pandas as pd
 
+import b24frames  # noqa: F401 - which registers .b24
 from b24frames.frame import Layout, build_frame_of_lines
 from b24frames.schema import ACTIVITY, COLUMNS, Wire
 from b24frames.serialization import encode_record
@@ -33,9 +34,14 @@ def encode_without_arrow(path: Path) -> list[bytes]:
     return encode(path)
 
 
-def convert(records: list[dict[str, Any]]) -> pd.DataFrame:
-    """Make a frame of records, and convert it column by column."""
-    df = pd.DataFrame(records)
+def make_frame(path: Path) -> pd.DataFrame:
+    """Make a raw frame of all records."""
+    return pd.DataFrame([json.loads(line) for line in read_lines(path)])
+
+
+def convert(raw: pd.DataFrame) -> pd.DataFrame:
+    """Convert a raw frame column by column."""
+    df = raw.copy(deep=False)
     for name in COLUMNS:
         wire = ACTIVITY[name].wire
         if wire is Wire.INTEGER:
@@ -53,13 +59,25 @@ def convert(records: list[dict[str, Any]]) -> pd.DataFrame:
 
 def decode_and_convert(lines: list[bytes]) -> pd.DataFrame:
     """Decode all records, make a frame of them, and convert it column by column."""
-    return convert([json.loads(line) for line in lines])
+    return convert(pd.DataFrame([json.loads(line) for line in lines]))
 
 
 def type_lines(lines: list[bytes]) -> pd.DataFrame:
     """Build the typed frame of encoded records."""
     warnings.simplefilter("ignore")
     return build_frame_of_lines(lines, Layout())
+
+
+def type_frame(raw: pd.DataFrame) -> pd.DataFrame:
+    """Type a raw frame."""
+    warnings.simplefilter("ignore")
+    return raw.b24.typed()
+
+
+def type_frame_by_arrow(raw: pd.DataFrame) -> pd.DataFrame:
+    """Type a raw frame, with the dtypes of the pyarrow backend."""
+    warnings.simplefilter("ignore")
+    return raw.b24.typed(dtype_backend="pyarrow")
 
 
 def print_row(name: str, measured: Measurement, notebook: Measurement) -> None:
@@ -89,6 +107,13 @@ def main(args: Sequence[str] | None = None) -> None:
             measure(encode_without_arrow, type_lines, path),
             from_text,
         )
+        from_frame = measure(make_frame, convert, path, times=5)
+        print_row("notebook, of a raw frame", from_frame, from_frame)
+        for name, work in (
+            ("typed()", type_frame),
+            ('typed(dtype_backend="pyarrow")', type_frame_by_arrow),
+        ):
+            print_row(name, measure(make_frame, work, path, times=5), from_frame)
 
 
 if __name__ == "__main__":

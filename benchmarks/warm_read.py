@@ -22,6 +22,7 @@ from requests_cache import CachedResponse, CachedSession, SQLiteCache
 from urllib3 import HTTPResponse
 
 from b24frames import ActivityCache, Portal, read_activities
+from b24frames.schema import Backend
 from b24frames.serialization import encode_record
 from benchmarks.measure import Measurement, make_records, measure, without_arrow
 from benchmarks.typing import convert
@@ -88,10 +89,27 @@ def place_without_arrow(folder: Path, rows: int) -> tuple[Path, int]:
 
 def read_own(material: tuple[Path, int]) -> pd.DataFrame:
     """Read all activities from the cache of b24frames."""
+    return _read_own(material, "numpy_nullable")
+
+
+def read_own_by_arrow(material: tuple[Path, int]) -> pd.DataFrame:
+    """Read all activities from the cache of b24frames, with the dtypes of the pyarrow backend."""
+    return _read_own(material, "pyarrow")
+
+
+def _read_own(material: tuple[Path, int], backend: Backend) -> pd.DataFrame:
     folder, rows = material
-    return read_activities(
-        range(1, rows + 1), Portal(_URL), cache=folder, only_if_cached=True, progress=False
+    frame = read_activities(
+        range(1, rows + 1),
+        Portal(_URL),
+        cache=folder,
+        only_if_cached=True,
+        progress=False,
+        dtype_backend=backend,
     )
+    assert frame.index.tolist() == list(range(1, rows + 1))  # noqa: S101 - of the benchmark
+    assert frame["CREATED"].notna().all()  # noqa: S101
+    return frame
 
 
 def read_few(material: tuple[Path, int]) -> None:
@@ -112,7 +130,7 @@ def read_answers(material: tuple[Path, int]) -> pd.DataFrame:
             session.get(_METHOD_URL, params={"id": number}, only_if_cached=True)
             for number in range(1, rows + 1)
         )
-        return convert([answer.json()["result"] for answer in answers])
+        return convert(pd.DataFrame([answer.json()["result"] for answer in answers]))
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
@@ -140,6 +158,8 @@ def main(args: Sequence[str] | None = None) -> None:
             print_row("pd.read_parquet", rows, parquet, parquet)
             own = measure(place, read_own, folder / "own", rows, times=3)
             print_row("b24frames, with pyarrow", rows, own, parquet)
+            arrow = measure(place, read_own_by_arrow, folder / "own", rows, times=3)
+            print_row('b24frames, dtype_backend="pyarrow"', rows, arrow, parquet)
             pure = measure(place_without_arrow, read_own, folder / "own", rows, times=3)
             print_row("b24frames, without pyarrow", rows, pure, parquet)
             compared = ""

@@ -156,6 +156,61 @@ def test_typed__never_guesses(name: str, raw: Any, named: str) -> None:
         frame.b24.typed(on_bad_value="raise")
 
 
+near_forms = st.text("0123456789+-:TZ.ex_ \n\u0663", max_size=26) | st.sampled_from(
+    ["2026-03-01T12:00:00+01:00", "9999-12-31T00:00:00+03:00", "2026-02-30T12:00:00+01:00"]
+    + ["2026-03-01T12:00:00+01:0é", "0x10", "007", "", "Y", "True", "[]", "{'A': 1}", '{"A": [1]}']
+)
+ALL_FIELDS = sorted(b24.schema.ACTIVITY)
+
+
+@given(st.lists(near_forms | st.none(), max_size=6), st.sampled_from(ALL_FIELDS), st.data())
+def test_typed__text_of_any_dtype(values: list[str | None], name: str, data: st.DataObject) -> None:
+    """Text gives the same values and warnings, whether Arrow, pandas or Python holds it."""
+    pytest.importorskip("pyarrow")
+    backend = data.draw(st.sampled_from(["numpy_nullable", "pyarrow"]))
+    results = []
+    for dtype in ("object", "string[python]", "string[pyarrow]", pd.ArrowDtype(pa_string())):
+        raw = pd.DataFrame({name: pd.Series(values, dtype=dtype)})
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            results.append((raw.b24.typed(dtype_backend=backend), [str(w.message) for w in caught]))
+    for frame, messages in results[1:]:
+        assert_frame_equal(frame, results[0][0])
+        assert messages == results[0][1]
+
+
+def pa_string() -> Any:
+    """Return Arrow's type of text."""
+    return pytest.importorskip("pyarrow").string()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [[5, 0], [5.0, 0.0], ["5", 0], ["5", 0, float("nan")], [5, "0", None], ["5", "0", pd.NA]],
+    ids=repr,
+)
+@pytest.mark.parametrize("name", ["OWNER_ID", "RESULT_SUM"])
+def test_typed__numbers_and_gaps(raw: list[Any], name: str, backend: Any) -> None:
+    """Numbers are read as numbers and as text, side by side, and gaps of any kind are NA."""
+    frame = pd.DataFrame({name: raw})
+    typed = frame.b24.typed(dtype_backend=backend, on_bad_value="raise")[name]
+    assert [None if pd.isna(v) else v for v in typed] == [5, 0, None][: len(raw)]
+
+
+def test_typed__truth_values_are_no_numbers() -> None:
+    """1 and True are equal, and yet only one of them is a number."""
+    raw = pd.DataFrame({"ID": [1, 2, 3], "OWNER_ID": pd.Series([1, True, "1"], dtype=object)})
+    with pytest.warns(BadValueWarning, match=r"OWNER_ID: 1 value .*True \(id 2\)"):
+        assert raw.b24.typed()["OWNER_ID"].tolist() == [1, pd.NA, 1]
+
+
+def test_typed__does_not_share_nested_values() -> None:
+    """A change to the object of one row changes no other row."""
+    typed = pd.DataFrame({"SETTINGS": pd.Series(['{"A": 1}'] * 2, dtype="string")}).b24.typed()
+    typed["SETTINGS"][0]["A"] = 2
+    assert typed["SETTINGS"].tolist() == [{"A": 2}, {"A": 1}]
+
+
 def test_typed__refused() -> None:
     """Frames and options that make no sense are refused with what is accepted."""
     with pytest.raises(AttributeError, match="no column that is a field"):

@@ -11,6 +11,7 @@ import json
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime
@@ -128,20 +129,44 @@ def _wire(name: Any) -> Wire:
     return ACTIVITY[name].wire if name in ACTIVITY else Wire.ANY
 
 
-def _raw_values(column: pd.Series, wire: Wire, from_spreadsheet: bool) -> list[Any]:
-    """Return the values of a column as the portal would have sent them."""
+def _raw_values(column: pd.Series, wire: Wire, from_spreadsheet: bool) -> Any:
+    """Return the values of a column as the portal would have sent them, text perhaps by Arrow."""
     if _is_date(column):
         return _utc_texts(column)
+    read, is_escaped = _READERS.get(wire), from_spreadsheet and wire in (Wire.TEXT, Wire.ANY)
+    texts = None if is_escaped else _arrow_text(column)
+    if texts is not None and (
+        read is None
+        or wire is Wire.DATETIME
+        or all(read(text) is text for text in texts.unique().to_pylist())
+    ):
+        return texts
+    if wire is Wire.INTEGER and isinstance(column.dtype, np.dtype) and column.dtype.kind in "iO":
+        return column.to_numpy()
     values = _without_na(column)
     if wire in (Wire.INTEGER, Wire.TEXT) and types.is_float_dtype(column.dtype):
         return [None if v is None else _whole(v) for v in values]
-    if from_spreadsheet and wire in (Wire.TEXT, Wire.ANY):
+    if is_escaped:
         return [_ESCAPED.sub("", v, count=1) if isinstance(v, str) else v for v in values]
     if wire is Wire.FLAG and types.is_numeric_dtype(column.dtype):
         # Flags with gaps become doubles where pandas reads JSON or Excel.
         return [bool(v) if v in (0, 1) else v for v in values]
-    read = _READERS.get(wire)
-    return values if read is None else [read(v) for v in values]
+    if read is None or set(map(type, values)) <= _AS_SENT:
+        return values
+    return [read(v) for v in values]
+
+
+def _arrow_text(column: pd.Series) -> Any:
+    """Return the pyarrow.ChunkedArray of a column that Arrow holds as text; None for others."""
+    if not isinstance(column.array, pd.arrays.ArrowExtensionArray):
+        return None
+    import pyarrow as pa  # which holds the column
+
+    texts = column.array.__arrow_array__()
+    if texts.type in (pa.string(), pa.large_string()):
+        with suppress(pa.ArrowInvalid):  # over 2 GB
+            return texts.cast(pa.string())
+    return None
 
 
 def _whole(number: float) -> object:
@@ -172,6 +197,8 @@ _READERS: Mapping[Wire, Callable[[Any], object]] = {
     Wire.OBJECT: _read_nested,
     Wire.LIST: _read_nested,
 }
+# Types of values that are read as they are.
+_AS_SENT = {type(None), bool, int, float, dict, list}
 
 
 def _is_date(column: pd.Series) -> bool:
@@ -196,7 +223,10 @@ def _iso_texts(column: pd.Series) -> list[str | None]:
 
 def _without_na(column: pd.Series) -> list[Any]:
     """Return the values of a column, None for NA."""
-    return [None if na else value for value, na in zip(column.tolist(), column.isna(), strict=True)]
+    values = column.tolist()
+    for position in np.flatnonzero(column.isna()):
+        values[position] = None
+    return values
 
 
 def _is_text(column: pd.Series | pd.Index) -> bool:

@@ -11,8 +11,15 @@ import numpy as np
 import pandas as pd
 
 from b24frames.errors import BadValueError, BadValueWarning
-from b24frames.frame.convert import Factorized, TypedColumn, convert_all, is_unwritable
-from b24frames.frame.decode import Column, Fields, block_of_lines, without_gc
+from b24frames.frame.convert import (
+    Column,
+    TypedColumn,
+    as_objects,
+    convert_all,
+    is_arrow,
+    is_unwritable,
+)
+from b24frames.frame.decode import Fields, block_of_lines, without_gc
 from b24frames.ids import chunks
 from b24frames.messages import name_some, short_repr, visible, warn_at_caller
 from b24frames.schema import ACTIVITY, COLUMNS, Backend, OnBadValue, Wire
@@ -144,8 +151,8 @@ class _Columns:
             # The id is always read, for warnings about invalid values.
             names=tuple(dict.fromkeys((*self._names, "ID"))),
             extras=layout.columns is None and extras is None,
-            keep_text=layout.dtype_backend == "pyarrow" or pd.StringDtype().storage == "pyarrow",
         )
+        self._keep_text = "pyarrow" in (layout.dtype_backend, pd.StringDtype().storage)
         self._rows = 0
         self._parts: dict[str, list[Any]] = {name: [] for name in self.fields.names}
         self._bad: dict[str, list[tuple[Any, Any]]] = {}
@@ -158,18 +165,20 @@ class _Columns:
             for name in block.keys() - self._parts.keys():
                 none = convert_all({}, {name: self._wire(name)}, self._rows, arrow)
                 self._parts[name] = [_typed_array(none[name], self._wire(name), self._layout)]
-        is_raw = {n: isinstance(block.get(n, []), (list, Factorized)) for n in self._parts}
-        wires = {name: self._wire(name) for name in self._parts if is_raw[name]}
+        # Text of Arrow is valid, and stays in its array.
+        texts = {n for n, c in block.items() if self._wire(n) is Wire.TEXT and is_arrow(c)}
+        kept = texts if self._keep_text else set()
+        wires = {name: self._wire(name) for name in self._parts if name not in kept}
         typed = convert_all(block, wires, rows, arrow)
         for name, parts in self._parts.items():
-            if is_raw[name]:
-                parts.append(_typed_array(typed[name], wires[name], self._layout))
-            else:  # text that Arrow has decoded
+            if name in kept:
                 kind = pd.arrays.ArrowExtensionArray if arrow else pd.arrays.ArrowStringArray
                 parts.append(kind(block[name]))
+            else:
+                parts.append(_typed_array(typed[name], wires[name], self._layout))
         ids = block.get("ID")
         for name in [name for name, column in typed.items() if column.bad]:
-            values = ids.objects() if isinstance(ids, Factorized) else ids or [None] * rows
+            values = [None] * rows if ids is None else as_objects(ids)
             bad = ((values[position], value) for position, value in typed[name].bad.items())
             self._bad.setdefault(name, []).extend(bad)
         self._rows += rows

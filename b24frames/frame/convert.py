@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from b24frames.messages import visible
 from b24frames.schema import Wire
@@ -153,8 +154,11 @@ def as_json(parse: Callable[[Any], Any]) -> Callable[[Any], str | None]:
     >>> as_json(parse_object)([])
     '{}'
     """
+    empty = json.dumps(parse([]))  # as most are
 
     def parse_to_json(value: Any) -> str | None:
+        if value == []:
+            return empty
         nested = parse(value)
         if nested is None or isinstance(nested, str):
             return parse_text(nested)
@@ -206,36 +210,20 @@ ARROW_PARSERS: Mapping[Wire, Callable[[Any], Any]] = {
 
 # NumPy dtypes of wire forms; the others are objects.
 _KINDS = {Wire.INTEGER: "i8", Wire.DOUBLE: "f8", Wire.FLAG: "?", Wire.DATETIME: "M8[us]"}
-# Types of JSON values, besides text, whose str is the text of the same value.
-_NUMBERS: dict[Wire, set[type]] = {Wire.INTEGER: {int}, Wire.DOUBLE: {int, float}}
+# Wire forms of numbers, and of JSON values, besides text, whose str is the text of the same value.
+_NUMBERS: dict[Wire, type] = {Wire.INTEGER: int, Wire.DOUBLE: int}
 # Types of JSON values that stay as they are.
 _PLAIN: dict[Wire, set[type]] = {Wire.OBJECT: {dict}, Wire.LIST: {list}}
 
-# The usual wire form of dates and times: all digits zero, and all signs plus.
+# The usual wire form of dates and times: all digits zero, all signs plus; files have a space for T.
 _SHAPE = b"0000+00+00T00:00:00+00:00"
-_TO_SHAPE = bytes.maketrans(b"123456789-", b"000000000+")
+_TO_SHAPE = bytes.maketrans(b"123456789- ", b"000000000+T")
 _LENGTH = len(_SHAPE)
 
 
-@dataclass(frozen=True)
-class Factorized:
-    """Raw values that are all text or null, as codes of distinct texts.
-
-    Attributes
-    ----------
-    codes : numpy.ndarray of int, shape (m,)
-        The position in `distinct` of each value; -1 for null.
-    distinct : sequence of str
-        The texts.
-    """
-
-    codes: npt.NDArray[np.int64]
-    distinct: Sequence[str]
-
-    def objects(self) -> list[str | None]:
-        """Return the values as a list, with None for null."""
-        values = [*self.distinct, None]
-        return [values[code] for code in self.codes.tolist()]
+Column = Any
+"""The raw values of a field: a list of JSON values; a numpy.ndarray of integers, or of objects of
+which any NA is null; or a pyarrow.ChunkedArray of text."""
 
 
 @dataclass(frozen=True)
@@ -263,7 +251,7 @@ class TypedColumn:
 
 
 def convert_all(
-    columns: Mapping[str, Any], wires: Mapping[str, Wire], rows: int, arrow: bool
+    columns: Mapping[str, Column], wires: Mapping[str, Wire], rows: int, arrow: bool
 ) -> dict[str, TypedColumn]:
     """Return the typed values of some columns; a missing column is NA."""
     return {
@@ -272,13 +260,13 @@ def convert_all(
     }
 
 
-def convert(column: Sequence[Any] | Factorized, wire: Wire, arrow: bool) -> TypedColumn:
+def convert(column: Column, wire: Wire, arrow: bool) -> TypedColumn:
     """Return the typed values of a column.
 
     Parameters
     ----------
-    column : sequence or Factorized
-        The raw JSON values, or texts.
+    column : list, numpy.ndarray or pyarrow.ChunkedArray
+        The raw values.
     wire : Wire
         The wire form of the field.
     arrow : bool
@@ -289,18 +277,38 @@ def convert(column: Sequence[Any] | Factorized, wire: Wire, arrow: bool) -> Type
     >>> convert(["7", "", 5, "x"], Wire.INTEGER, arrow=False)
     TypedColumn(values=array([7, 0, 5, 0]), na=array([False,  True, False,  True]), bad={3: 'x'})
     """
-    # Nested values are shared as text only: rows must not share an object.
-    if (wire in _KINDS and wire is not Wire.DATETIME) or (arrow and wire in _PLAIN):
-        texts = column if isinstance(column, Factorized) else _factorize(column, wire)
-        if texts is not None:
-            return _convert_factorized(texts, wire, arrow)
-    values = column.objects() if isinstance(column, Factorized) else column
     if wire is Wire.DATETIME:
-        return _convert_datetimes(values)
+        return _convert_datetimes(column)
+    if isinstance(column, np.ndarray) and column.dtype.kind == "i":
+        return TypedColumn(column.astype(np.int64), np.zeros(len(column), np.bool_))
+    # Nested values are shared as text only: rows must not share an object.
+    if wire in _KINDS or (arrow and wire in _PLAIN):
+        factorized = _factorize(column, wire)
+        if factorized is not None:
+            return _convert_factorized(*factorized, wire, arrow)
+    values = as_objects(column)
     if wire is Wire.OBJECT and not arrow:
         # A new dict for each, since rows must not share a mutable value.
         values = [{} if value == "[]" or value == [] else value for value in values]
     return _convert_each(values, wire, arrow)
+
+
+def is_arrow(column: Column) -> bool:
+    """Return whether a column is text of Arrow."""
+    return not isinstance(column, (list, np.ndarray))
+
+
+def as_objects(column: Column) -> list[Any]:
+    """Return the raw values of a column, None for null."""
+    if isinstance(column, list):
+        return column
+    if is_arrow(column):
+        values = column.to_numpy(zero_copy_only=False)
+    else:
+        values = column.astype(np.object_)
+        values[pd.isna(column)] = None
+    objects: list[Any] = values.tolist()
+    return objects
 
 
 def is_unwritable(value: object, wire: Wire) -> bool:
@@ -342,32 +350,30 @@ def _convert_each(column: Sequence[Any], wire: Wire, arrow: bool = False) -> Typ
     return typed
 
 
-def _factorize(column: Sequence[Any], wire: Wire) -> Factorized | None:
-    """Return the values as distinct texts; None if some are neither text nor a usual number."""
-    try:
-        distinct = set(column)
-    except TypeError:  # nested values
+def _factorize(column: Column, wire: Wire) -> tuple[npt.NDArray[np.intp], Sequence[str]] | None:
+    """Return codes, -1 for null, and distinct texts; None if some are no text nor usual number."""
+    if is_arrow(column):
+        encoded = column.combine_chunks().dictionary_encode()
+        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        return codes, as_objects(encoded.dictionary)
+    # The types of all values, since 1, 1.0 and True are equal.
+    if not set(map(type, column)) <= {str, type(None), _NUMBERS.get(wire, str)}:
         return None
-    distinct.discard(None)
-    # The types of all values are checked, since 1, 1.0 and True are equal in a set.
-    usual = {str, type(None)} | _NUMBERS.get(wire, set())
-    if not set(map(type, distinct)) <= {str} and not set(map(type, column)) <= usual:
-        return None
-    codes = {value: code for code, value in enumerate(distinct)}
-    codes[None] = -1
-    found = np.fromiter(map(codes.__getitem__, column), np.int64, len(column))
-    return Factorized(found, [v if type(v) is str else repr(v) for v in distinct])
+    codes, distinct = pd.factorize(np.asarray(column, np.object_))
+    return codes, [value if type(value) is str else repr(value) for value in distinct]
 
 
-def _convert_factorized(texts: Factorized, wire: Wire, arrow: bool) -> TypedColumn:
+def _convert_factorized(
+    codes: npt.NDArray[np.intp], texts: Sequence[str], wire: Wire, arrow: bool
+) -> TypedColumn:
     """Parse each distinct text once."""
-    given = np.fromiter(map(bool, texts.distinct), np.bool_, len(texts.distinct))
+    given = np.fromiter(map(bool, texts), np.bool_, len(texts))
     distinct = _all_na(len(given) + 1, wire)  # the last one is that of the code -1
-    typed = _convert_distinct([text for text in texts.distinct if text], wire, arrow)
+    typed = _convert_distinct([text for text in texts if text], wire, arrow)
     distinct.put(np.flatnonzero(given), typed)
-    positions = np.flatnonzero(np.isin(texts.codes, list(distinct.bad))) if distinct.bad else ()
-    bad = {int(p): distinct.bad[int(texts.codes[p])] for p in positions}
-    return TypedColumn(distinct.values[texts.codes], distinct.na[texts.codes], bad)
+    positions = np.flatnonzero(np.isin(codes, list(distinct.bad))) if distinct.bad else ()
+    bad = {int(p): distinct.bad[int(codes[p])] for p in positions}
+    return TypedColumn(distinct.values[codes], distinct.na[codes], bad)
 
 
 def _convert_distinct(texts: Sequence[str], wire: Wire, arrow: bool) -> TypedColumn:
@@ -382,11 +388,9 @@ def _convert_distinct(texts: Sequence[str], wire: Wire, arrow: bool) -> TypedCol
     return _convert_each(texts, wire, arrow)
 
 
-def _convert_datetimes(values: Sequence[Any]) -> TypedColumn:
+def _convert_datetimes(column: Column) -> TypedColumn:
     """Parse all values of the usual wire form at once, and the others one by one."""
-    other = " " * _LENGTH
-    same_length = [v if type(v) is str and len(v) == _LENGTH else other for v in values]
-    encoded = np.frombuffer("".join(same_length).encode("ascii", "replace"), f"S{_LENGTH}")
+    encoded = _encode_datetimes(column)
     usual = np.frombuffer(encoded.tobytes().translate(_TO_SHAPE), encoded.dtype) == _SHAPE
     # Away from the first and last day of the calendar, and with offsets below 20:00.
     usual &= (encoded > b"0001-01-03") & (encoded < b"9999-12-30")
@@ -400,8 +404,22 @@ def _convert_datetimes(values: Sequence[Any]) -> TypedColumn:
     usual &= (hour < 24) & (minute < 60) & (second < 60) & (pairs[20] < 20) & (pairs[23] < 60)
     offset *= np.where(letters[19] == ord("-"), -1, 1)
     moments = days.astype("M8[us]") + ((hour * 60 + minute - offset) * 60 + second).astype("m8[s]")
-    typed = _all_na(len(values), Wire.DATETIME)
+    typed = _all_na(len(column), Wire.DATETIME)
     typed.values[usual], typed.na[usual] = moments[usual], False
     rest = np.flatnonzero(~usual & (encoded.astype("S10") != NO_DEADLINE.encode()))
-    typed.put(rest, _convert_each([values[p] for p in rest.tolist()], Wire.DATETIME))
+    values = column.take(rest) if is_arrow(column) else [column[p] for p in rest.tolist()]
+    typed.put(rest, _convert_each(as_objects(values), Wire.DATETIME))
     return typed
+
+
+def _encode_datetimes(column: Column) -> npt.NDArray[np.bytes_]:
+    """Return the texts of the usual length, and spaces in place of all else."""
+    other, dtype = " " * _LENGTH, f"S{_LENGTH}"
+    if not is_arrow(column):
+        texts = [v if type(v) is str and len(v) == _LENGTH else other for v in column]
+        return np.frombuffer("".join(texts).encode("ascii", "replace"), dtype)
+    import pyarrow.compute as pc  # optional: the extra "arrow"
+
+    usual = pc.fill_null(pc.equal(pc.binary_length(column), _LENGTH), False)
+    _, _, letters = pc.if_else(usual, column, other).combine_chunks().buffers()
+    return np.frombuffer(letters or b"", dtype, len(column))

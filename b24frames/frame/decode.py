@@ -11,19 +11,14 @@ from importlib.util import find_spec
 from operator import itemgetter
 from typing import Any
 
-import numpy as np
-
-from b24frames.frame.convert import Factorized
+from b24frames.frame.convert import Column, as_objects
 from b24frames.ids import chunks
-from b24frames.schema import ACTIVITY, COLUMNS, Wire
+from b24frames.schema import ACTIVITY, COLUMNS
 from b24frames.serialization import OTHER, merge_other
 
 # Few, since the garbage collector traverses all dicts that are alive.
 _DICTS_AT_ONCE = 200
 _BYTES_AT_ONCE = 2**20
-
-Column = list[Any] | Factorized | Any
-"""The raw values of a field, or a pyarrow.ChunkedArray of text that stays as it is."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +31,10 @@ class Fields:
         The fields to decode in any case.
     extras : bool
         Whether to decode all fields besides the 39 of every frame, too.
-    keep_text : bool
-        Whether text decoded by Arrow stays in its array.
     """
 
     names: tuple[str, ...]
     extras: bool
-    keep_text: bool
 
     def __contains__(self, name: str) -> bool:
         return name in self.names or (self.extras and name not in COLUMNS)
@@ -112,7 +104,7 @@ def _block_by_arrow(lines: Sequence[bytes], fields: Fields) -> dict[str, Column]
     except pa.ArrowInvalid:  # lone surrogates, for example
         return _block_by_json(lines, fields)
     block: dict[str, Column] = {
-        name: _column(name, table[name], fields)
+        name: table[name]
         for name in ACTIVITY
         if name in fields and (name in COLUMNS or table[name].null_count < len(lines))
     }
@@ -122,28 +114,12 @@ def _block_by_arrow(lines: Sequence[bytes], fields: Fields) -> dict[str, Column]
 
 def _put_other(block: dict[str, Column], table: Any, fields: Fields) -> None:
     """Put the values that lines have under the empty name into their columns."""
-    for row, text in enumerate(_objects(table[OTHER])):
+    for row, text in enumerate(as_objects(table[OTHER])):
         for name, value in json.loads(text).items() if text is not None else ():
             if name in fields:
                 column = block.get(name)
                 if not isinstance(column, list):
                     known = name in ACTIVITY
-                    column = _objects(table[name]) if known else [None] * len(table)
+                    column = as_objects(table[name]) if known else [None] * len(table)
                     block[name] = column
                 column[row] = value
-
-
-def _column(name: str, column: Any, fields: Fields) -> Column:
-    wire = ACTIVITY[name].wire
-    if wire is Wire.TEXT and fields.keep_text:
-        return column
-    if wire is Wire.DATETIME:  # a dictionary does not pay where few values are equal
-        return _objects(column)
-    encoded = column.combine_chunks().dictionary_encode()
-    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    return Factorized(codes, encoded.dictionary.to_numpy(zero_copy_only=False).tolist())
-
-
-def _objects(column: Any) -> list[str | None]:
-    values: list[str | None] = column.to_numpy(zero_copy_only=False).tolist()
-    return values
