@@ -31,14 +31,23 @@ class Measurement:
 
     Attributes
     ----------
-    seconds : float
-        The median of the repetitions [s].
+    times : sequence of float
+        How long each repetition took [s].
     peak : float
         How much memory it took beyond what was there before [MB]; NaN where that is not known.
     """
 
-    seconds: float
+    times: Sequence[float]
     peak: float
+
+    @property
+    def seconds(self) -> float:
+        """The median of the repetitions [s]."""
+        return median(self.times)
+
+    def over(self, other: Measurement) -> list[float]:
+        """Return the ratios of the repetitions to those of something else."""
+        return [one / another for one, another in zip(self.times, other.times, strict=True)]
 
 
 def make_records(count: int, seed: int = 0) -> Iterator[dict[str, Any]]:
@@ -92,7 +101,7 @@ def _measure(
         seconds.append(time.perf_counter() - started)
         peak = _peak() - before if peak != peak else peak
         del result
-    return Measurement(median(seconds), peak)
+    return Measurement(seconds, peak)
 
 
 def _peak() -> float:

@@ -1,6 +1,6 @@
 """How four processes share one cache file: ``python -m benchmarks.shared_cache``.
 
-Each asks for 2 500 ids, 50 at a time, half of them common to all, and writes them; the same work is
+Each asks for some ids, 50 at a time, half of them common to all, and writes them; the same work is
 done by one process alone. The seconds are those of the slowest, without its start.
 """
 
@@ -19,7 +19,7 @@ from b24frames.practice.dataset import make_record
 from b24frames.serialization import encode_record
 from benchmarks.measure import figure
 
-PROCESSES, EACH, BATCH, ROUNDS = 4, 2_500, 50, 3
+PROCESSES, BATCH, ROUNDS = 4, 50, 3
 LIMIT = 1.5
 _URL = "https://practice.bitrix24.com/rest/1/secret-of-the-webhook/"
 _spawn = get_context("spawn")
@@ -53,10 +53,12 @@ def run(shares: Sequence[Sequence[int]]) -> float:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Measure in turn, and print."""
-    argparse.ArgumentParser(description=__doc__).parse_args(args)
-    half = EACH // 2
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--each", type=int, default=2_500, help="ids of a process")
+    each = parser.parse_args(args).each
+    half = each // 2
     shares = [
-        [*range(1, half + 1), *range(EACH * number, EACH * number + half)]
+        [*range(1, half + 1), *range(each * number, each * number + half)]
         for number in range(1, PROCESSES + 1)
     ]
     alone = [[i for share in shares for i in share]]

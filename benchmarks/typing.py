@@ -20,7 +20,16 @@ import b24frames  # noqa: F401 - which registers .b24
 from b24frames.frame import Layout, build_frame_of_lines
 from b24frames.schema import ACTIVITY, COLUMNS, Wire
 from b24frames.serialization import encode_record
-from benchmarks.measure import Measurement, measure, read_lines, without_arrow, write_records
+from benchmarks.measure import (
+    Measurement,
+    figure,
+    measure,
+    read_lines,
+    without_arrow,
+    write,
+    write_head,
+    write_records,
+)
 
 
 def encode(path: Path) -> list[bytes]:
@@ -82,10 +91,8 @@ def type_frame_by_arrow(raw: pd.DataFrame) -> pd.DataFrame:
 
 def print_row(name: str, measured: Measurement, notebook: Measurement) -> None:
     """Print a row of the table."""
-    print(  # noqa: T201 - what a benchmark is for
-        f"| {name} | {measured.seconds:.2f} | {measured.peak:.0f} "
-        f"| {notebook.seconds / measured.seconds:.1f} | {measured.peak / notebook.peak:.2f} |"
-    )
+    speed = notebook.seconds / measured.seconds
+    write(f"| {name} | {measured.seconds:.2f} | {measured.peak:.0f} | {speed:.1f} |")
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -97,9 +104,8 @@ def main(args: Sequence[str] | None = None) -> None:
         path = Path(folder) / "records.jsonl"
         write_records(path, rows)
         from_text = measure(read_lines, decode_and_convert, path)
-        print(f"{rows:,} records, typed\n")  # noqa: T201
-        print("| way | s | peak MB | times as fast as the notebook | peak over the notebook's |")  # noqa: T201
-        print("| --- | --- | --- | --- | --- |")  # noqa: T201
+        write(f"{rows:,} records, typed\n")
+        write_head("way", "s", "peak MB", "times as fast as the notebook")
         print_row("notebook", from_text, from_text)
         print_row("b24frames", measure(encode, type_lines, path), from_text)
         print_row(
@@ -109,11 +115,12 @@ def main(args: Sequence[str] | None = None) -> None:
         )
         from_frame = measure(make_frame, convert, path, times=5)
         print_row("notebook, of a raw frame", from_frame, from_frame)
-        for name, work in (
-            ("typed()", type_frame),
-            ('typed(dtype_backend="pyarrow")', type_frame_by_arrow),
-        ):
-            print_row(name, measure(make_frame, work, path, times=5), from_frame)
+        works = {"typed()": type_frame, "typed(pyarrow)": type_frame_by_arrow}
+        typed = {name: measure(make_frame, work, path, times=5) for name, work in works.items()}
+    for name, measured in typed.items():
+        print_row(name, measured, from_frame)
+    for name, measured in typed.items():
+        figure(f"{name} over a line of pandas a column", measured.over(from_frame), 1.0)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import argparse
 import json
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +24,15 @@ from urllib3 import HTTPResponse
 from b24frames import ActivityCache, Portal, read_activities
 from b24frames.schema import Backend
 from b24frames.serialization import encode_record
-from benchmarks.measure import Measurement, make_records, measure, without_arrow
+from benchmarks.measure import (
+    Measurement,
+    figure,
+    make_records,
+    measure,
+    without_arrow,
+    write,
+    write_head,
+)
 from benchmarks.typing import convert
 
 ROWS = (10_000, 100_000)
@@ -45,7 +53,10 @@ def fill(folder: Path, rows: int) -> float:
         own.write(portal, some, {})
     seconds = time.perf_counter() - started
     own.close()
-    read_own((folder / "own", rows)).to_parquet(folder / "frame.parquet")
+    frame = read_own((folder / "own", rows))
+    frame.to_parquet(folder / "frame.parquet")
+    frame.b24.storable().to_parquet(folder / "storable.parquet")
+    read_own_by_arrow((folder / "own", rows)).to_parquet(folder / "arrow.parquet")
     return seconds
 
 
@@ -138,28 +149,39 @@ def read_parquet(path: Path) -> pd.DataFrame:
     return pd.read_parquet(path)
 
 
+def read_parquet_by_arrow(path: Path) -> pd.DataFrame:
+    """Read the frame of the pyarrow backend from its parquet file, in one thread."""
+    return pd.read_parquet(path, dtype_backend="pyarrow", use_threads=False)
+
+
+def read_and_type_parquet(path: Path) -> pd.DataFrame:
+    """Read the frame from a file that any program can take, and type it."""
+    return pd.read_parquet(path).b24.typed()
+
+
 def print_row(name: str, rows: int, measured: Measurement, parquet: Measurement) -> None:
     """Print a row of the table."""
     ratio = measured.seconds / parquet.seconds
-    print(f"| {name} | {rows:,} | {measured.seconds:.3f} | {ratio:.1f} | {measured.peak:.0f} |")  # noqa: T201 - what a benchmark is for
+    write(f"| {name} | {rows:,} | {measured.seconds:.3f} | {ratio:.1f} | {measured.peak:.0f} |")
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    argparse.ArgumentParser(description=__doc__).parse_args(args)
-    show: Callable[..., None] = print
-    show("| way | rows | s | times pd.read_parquet | peak MB |")
-    show("| --- | --- | --- | --- | --- |")
-    for rows in ROWS:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, nargs="+", default=ROWS)
+    write_head("way", "rows", "s", "times pd.read_parquet", "peak MB")
+    for rows in parser.parse_args(args).rows:
         with TemporaryDirectory() as temporary:
             folder = Path(temporary)
             written = fill(folder, rows)
             parquet = measure(Path, read_parquet, folder / "frame.parquet", times=5)
             print_row("pd.read_parquet", rows, parquet, parquet)
-            own = measure(place, read_own, folder / "own", rows, times=3)
+            own = measure(place, read_own, folder / "own", rows, times=5)
             print_row("b24frames, with pyarrow", rows, own, parquet)
-            arrow = measure(place, read_own_by_arrow, folder / "own", rows, times=3)
+            arrow = measure(place, read_own_by_arrow, folder / "own", rows, times=5)
             print_row('b24frames, dtype_backend="pyarrow"', rows, arrow, parquet)
+            base = measure(Path, read_parquet_by_arrow, folder / "arrow.parquet", times=5)
+            typed = measure(Path, read_and_type_parquet, folder / "storable.parquet", times=5)
             pure = measure(place_without_arrow, read_own, folder / "own", rows, times=3)
             print_row("b24frames, without pyarrow", rows, pure, parquet)
             compared = ""
@@ -173,10 +195,13 @@ def main(args: Sequence[str] | None = None) -> None:
                     f"{saved / written:.1f} times as fast; "
                 )
             few = measure(place, read_few, folder / "own", rows, times=3)
-            show(
+            write(
                 f"\n{rows:,} rows: {compared}{FEW} of them looked up in "
                 f"{few.seconds / TIMES_FEW * 1000:.1f} ms\n"
             )
+            name = f"warm read of {rows:,} rows"
+            figure(f"{name}, pyarrow, over pd.read_parquet in one thread", arrow.over(base), 4)
+            figure(f"{name}, over pd.read_parquet and typed()", own.over(typed), 0.6)
 
 
 if __name__ == "__main__":
