@@ -220,7 +220,7 @@ class AccessToken(Credential):
             kind = type(user_id).__name__
             raise ValueError(f"user_id (a {kind}) is not a positive int: entries are kept by user")
         if on_refresh is not None and not callable(on_refresh):
-            raise TypeError(f"on_refresh is a {type(on_refresh).__name__}, which cannot be called")
+            raise TypeError(f"on_refresh is of type {type(on_refresh).__name__}, not callable")
         address, path = split_address(address, "address", _ADDRESS)
         if path.strip("/") not in ("", "rest"):
             raise ValueError(f"the address for {address} has a path; {_ADDRESS}")
@@ -359,7 +359,7 @@ def split_address(url: str, what: str, expected: str) -> tuple[str, str]:
         An invalid URL, or plain HTTP to another machine.
     """
     if not isinstance(url, str):
-        raise TypeError(f"the {what} is a {type(url).__name__}; {expected}")
+        raise TypeError(f"the {what} is of type {type(url).__name__}; {expected}")
     scheme = host = ""
     # The error of urlsplit repeats parts of the URL: ours must not have it as its context.
     with suppress(ValueError):

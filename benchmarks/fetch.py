@@ -287,6 +287,7 @@ def _serve(task: Task, activities: int) -> Iterator[PracticeServer]:
     ) as server:
         if task.fault is not None:
             server.faults.append(Fault(task.fault, times=1))
+        server.records()  # made before any of it counts
         yield server
 
 

@@ -154,7 +154,7 @@ def test_names__after_labels(portal: PracticePortal) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"portal": 5}, "portal is a int"),
+        ({"portal": 5}, "portal is of type int"),
         ({"portal": "nope"}, "not a URL"),
         ({"cache": 5}, "cache is of type int"),
         ({"max_age": "soon"}, "'soon' is not a time span"),

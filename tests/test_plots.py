@@ -299,7 +299,7 @@ def test_plot__refused(activities: Callable[..., pd.DataFrame]) -> None:
         df.b24.plot("week", at="2024-01-01T00:00:00Z")
     with pytest.raises(ValueError, match="not a moment with a time zone"):
         df.b24.plot("workload", at="2024-01-01")
-    with pytest.raises(TypeError, match="ax is a str"):
+    with pytest.raises(TypeError, match="ax is of type str"):
         df.b24.plot("week", ax="left")
     with pytest.raises(AttributeError, match=r"plot\('week'\) needs START_TIME"):
         df.drop(columns="START_TIME").b24.plot("week")

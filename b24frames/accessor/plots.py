@@ -64,7 +64,7 @@ def plot(
     if ax is None:
         ax = pyplot.subplots(figsize=(8, 4), layout="constrained")[1]
     elif not isinstance(ax, Axes):
-        raise TypeError(f"ax is a {type(ax).__name__}; a matplotlib Axes is needed")
+        raise TypeError(f"ax is of type {type(ax).__name__}; a matplotlib Axes is needed")
     if not draw(frame, ax, moment):
         ax.text(0.5, 0.5, "no activities", transform=ax.transAxes, ha="center", va="center")
     return ax

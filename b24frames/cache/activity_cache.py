@@ -96,7 +96,7 @@ class ActivityCache:
             self._store = BackendStore(backend)
         else:
             kind = type(backend).__name__
-            raise TypeError(f"backend is a {kind}; a requests_cache.BaseCache is needed")
+            raise TypeError(f"backend is of type {kind}; a requests_cache.BaseCache is needed")
 
     def __repr__(self) -> str:
         place = repr(str(self.path)) if self.path else f"backend={self._store!r}"
@@ -278,7 +278,7 @@ class ActivityCache:
         """
         # The message names the type alone: a webhook URL given here holds a secret.
         if portal is not None and not hasattr(portal, "address"):
-            raise TypeError(f"portal is a {type(portal).__name__}; a Portal is needed")
+            raise TypeError(f"portal is of type {type(portal).__name__}; a Portal is needed")
         if ids is None and portal is None:
             return self._forget(None)
         wanted = None if ids is None else {(ACTIVITY_METHOD, i) for i in parse_ids(ids)}

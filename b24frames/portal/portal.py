@@ -351,7 +351,7 @@ def as_portal(portal: object) -> Portal:
     # The type alone: the value may hold a secret.
     if not isinstance(webhook, str):
         kind = type(webhook).__name__
-        raise TypeError(f"portal is a {kind}; accepted are a Portal, a webhook URL or None")
+        raise TypeError(f"portal is of type {kind}; accepted are a Portal, a webhook URL or None")
     return Portal(webhook)
 
 
