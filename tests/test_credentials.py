@@ -145,10 +145,10 @@ def test_oauth__user_id_refused(user_id: Any) -> None:
 
 
 def test_oauth__on_refresh_refused() -> None:
-    """What cannot be called is refused before the old tokens are spent, and so is no token."""
+    """What is not callable is refused before the old tokens are spent, and so is no token."""
     given: dict[str, Any] = {"access_token": "a", "user_id": 1}
     for options in ({"on_refresh": "keep"}, {"access_token": ""}):
-        with pytest.raises((TypeError, ValueError), match=r"cannot be called|is empty"):
+        with pytest.raises((TypeError, ValueError), match=r"not callable|is empty"):
             b24.Portal.from_oauth("https://acme.bitrix24.com", **{**given, **options})
 
 
