@@ -56,6 +56,7 @@ class _Replay(requests.adapters.BaseAdapter):
         super().__init__()
         self._bodies = bodies
 
+    # The stubs name each option; none of them matters here.
     def send(self, request: requests.PreparedRequest, **_: Any) -> requests.Response:  # type: ignore[override]
         response = requests.Response()
         response.status_code, response.request, response.url = 200, request, str(request.url)

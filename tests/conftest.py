@@ -38,7 +38,7 @@ _connect = socket.socket.connect
 # `--hypothesis-profile=thorough`.
 _any_speed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("default", _any_speed, max_examples=10)
-settings.register_profile("thorough", _any_speed, max_examples=50)
+settings.register_profile("thorough", _any_speed, max_examples=100)
 settings.load_profile("default")
 
 
