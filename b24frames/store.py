@@ -110,7 +110,7 @@ class ActivityStore:
         storage_options: dict[str, str] | None = None,
     ) -> None:
         if find_spec("deltalake") is None or find_spec("pyarrow") is None:
-            raise ImportError("it needs deltalake: python -m pip install 'b24frames[store]'")
+            raise ImportError("ActivityStore needs: python -m pip install 'b24frames[store]'")
         if not isinstance(place, (str, os.PathLike)) or not str(place):
             raise TypeError(f"place={short_repr(place)} is not a folder or another address")
         self._place = os.fspath(place)
