@@ -224,7 +224,9 @@ def count_matches(portal: Portal, alternatives: Sequence[Alternative]) -> int:
         selection = alternatives[0][0]
         fields = dict.fromkeys(condition.field for condition in selection.conditions)
         walk = Walk("w0_", selection, ("ID", *fields))
-        commands = dict(walk.probes()) | {"w0_total": walk.command({}, start=0)}
+        # Old rows may match a condition that is ignored, where new ones do not.
+        ends = {"w0_total": walk.command({}, start=0), "w0_last": walk.command({}, order="DESC")}
+        commands = dict(walk.probes()) | ends
         run = portal.run(CommandQueue(commands.items()), in_batches=selection.fits_batch)
         rows, total = 0, None
         for answers in run:

@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing, nullcontext
 from copy import deepcopy
 from itertools import chain
 from typing import Any
+from warnings import catch_warnings
 
 import pandas as pd
 
@@ -98,7 +99,7 @@ def iter_frames(
         if ids is not None:
             waiting += ids
             if layout.columns is None:
-                extras = sort_extras(extra_names(records.values()))
+                extras = sort_extras(extra_names(records[i] for i in waiting if i in records))
         is_last = ids is None
         while len(waiting) > chunksize or (is_last and (waiting or not done)):
             some, waiting = waiting[:chunksize], waiting[chunksize:]
@@ -133,12 +134,15 @@ def progress_bar(total: int, progress: bool | ProgressBar | None) -> Any:
     """Return a progress bar, by default shown in notebooks and terminals after a second."""
     if not isinstance(progress, bool | None):
         return nullcontext(progress)
-    # Imported here, since in a notebook tqdm.auto imports ipywidgets.
-    from tqdm.asyncio import tqdm_asyncio
-    from tqdm.auto import tqdm
+    # Imported here, since in a notebook it imports ipywidgets. tqdm.auto is the same with asyncio,
+    # which takes a tenth of the first read.
+    from tqdm import TqdmExperimentalWarning, std
+
+    with catch_warnings(action="ignore", category=TqdmExperimentalWarning):
+        from tqdm.autonotebook import tqdm
 
     # None makes tqdm hide the bar if stderr is no terminal, which is so in notebooks, too.
-    in_notebook = tqdm is not tqdm_asyncio
+    in_notebook = tqdm is not std.tqdm
     hidden = not progress if progress is not None else (False if in_notebook else None)
     return tqdm(
         total=total,

@@ -99,7 +99,7 @@ class Walk:
             conditions[number] = replace(condition, values=values)
             selection = replace(self.selection, conditions=tuple(conditions))
             command = replace(self, selection=selection).command({}, select=("ID",))
-            yield f"{self.name}none_{condition.field}", command
+            yield f"{self.name}none_{condition.field}_{number}", command
 
     def command(
         self,
@@ -160,7 +160,8 @@ class Walk:
             return f"{short_repr(answer)} in place of a page"
         kind = name.removeprefix(self.name)
         if kind.startswith("none_"):
-            return f"the condition on {kind.removeprefix('none_')} was ignored" if rows else ""
+            field = kind.removeprefix("none_").rpartition("_")[0]
+            return f"the condition on {field} was ignored" if rows else ""
         ids = [id_of(row) or 0 for row in rows]
         if 0 in ids:
             return f"{short_repr(rows[ids.index(0)])} in place of an activity"
@@ -204,6 +205,10 @@ class Walk:
             # About as dense as what was just read.
             rest = (last - ids[-1]) * PAGE / (ids[-1] - after)
             yield from self._cut(ids[-1], last, rest)
+        elif kind.startswith("ids") and is_full and ids[-1] < last:
+            # With a condition on BINDINGS, an activity comes once for each of its links.
+            further = [i for i in self.selection.ids or () if ids[-1] < i <= last]
+            yield self._ask("ids", ids[-1], last, {"@ID": further})
         elif kind.startswith("down"):
             self._top, self._floor = (ids[0], ids[-1] - 1) if is_full else (0, after)
         if self.limit is not None and not self._open:
@@ -226,12 +231,15 @@ class Walk:
         return self._plan(after, max(after, self.last), rows)
 
 
+_UNREADABLE = object()  # the portal may compare it; the frame has NA, and a warning
+
+
 def _value(condition: Condition, row: dict[str, Any]) -> Any:
-    """Return what a row has in a field; None: nothing, or nothing that can be understood."""
+    """Return what a row has in a field; None: nothing; `_UNREADABLE`: what cannot be understood."""
     try:
         value = PARSERS[ALL_FIELDS[condition.field].wire](row.get(condition.field))
     except BAD_VALUE:
-        return None
+        return _UNREADABLE
     return (value - _EPOCH) // _MICROSECOND if isinstance(value, datetime) else value
 
 
@@ -247,10 +255,12 @@ def holds(condition: Condition, row: dict[str, Any], *, exact: bool) -> bool:
     if condition.field not in row or condition.field == BINDINGS:
         return True
     value, wanted = _value(condition, row), condition.asked
+    if value is _UNREADABLE:
+        return True
     if wire is Wire.TEXT:
         # Equal to us is equal to the portal, but not the other way round.
-        texts = {text.casefold() for text in wanted}
-        return "!" not in prefix or value is None or value.casefold() not in texts
+        texts = {text.lower() for text in wanted}
+        return "!" not in prefix or value is None or value.lower() not in texts
     if value is None:
         is_none = wanted == (None,) and prefix in ("=", ">=")
         return is_none or "!" in prefix or condition.is_loose

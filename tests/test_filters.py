@@ -106,9 +106,11 @@ def test_parse_filters__zero_excluded_here(
         ("<", "2026-10-01T00:00:00.5Z", "<=CREATED", 0),
         ("<=", "2026-10-01T00:00:00.5Z", "<=CREATED", 0),
         (">=", "2026-10-01T00:00:01Z", ">=CREATED", 1),
+        (">=", pd.Timestamp("2026-10-01T00:00:00.000000001Z"), ">CREATED", 0),
+        ("<", pd.Timestamp("2026-10-01T00:00:00.999999999Z"), "<=CREATED", 0),
     ],
 )
-def test_parse_filters__whole_seconds(operator: str, moment: str, key: str, second: int) -> None:
+def test_parse_filters__whole_seconds(operator: str, moment: Any, key: str, second: int) -> None:
     """The portal has whole seconds, so parts of one decide which are in."""
     ((found,),) = sent(("CREATED", operator, moment))
     assert found[key] == f"2026-10-01T00:00:0{second}Z"
@@ -330,6 +332,9 @@ def test_parse_filters__any_text(name: str, operator: str, text: str) -> None:
         ("SUBJECT contains in time", ("SUBJECT", "contains", "in time")),
         ("SUBJECT==a >= b", ("SUBJECT", "==", "a >= b")),
         ("DEADLINE == none", ("DEADLINE", "==", None)),
+        ("RESULT_MARK = none", ("RESULT_MARK", "=", "none")),
+        ("SUBJECT contains none", ("SUBJECT", "contains", "none")),
+        ("COMPLETED = False", ("COMPLETED", "=", "N")),
         ("BINDINGS in deal:5, company", ("BINDINGS", "in", [("deal", "5"), ("company", None)])),
     ],
 )

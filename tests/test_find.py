@@ -272,6 +272,27 @@ def test_find_activities__known_ids(make_portal: MakePortal) -> None:
     assert posts(portal) == 1
 
 
+@pytest.mark.parametrize("limit", [None, 120])
+def test_find_activities__known_ids_with_links(limit: int | None, known: PracticePortal) -> None:
+    """Known ids that come once for each link fill a page early; the others come with the next."""
+    links = ("BINDINGS", "in", [(kind, None) for kind in (1, 2, 3, 4, 7, 31)])
+    ids = b24.find_activities([links], known).index.tolist()
+    assert len(ids) > 150
+    both = [links, ("ID", "in", range(1, 201))]
+    found = b24.find_activities(both, known, limit=limit).index.tolist()
+    assert sorted(found) == ids[-limit if limit else 0 :]
+    assert b24.count_activities(both, known) == len(ids)
+
+
+def test_find_activities__two_texts_of_a_field(known: PracticePortal) -> None:
+    """Two conditions on one text field must both hold, in calls of their own too."""
+    for text in ("straße + ärger & $RESULT[a] #1 = 2", "50% DISCOUNT_now"):
+        found = [("SUBJECT", "==", text), ("SUBJECT", "contains", text[3:6])]
+        assert len(b24.find_activities(found, known)) == 1
+        assert b24.count_activities(found, known) == 1
+        assert b24.find_activities([*found, ("SUBJECT", "contains", "zzz")], known).empty
+
+
 def test_find_activities__text_with_a_reference(known: PracticePortal) -> None:
     """What a batch would take for a reference to another command goes in calls of its own."""
     for operator, text in (
@@ -424,6 +445,61 @@ def test_find_activities__condition_ignored(
     assert_refused(portal, filters, name, tmp_path / "kept")
     with pytest.raises(InvalidAnswerError, match=name):
         b24.count_activities(filters, portal)
+
+
+@pytest.mark.parametrize("ignored", ["=SUBJECT", "%SUBJECT"])
+def test_find_activities__one_of_two_ignored(
+    ignored: str, spoil: Callable[[Spoil], None], make_portal: MakePortal
+) -> None:
+    """Of two conditions on one text field, either may be ignored: both are looked at."""
+    portal = make_portal(activities=120)
+    subject = str(portal.server.records()[0]["SUBJECT"])
+
+    def spoiled(answer: Callable[[Call], Answer], call: Call) -> Answer:
+        kept = {key: v for key, v in call.params["filter"].items() if key != ignored}
+        return answer(replace(call, params={**call.params, "filter": kept}))
+
+    spoil(spoiled)
+    filters = [("SUBJECT", "==", subject), ("SUBJECT", "contains", subject[1:3])]
+    for work in (b24.find_activities, b24.count_activities):
+        with pytest.raises(InvalidAnswerError, match="the condition on SUBJECT was ignored"):
+            work(filters, portal)
+
+
+def test_count_activities__old_rows_match(
+    spoil: Callable[[Spoil], None], make_portal: MakePortal
+) -> None:
+    """A bound that the oldest rows meet anyway is compared with the newest ones."""
+    portal = make_portal(activities=200)
+    spoil(lambda answer, call: answer(without(call, "CREATED")))
+    with pytest.raises(InvalidAnswerError, match="CREATED"):
+        b24.count_activities([("CREATED", "<", portal.server.records()[100]["CREATED"])], portal)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "condition"),
+    [
+        ("CREATED", "yesterday", (">=", "2001-01-01")),
+        ("PRIORITY", "high", (">=", 0)),
+        ("PRIORITY", "high", ("!=", 0)),
+        ("PRIORITY", "high", ("in", [1, 2, 3])),
+    ],
+)
+def test_find_activities__unreadable_value(
+    field: str, value: str, condition: Any, spoil: Callable[[Spoil], None], make_portal: MakePortal
+) -> None:
+    """A value that cannot be compared is NA with a warning; the portal has compared it."""
+    portal = make_portal(activities=20, deleted=(), refused=())
+
+    def spoiled(answer: Callable[[Call], Answer], call: Call) -> Answer:
+        answered = answer(call)
+        rows = [row | {field: value} if row["ID"] == "7" else row for row in answered["result"]]
+        return {**answered, "result": rows}
+
+    spoil(spoiled)
+    with pytest.warns(BadValueWarning, match=rf"{field}: 1 value not understood.*\(id 7\)"):
+        frame = b24.find_activities([(field, *condition)], portal)
+    assert pd.isna(frame.loc[7, field])
 
 
 def test_count_activities__ids_ignored(
@@ -668,6 +744,8 @@ def test_find_activities__chunks(portal: PracticePortal) -> None:
     (none,) = b24.find_activities([("ID", ">", 10**6)], portal, chunksize=40)
     assert len(none) == 0
     assert none.columns.isin(whole.columns).all()
+    (last,) = b24.find_activities(None, portal, limit=1, chunksize=40)
+    assert_frame_equal(last, b24.find_activities(None, portal, limit=1))
 
 
 def test_find_activities__attrs(portal: PracticePortal) -> None:

@@ -120,6 +120,19 @@ def test_sync__many_changes(make_portal: MakePortal, tmp_path: Path) -> None:
     assert_is_truth(store, portal)
 
 
+def test_sync__by_links(make_portal: MakePortal, tmp_path: Path) -> None:
+    """Rows that match by several links stay, however many are changed at once."""
+    portal = make_portal(activities=200)
+    links = [("BINDINGS", "in", [(kind, None) for kind in (1, 2, 3, 4, 7, 31)])]
+    store = b24.ActivityStore(tmp_path, portal, links)
+    rows = store.sync().added
+    for i in store.read().index:
+        portal.server.touch(i, SUBJECT="changed")
+    report = store.sync()
+    assert (report.added, report.changed, report.gone) == (0, rows, 0)
+    assert_is_truth(store, portal, links)
+
+
 def test_sync__no_longer_matching(portal: PracticePortal, tmp_path: Path) -> None:
     """A row that no longer matches is gone, and one that begins to match is there."""
     store = b24.ActivityStore(tmp_path, portal, OPEN)

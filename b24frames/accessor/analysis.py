@@ -225,7 +225,8 @@ def ids_of(frame: pd.DataFrame) -> pd.Series:
 
 def backend_of(frame: pd.DataFrame) -> Backend:
     """Return the family of dtypes of a frame."""
-    is_arrow = any(isinstance(dtype, pd.ArrowDtype) for dtype in frame.dtypes)
+    dtypes = (*frame.dtypes, frame.index.dtype)
+    is_arrow = any(isinstance(dtype, pd.ArrowDtype) for dtype in dtypes)
     return "pyarrow" if is_arrow else "numpy_nullable"
 
 
