@@ -233,7 +233,7 @@ class _Read:
             )
             self.differences, self.held = (), None
             yield from self.fetch(ids, "get")
-        elif self.refusal is not None and not self.report.fetched:
+        elif self.refusal is not None and not (self.report.fetched or self.report.from_cache):
             raise self.refusal
 
     def _keep(self, answers: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ References
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 from typing import Any, TypedDict
@@ -14,7 +15,7 @@ from typing import Any, TypedDict
 import pandas as pd
 
 from b24frames import arguments
-from b24frames.credentials import scrub_traceback, without_query
+from b24frames.credentials import remove_tokens, scrub_traceback, without_query
 from b24frames.filters import Alternative, Condition, Filters, Selection, parse_filters
 from b24frames.frame import Layout
 from b24frames.ids import chunks, parse_ids
@@ -114,7 +115,8 @@ def read_calls(
         report.http_requests += found.requests
         rows |= {i: row for i, row in found.rows.items() if _matches(alternative, i, row)}
     report.requested = report.fetched = len(rows)
-    clean = [_without_tokens(rows[i]) for i in sorted(rows)]
+    sent = [json.dumps(_without_tokens(rows[i])) for i in sorted(rows)]
+    clean = [json.loads(remove_tokens(text.encode())) for text in sent]
     return build_table(clean, CALL, layout, attrs_of(portal, report))
 
 

@@ -229,8 +229,6 @@ def parse_where(text: str) -> tuple[str, str, Any]:
         return name, operator, [(kind, i[0] if i else None) for kind, *i in pairs]
     if operator in ("in", "not in"):
         return name, operator, [part.strip() for part in value.split(",") if part.strip()]
-    if name == "COMPLETED":
-        value = {"true": "Y", "false": "N"}.get(value.lower(), value)
     return name, operator, None if (name, value.lower()) == ("DEADLINE", "none") else value
 
 
@@ -365,10 +363,7 @@ def _parse_date(value: Any, tz: tzinfo) -> int | None:
         if isinstance(value, str):
             value = datetime.fromisoformat(value.strip())
         if isinstance(value, (date, np.datetime64)) and not pd.isna(value):
-            exact = pd.Timestamp(value)
-            moment = exact.as_unit("us")
-            if exact.nanosecond:  # it is not a whole second
-                moment = moment.replace(microsecond=moment.microsecond | 1)
+            moment = pd.Timestamp(value).as_unit("us")
             if moment.tz is None:
                 # A time that a zone skips is when it does so; of one that comes twice, the first
                 # is meant, or by its `fold` the second. In some zones that befalls midnight.

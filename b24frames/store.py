@@ -461,4 +461,5 @@ def _seconds(text: str) -> int:
 
 def _as_numbers(frame: pd.DataFrame) -> pd.DataFrame:
     """Return columns as doubles, which are exact here, by ID."""
-    return frame.astype("int64[pyarrow]").astype("float64").set_index("ID")
+    # By way of Float64, since pandas 2.2 makes no NaN of Arrow's nulls.
+    return frame.astype("int64[pyarrow]").astype("Float64").astype("float64").set_index("ID")

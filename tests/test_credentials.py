@@ -17,6 +17,7 @@ from b24frames.credentials import (
     Webhook,
     is_loopback,
     redact_addresses,
+    remove_tokens,
 )
 from b24frames.practice import PracticePortal
 from b24frames.serialization import decode_record, encode_record
@@ -250,3 +251,9 @@ def test_read__keeps_no_token(
     kept = b"".join(file.read_bytes() for file in tmp_path.glob("cache.sqlite*"))
     assert b"fileId=5&auth=" in kept
     assert SECRET.encode() not in kept
+
+
+def test_remove_tokens__with_bars() -> None:
+    """A token with bars, as of files, goes whole; a bar between words stays."""
+    text = b'{"url":"https://a/rest/download.json?token=disk|aWQ9NDc|ImRv.Lup1","b":"?auth=a | b"}'
+    assert remove_tokens(text) == b'{"url":"https://a/rest/download.json?token=","b":"?auth= | b"}'

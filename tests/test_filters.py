@@ -106,8 +106,6 @@ def test_parse_filters__zero_excluded_here(
         ("<", "2026-10-01T00:00:00.5Z", "<=CREATED", 0),
         ("<=", "2026-10-01T00:00:00.5Z", "<=CREATED", 0),
         (">=", "2026-10-01T00:00:01Z", ">=CREATED", 1),
-        (">=", pd.Timestamp("2026-10-01T00:00:00.000000001Z"), ">CREATED", 0),
-        ("<", pd.Timestamp("2026-10-01T00:00:00.999999999Z"), "<=CREATED", 0),
     ],
 )
 def test_parse_filters__whole_seconds(operator: str, moment: Any, key: str, second: int) -> None:
@@ -334,7 +332,6 @@ def test_parse_filters__any_text(name: str, operator: str, text: str) -> None:
         ("DEADLINE == none", ("DEADLINE", "==", None)),
         ("RESULT_MARK = none", ("RESULT_MARK", "=", "none")),
         ("SUBJECT contains none", ("SUBJECT", "contains", "none")),
-        ("COMPLETED = False", ("COMPLETED", "=", "N")),
         ("BINDINGS in deal:5, company", ("BINDINGS", "in", [("deal", "5"), ("company", None)])),
     ],
 )

@@ -448,3 +448,9 @@ def test_read_calls__no_tokens(portal: PracticePortal) -> None:
     assert "token=" not in shown
     assert "session=" not in shown
     assert "https://portal.example/disk/downloadFile/" in shown
+
+
+def test_read_calls__none_at_all(make_portal: Callable[..., PracticePortal]) -> None:
+    """A portal without any call gives an empty frame."""
+    frame = b24.read_calls(None, make_portal(activities=0))
+    assert frame.shape == (0, len(CALL) - 1)

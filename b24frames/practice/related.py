@@ -68,7 +68,7 @@ def items(seed: int, kind: int) -> Table:
 
 
 def _table(ids: list[int], row: Callable[[int], Record]) -> Table:
-    fields = row(ids[0]) if ids else {}
+    fields = row(ids[0]) if ids else {"ID": 0}
     return Table(lambda: ids, row, {name: _WIRES.get(name, Wire.TEXT) for name in fields})
 
 
