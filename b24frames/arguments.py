@@ -78,6 +78,8 @@ def check_backend(dtype_backend: Backend) -> Backend:
 def check_tz(tz: str | tzinfo) -> tzinfo:
     """Return the time zone of a name, or raise."""
     # By pandas, which accepts more than zoneinfo, and raises errors of many types.
+    if isinstance(tz, str):
+        tz = re.sub(r"([+-]\d\d)(\d\d)$", r"\1:\2", tz)  # pandas drops minutes without a colon
     if isinstance(tz, (str, tzinfo)):
         with suppress(TypeError, ValueError, KeyError, OSError, AttributeError):
             return pd.DatetimeTZDtype("us", tz).tz

@@ -337,9 +337,9 @@ def _described(answer: object) -> str:
 def _differences(got: object, listed: Any, i: int) -> Sequence[str]:
     """Return the fields in which the results of get and list differ."""
     for answer in (got, listed):
-        if isinstance(answer, PortalError) and (answer.retryable or answer.ends_all):
+        if isinstance(answer, PortalError) and _concerns_all(answer):
             raise answer
-    if isinstance(listed, PortalError):
+    if isinstance(listed, PortalError) and not listed.retryable:
         raise listed
     records = rows_of(listed)
     if records is None or not all(map(id_of, records)):
@@ -349,7 +349,8 @@ def _differences(got: object, listed: Any, i: int) -> Sequence[str]:
     if found and not is_given_by_get(found[0]):
         found = []
     if not _is_record_of(got, i):
-        return ["only in the list"] if found and isinstance(got, PortalError) else []
+        is_refusal = isinstance(got, PortalError) and not got.retryable
+        return ["only in the list"] if found and is_refusal else []
     if not found:
         return ["not in the list"]
     left, right = (decode_record(encode_record(r)) for r in (got, found[0]))

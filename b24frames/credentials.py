@@ -59,7 +59,7 @@ def scrub_traceback(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*given.pop(), **named.pop())
         # Raised again outside the handler, or this error would be its context.
-        except (TypeError, ValueError, AttributeError) as error:
+        except (ImportError, TypeError, ValueError, AttributeError) as error:
             refused = error.with_traceback(None)
         refused.__context__ = refused.__cause__ = None
         raise refused

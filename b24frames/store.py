@@ -45,7 +45,7 @@ with suppress(ImportError):  # ActivityStore says what is lacking
     import deltalake as dl
     import pyarrow as pa
     import pyarrow.compute as pc
-    from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+    from deltalake.exceptions import CommitFailedError, TableNotFoundError
 
     from b24frames.frame import arrow
 
@@ -422,7 +422,8 @@ def _storing(place: str) -> Iterator[None]:
         ) from None
     except TableNotFoundError:
         raise StoreError(f"{place}: there is no table; the first sync makes it") from None
-    except (DeltaError, OSError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - deltalake raises bare ones, too
+        error.__traceback__ = None  # its frames have the storage options
         message = _COLOUR.sub("", str(error))
         raise StoreError(f"{place}: {one_line(message)}") from None
 

@@ -101,6 +101,13 @@ def test_frame__refresh(portal: PracticePortal) -> None:
         pd.DataFrame({"A": [1]}).b24.refresh(portal)
 
 
+def test_frame__refresh_keeps_dtypes(portal: PracticePortal) -> None:
+    """Dtypes and zone stay those of the frame."""
+    pytest.importorskip("pyarrow")
+    old = b24.read_activities([5, 3], portal, dtype_backend="pyarrow", tz="Asia/Almaty")
+    assert old.b24.refresh(portal).dtypes.equals(old.dtypes)
+
+
 def of_another_user(portal: b24.Portal) -> b24.Portal:
     """Return the same portal as another user sees it."""
     return b24.Portal.from_oauth(portal.address, access_token=SECRET, user_id=57)

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from b24frames.accessor.interchange import storable
+from b24frames.arguments import check_tz
 from b24frames.errors import BadValueError, BadValueWarning
 from b24frames.frame import Layout, build_frame_of_lines
 from b24frames.messages import visible
@@ -420,3 +421,10 @@ def test_build_frame__name_with_half_a_character() -> None:
     """A field whose name no frame can hold costs nothing else: it is made visible."""
     frame = build_frame_of_lines([encode_record({"ID": "1", "UF_\ud800": "x"})], layout())
     assert frame["UF_\\ud800"].tolist() == ["x"]
+
+
+def test_check_tz__offset_without_a_colon() -> None:
+    """Offsets as `strftime` writes them keep their minutes."""
+    for text in ("+0530", "-0530", "UTC+0530", "+05:30"):
+        moment = datetime(2026, 1, 1, tzinfo=check_tz(text))
+        assert abs(moment.utcoffset() or timedelta()) == timedelta(hours=5, minutes=30)

@@ -119,10 +119,13 @@ def test_send__netrc(netrc: str, own_session: bool) -> None:
     assert theirs["Authorization"].startswith("Basic ")
 
 
-def test_send__netrc_and_refresh(netrc: str) -> None:
-    """Nor to the authorization server."""
+@pytest.mark.parametrize("gate", [None, ("gate", "keeper")])
+def test_send__netrc_and_refresh(netrc: str, gate: Any) -> None:
+    """Nor to the authorization server, which does not get what a gate before the portal gets."""
     tokens = json.dumps({"access_token": "a2", "refresh_token": "r2"})
     expired = json.dumps({"error": "expired_token"})
+    session = requests.Session()
+    session.auth = gate
     with running(Peer(401, expired)) as peer, running(Peer(200, tokens)) as authorization:
         portal = b24.Portal.from_oauth(
             peer.address,
@@ -133,11 +136,12 @@ def test_send__netrc_and_refresh(netrc: str) -> None:
             user_id=1,
             authorization_server=authorization.address,
             clock=WaitlessClock(),
+            session=session,
         )
         refused(portal)
     assert len(authorization.asked) >= 1
-    asked = [*peer.asked, *authorization.asked]
-    assert not any("Authorization" in heads for _, heads in asked)
+    assert not any("Authorization" in heads for _, heads in authorization.asked)
+    assert {"Authorization" in heads for _, heads in peer.asked} == {gate is not None}
 
 
 def test_send__own_auth(netrc: str) -> None:

@@ -502,11 +502,12 @@ def test_oauth__no_further_refresh_token(
     assert given == [("access-1", "")]
 
 
+@pytest.mark.parametrize("status", [429, 503])
 def test_oauth__refresh_out_of_order(
-    portal: PracticePortal, authorization: AuthorizationServer
+    portal: PracticePortal, authorization: AuthorizationServer, status: int
 ) -> None:
     """An authorization server that is out of order is a transient trouble."""
-    authorization.answer = (503, {})
+    authorization.answer = (status, {})
     portal.server.faults.append(Fault("expired_token"))
     with pytest.raises(PortalUnavailableError, match="authorization server"):
         oauth(portal, authorization).call("profile")

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 import b24frames as b24
-from b24frames.errors import MissingActivitiesWarning
+from b24frames.errors import MissingActivitiesWarning, PortalUnavailableError
 from b24frames.practice import PracticePortal
 from b24frames.practice.methods import METHODS, Answer, Call
 from b24frames.records import GET, LIST
+from tests.helpers.answering import rewrite
 
 MakePortal = Callable[..., PracticePortal]
 IDS, ODD = range(1, 121), 60
@@ -118,3 +119,13 @@ def test_read__other_forms_of_an_id(written: Any, portal: PracticePortal) -> Non
             assert len(b24.read_activities(IDS, portal)) == 119
     else:
         assert b24.read_activities(IDS, portal).index.tolist() == list(IDS)
+
+
+@pytest.mark.parametrize("via", ["get", "list"])
+def test_read__first_id_without_an_answer(make_portal: Any, via: Any) -> None:
+    """An id that get does not answer costs itself only; the list has the first one, too."""
+    portal = make_portal(activities=20, deleted=(), refused=())
+    error = PortalUnavailableError("down", code="INTERNAL_SERVER_ERROR", method=GET)
+    rewrite(portal, lambda command, it: error if command == (GET, {"id": 1}) else it)
+    frame = b24.read_activities(range(1, 11), portal, via=via, missing="ignore")
+    assert frame.index.tolist() == [*range(1 if via == "list" else 2, 11)]

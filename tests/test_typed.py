@@ -265,3 +265,11 @@ def test_typed__no_notation() -> None:
     """Text in braces that is neither JSON nor Python's notation is a bad value."""
     with pytest.warns(BadValueWarning, match="SETTINGS"):
         assert pd.DataFrame({"ID": [1], "SETTINGS": ["{{}}"]}).b24.typed()["SETTINGS"].isna().all()
+
+
+def test_typed__days_of_arrow() -> None:
+    """Days that Arrow read in a column of unknown meaning are their ISO text."""
+    pytest.importorskip("pyarrow")
+    raw = pd.DataFrame({"ID": [1, 2], "UF_CRM_DAY": ["2026-01-15", None]})
+    raw = raw.astype({"UF_CRM_DAY": "date32[pyarrow]"})
+    assert raw.b24.typed()["UF_CRM_DAY"].tolist() == ["2026-01-15", None]

@@ -223,6 +223,8 @@ class FrameAccessor:
 
         portal = portal_of(self._frame, portal)
         options.setdefault("max_age", 0)
+        options.setdefault("dtype_backend", analysis.backend_of(self._frame))
+        options.setdefault("tz", analysis.zone_of(self._frame))
         return read_activities(analysis.ids_of(self._frame).dropna(), portal, **options)
 
     @scrub_traceback

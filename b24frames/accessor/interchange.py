@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +131,8 @@ def _wire(name: Any) -> Wire:
 
 def _raw_values(column: pd.Series, wire: Wire, from_spreadsheet: bool) -> Any:
     """Return the values of a column as the portal would have sent them, text perhaps by Arrow."""
+    if column.dtype.type is date:  # Arrow's days, which to pandas are dates with times
+        return _iso_texts(column)
     if _is_date(column):
         return _utc_texts(column)
     read, is_escaped = _READERS.get(wire), from_spreadsheet and wire in (Wire.TEXT, Wire.ANY)

@@ -138,7 +138,8 @@ def _holds(condition: Condition) -> pc.Expression:
     if wire is Wire.TEXT:
         # To the portal, an empty text is as none.
         field = pc.coalesce(pc.utf8_lower(field), pc.scalar(""))
-        values = [value.lower() for value in values]
+        # As the column: to Python, the last letter of ΟΔΟΣ is another small one.
+        values = pc.utf8_lower(pa.array(values, pa.string())).to_pylist()
     wanted = pa.array(values, pa.timestamp("us", tz="UTC") if wire is Wire.DATETIME else None)
     if prefix in _COMPARISONS:
         return _COMPARISONS[prefix](field, wanted[0])

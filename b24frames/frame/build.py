@@ -193,7 +193,7 @@ class _Columns:
         extras = sort_extras(self._parts.keys() - set(self.fields.names))
         names = self._names + extras
         # Names that the portal made up may be no valid text.
-        shown = dict(zip(names, names, strict=True)) | {name: visible(name) for name in extras}
+        shown = {name: visible(name) for name in names}
         for name in names:
             if name in self._bad:
                 self._report(name)

@@ -35,7 +35,7 @@ _CONNECT_STATUS = re.compile(r"Tunnel connection failed: (\d{3})")
 STATUSES_THAT_PASS = frozenset({408, 425, 429})
 # OpenSSL's names of failures that a retry cannot fix; a dropped connection is not among them.
 _TLS_REASON = re.compile(
-    r"\[(?:SSL|X509)[^\]]*: (\w*(?:CERT|_CA|HANDSHAKE|VERSION|PROTOCOL)\w*)\]"
+    r"\[(?:SSL|X509)[^\[\]]*: (\w*(?:CERT|_CA|HANDSHAKE|VERSION|PROTOCOL)\w*)\]"
     r"(?: certificate verify failed: ([\w -]+\w))?"
 )
 _of_parents: list[object] = []
@@ -117,8 +117,9 @@ class Connections:
                 headers=_HEADERS,
                 timeout=self._timeout,
                 allow_redirects=False,
-                # Otherwise requests sends the password that ~/.netrc has for this host.
-                auth=None if self._session.auth else lambda request: request,
+                # Otherwise requests sends the password that ~/.netrc has for this host, and to the
+                # authorization server, which alone has a query, that of a gate before the portal.
+                auth=None if self._session.auth and not query else lambda request: request,
                 **settings,
             )
         except (OSError, ValueError, HTTPError) as error:  # those of requests are OSErrors

@@ -222,7 +222,7 @@ class Http:
             return self._refresh_error(answer, response.status_code)
 
     def _refresh_error(self, answer: object, status: int) -> PortalError:
-        if status >= 500:
+        if status == 429 or status >= 500:
             return PortalUnavailableError(
                 "the authorization server is out of order", http_status=status, method="oauth/token"
             )

@@ -132,7 +132,7 @@ class RequestRate:
             if self._own_state is None:
                 try:
                     self._change_shared(change)
-                except (OSError, sqlite3.Error, CacheError) as error:
+                except (OSError, TypeError, sqlite3.Error, CacheError) as error:
                     _log.info("the request rate is not shared between processes: %s", error)
                     self._own_state = BucketState()
             if self._own_state is not None:
