@@ -114,7 +114,7 @@ class ActivityStore:
         if not isinstance(place, (str, os.PathLike)) or not str(place):
             raise TypeError(f"place={short_repr(place)} is not a folder or another address")
         self._place = os.fspath(place)
-        if looks_like_address(self._place) and "/rest/" in self._place:
+        if looks_like_address(self._place) and re.search(r"/rest/\d+/", self._place):
             raise ValueError("place is the address of a portal, not of a table")
         self._portal = None if portal is None else as_portal(portal)
         self._selection = _canonical(parse_filters(filters, UTC))
@@ -422,7 +422,10 @@ def _storing(place: str) -> Iterator[None]:
         ) from None
     except TableNotFoundError:
         raise StoreError(f"{place}: there is no table; the first sync makes it") from None
-    except Exception as error:  # noqa: BLE001 - deltalake raises bare ones, too
+    except BaseException as error:
+        # Bare exceptions of deltalake, too, and its PanicException, which is none.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         error.__traceback__ = None  # its frames have the storage options
         message = _COLOUR.sub("", str(error))
         raise StoreError(f"{place}: {one_line(message)}") from None

@@ -1182,3 +1182,37 @@ def test_language__ages() -> None:
     """Ages are told in the language of the panel."""
     ages = [Texts("ru").age(seconds).replace("\xa0", " ") for seconds in (5, 60, 7200, -90_000)]
     assert ages == ["только что", "1 минуту назад", "2 часа назад", "через 1 день"]
+
+
+def test_observer__raises(panel: b24.LookupPanel) -> None:
+    """An observer that raises leaves a panel that looks up again."""
+
+    def fail(_: object) -> None:
+        raise RuntimeError("of the observer")
+
+    panel.observe(fail, "frame")
+    with pytest.raises(RuntimeError, match="of the observer"):
+        panel.lookup("1-3")
+    assert not panel.busy
+    assert not find(panel, "Look up").disabled
+    panel.unobserve(fail, "frame")
+    panel.lookup("7")
+    assert panel.ids == [7]
+
+
+def test_observer__begins_a_look_up(panel: b24.LookupPanel) -> None:
+    """An observer of the frame sees the message to it, and may look up further."""
+    seen: list[str] = []
+
+    def further(_: object) -> None:
+        seen.append(panel.message)
+        if len(seen) == 1:
+            panel.lookup("5-6")
+
+    panel.observe(further, "frame")
+    panel.lookup("1-3")
+    assert seen[0].startswith("3 activities")
+    assert panel.frame is not None
+    assert panel.ids == panel.frame.index.tolist() == [5, 6]
+    assert panel.message.startswith("2 activities")
+    assert panel.history == [[1, 2, 3], [5, 6]]

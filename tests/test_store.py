@@ -505,6 +505,17 @@ def test_store__refuses_place(place: Any) -> None:
     assert "s3cret" not in str(caught.value)
 
 
+def test_store__folder_named_rest() -> None:
+    """A bucket may have a folder named as in the addresses of portals."""
+    assert "s3://lake/rest/calls" in repr(b24.ActivityStore("s3://lake/rest/calls"))
+
+
+def test_store__odd_name(portal: PracticePortal, tmp_path: Path) -> None:
+    """A folder that deltalake cannot take is an error of the store, whatever it raises."""
+    with pytest.raises(b24.errors.StoreError, match="calls"):
+        b24.ActivityStore(tmp_path / "calls [2026]", portal).sync()
+
+
 def test_store__refuses_arguments(
     store: b24.ActivityStore, portal: PracticePortal, tmp_path: Path
 ) -> None:

@@ -317,7 +317,6 @@ class LookupPanel(widgets.VBox):
         if look_up is not self._look_up:
             return
         self._look_up = None
-        self.ids, self.frame = look_up.ids, look_up.frame
         self._results.show(look_up.frame, look_up.code)
         self._say(look_up.lines, problem=look_up.problem)
         if look_up.frame is not None:
@@ -327,8 +326,10 @@ class LookupPanel(widgets.VBox):
             recent = {short_ids_text(ids, self._texts): ids for ids in reversed(self._history)}
             self._recent.options = [self._recent.options[0], *recent.items()]
             show(len(recent) > 1, self._recent)
-        self.message = look_up.lines[0]
-        self.busy = False
+        # Observers see all traits as they are at the end; one may raise, or begin a look-up.
+        with self.hold_trait_notifications():
+            self.message, self.busy = look_up.lines[0], False
+            self.ids, self.frame = look_up.ids, look_up.frame
         self._update_static()
         self._results.load_names()
 
