@@ -199,7 +199,7 @@ class FrameAccessor:
         portal : Portal or str, optional
             The one that the frame was read from; by default that of ``B24_WEBHOOK_URL``.
         **options
-            The keywords of `b24frames.read_activities`.
+            The keywords of `b24frames.read_activities`; by default the frame's dtypes and zone.
 
         Returns
         -------
