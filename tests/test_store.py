@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import random
 import subprocess
 import sys
 from collections.abc import Callable
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import b24frames as b24
+import b24frames.store
 from b24frames.errors import PortalError, StoreBusyError, StoreError
 from b24frames.practice import PracticePortal
 from b24frames.schema import Backend
@@ -410,24 +413,16 @@ def test_table__of_others(portal: PracticePortal, tmp_path: Path) -> None:
             use()
 
 
-SYNC = """
-import sys
-import b24frames as b24
-import b24frames.store
-b24frames.store._ROWS_A_COMMIT = 100
-portal = b24.Portal(sys.argv[2], limits="self-hosted")
-store = b24.ActivityStore(sys.argv[1], portal)
-"""
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
 def test_sync__disk_full(store: b24.ActivityStore, portal: PracticePortal, tmp_path: Path) -> None:
     """A disk that is full is an error of ours, and the table stays as it was."""
     store.sync()
     for i in range(10, 100):
         portal.server.touch(i, SUBJECT="changed")
-    script = f"""{SYNC}
-import resource
+    script = """
+import resource, sys
+import b24frames as b24
+store = b24.ActivityStore(sys.argv[1], sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (3_000, 3_000))
 try:
     store.sync()
@@ -442,23 +437,35 @@ except b24.errors.StoreError as error:
     assert_is_truth(store, portal)
 
 
+def sync_in_small_commits(place: Path, url: str, begins: Event) -> None:
+    """Bring a table up to date, in a process of its own."""
+    b24frames.store._ROWS_A_COMMIT = 100
+    store = b24.ActivityStore(place, b24.Portal(url, limits="self-hosted"))
+    begins.set()
+    store.sync(progress=False)
+
+
 @pytest.mark.thorough
 def test_sync__killed(make_portal: MakePortal, tmp_path: Path) -> None:
     """Killed at any moment, a sync leaves a whole state, and the next one ends right."""
     portal = make_portal(activities=1_500)
     rng = random.Random(0)
-    command = [sys.executable, "-c", f"{SYNC}\nprint(flush=True)\nstore.sync(progress=False)"]
+    # By forks, where there are any: not each process has to import all anew.
+    can_fork = "forkserver" in multiprocessing.get_all_start_methods()
+    processes = multiprocessing.get_context("forkserver" if can_fork else "spawn")
+    processes.set_forkserver_preload([__name__])
     killed = 0
     for number in range(50 if IS_THOROUGH else 4):
         place = tmp_path / str(number // 5)
-        with subprocess.Popen([*command, str(place), portal.url], stdout=subprocess.PIPE) as sync:
-            assert sync.stdout is not None
-            sync.stdout.readline()  # all is imported
-            try:
-                sync.wait(rng.random() * 0.3)
-            except subprocess.TimeoutExpired:
-                sync.kill()
-                killed += 1
+        begins = processes.Event()
+        sync = processes.Process(target=sync_in_small_commits, args=(place, portal.url, begins))
+        sync.start()
+        assert begins.wait(60)
+        sync.join(rng.random() * 0.3)
+        sync.kill()
+        sync.join()
+        assert sync.exitcode != 1
+        killed += sync.exitcode != 0
         store = b24.ActivityStore(place, portal)
         if (place / "_delta_log").exists() and any((place / "_delta_log").glob("*.json")):
             held = store.read()
