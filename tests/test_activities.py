@@ -412,7 +412,7 @@ def test_stale_if_error__only_what_was_not_fetched(portal: PracticePortal) -> No
     ids = range(10, 70)
     read(ids, portal)
     portal.server.touch(10, SUBJECT="changed")
-    portal.server.faults.append(Fault("html", ids=[60]))
+    portal.server.faults.append(Fault("html", ids=range(60, 70)))
     one_by_one = b24.Portal(portal.url, limits="self-hosted", concurrency=1, clock=WaitlessClock())
     with pytest.warns(StaleDataWarning, match="for 10 of the activities: 60, 61, "):
         frame = read(ids, one_by_one, cache=portal.folder, max_age=0, stale_if_error=True)

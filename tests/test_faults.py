@@ -703,6 +703,19 @@ def test_lasting__one_activity(
     assert [i for r in practice.server.requests[sent:] for i in r.ids] == [75]
 
 
+@pytest.mark.parametrize("kind", ["html", "cut-json", "empty", "batch-timeout"])
+@pytest.mark.parametrize(("last", "bad"), [(2, 1), (50, 1), (50, 26), (60, 51), (51, 51)])
+def test_lasting__whole_request(
+    make_portal: MakePortal, make_client: MakeClient, kind: str, last: int, bad: int
+) -> None:
+    """It costs no more where it is the first, or only one, of the last request."""
+    practice = make_portal(activities=60, deleted=(), refused=())
+    practice.server.faults.append(Fault(kind, ids=[bad]))
+    frame = read(make_client(practice.url, concurrency=1), range(1, last + 1))
+    assert frame.attrs["b24"]["missing"] == [bad]
+    assert len(frame) == last - 1
+
+
 @pytest.mark.parametrize(
     ("code", "kind"),
     [("QUERY_LIMIT_EXCEEDED", RateLimitError), ("OPERATION_TIME_LIMIT", OperatingTimeError)],

@@ -159,12 +159,27 @@ def test_run__down() -> None:
     assert 10 < portal.clock.now() < 120
 
 
-def test_run__one_command_breaks_its_request() -> None:
-    """What breaks whatever it is in costs itself alone."""
-    portal = Portal(lambda names, _: unavailable() if "a77" in names else fine(names))
-    answers = collect(portal.run(400))
-    assert isinstance(answers.pop("a77"), PortalUnavailableError)
-    assert len(answers) == 399
+@pytest.mark.parametrize("bad", [{0}, {1}, {49}, {0, 1}, {50}, {77}, {399}, {0, 399}])
+@pytest.mark.parametrize("commands", [2, 3, 50, 51, 52, 400])
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_run__one_command_breaks_its_request(
+    bad: set[int], commands: int, concurrency: int
+) -> None:
+    """What breaks whatever it is in costs itself alone, wherever it is."""
+    breaking = {f"a{i}" for i in bad if i < commands}
+
+    def answer(names: list[str], _: int) -> Any:
+        return unavailable(http_status=500) if breaking & {*names} else fine(names)
+
+    run = Portal(answer, concurrency=concurrency).run(commands)
+    if len(breaking) == commands:  # then the portal is down
+        with pytest.raises(PortalUnavailableError):
+            collect(run)
+        return
+    answers = collect(run)
+    for name in breaking:
+        assert isinstance(answers.pop(name), PortalUnavailableError)
+    assert len(answers) == commands - len(breaking)
 
 
 def test_run__odd_answer() -> None:

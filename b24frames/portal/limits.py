@@ -317,6 +317,12 @@ class Patience:
     def __init__(self, max_wait: float, now: float) -> None:
         self._max_wait = max_wait
         self._began = self.last_success = now
+        self._has_doubted = False
+
+    @property
+    def has_succeeded(self) -> bool:
+        """Whether any request has succeeded."""
+        return self.last_success > self._began
 
     def is_over(self, now: float) -> bool:
         """Return whether the last success is longer ago than `max_wait`."""
@@ -327,9 +333,9 @@ class Patience:
         if not error.retryable:
             return None
         # No limit on attempts: a network that was up comes back, and so does the request rate.
-        has_succeeded = self.last_success > self._began
-        passes = isinstance(error, RateLimitError) or (not error.reached and has_succeeded)
-        most = _ATTEMPTS_AT_A_PAGE if error.code == WEB_PAGE and not has_succeeded else MAX_ATTEMPTS
+        passes = isinstance(error, RateLimitError) or (not error.reached and self.has_succeeded)
+        is_page = error.code == WEB_PAGE and not self.has_succeeded
+        most = _ATTEMPTS_AT_A_PAGE if is_page else MAX_ATTEMPTS
         delay = retry_delay(attempt, error.retry_after)
         is_last = attempt + 1 >= most and not passes
         return None if is_last or self.is_over(now + delay) else delay
@@ -339,6 +345,13 @@ class Patience:
         if not is_odd(error) or self.is_over(now):
             return False
         return took_too_long(error) or (error.reached and attempt >= _BEFORE_HALVES)
+
+    def doubts(self, error: PortalError, now: float) -> bool:
+        """Return whether to try another request before giving up; True only once."""
+        if self._has_doubted or not is_odd(error) or self.is_over(now):
+            return False
+        self._has_doubted = True
+        return True
 
 
 def is_odd(error: PortalError) -> bool:

@@ -99,8 +99,7 @@ class Scheduler:
     def after_fork(self) -> Scheduler:
         """Return a copy for a forked process."""
         # A lock that another thread held at the fork is never released in the child.
-        rate = None if self.rate is None else self.rate.after_fork()
-        return replace(self, rate=rate, alone=threading.Lock())
+        return replace(self, rate=self.rate and self.rate.after_fork(), alone=threading.Lock())
 
 
 class Run:
@@ -257,9 +256,8 @@ class Run:
         """Send a task, with no more commands than the present size of batches."""
         size = self._shared.batches.size
         if task.in_batch and len(task.commands) > size:
-            first, rest = cut(task.commands, size)
+            task.commands, rest = cut(task.commands, size)
             heapq.heappush(self._later, replace(task, order=next(self._order), commands=rest))
-            task.commands = first
         self.requests += 1
         task.sent = self._now
         task.first_sent = min(task.first_sent, task.sent)
@@ -293,10 +291,9 @@ class Run:
             task.level,
         )
         if isinstance(answer, PortalError):
-            return self._refused(task, answer)
-        unix_now = self._clock.unix_after(0)
+            return self._refused(task, answer, renewals)
         for method, reported in answer.times:
-            self._shared.operating.note(method, reported, unix_now)
+            self._shared.operating.note(method, reported, self._clock.unix_after(0))
             if not self.portal_time and isinstance(reported, Mapping):
                 self.portal_time = str(reported.get("date_start", ""))
         self.totals.update(answer.totals)
@@ -304,14 +301,12 @@ class Run:
             self._shared.batches.grow(len(task.commands))
         return self._answered(task, answer, renewals)
 
-    def _refused(self, task: Task, error: PortalError) -> dict[str, Any]:
+    def _refused(self, task: Task, error: PortalError, renewals: int) -> dict[str, Any]:
         """Handle a request that failed as a whole."""
         self._note(error)
         commands, reason = task.commands, str(error)
         if error.code == NOT_IN_BATCH and task.in_batch:
-            for name, command in commands.items():
-                self._put(task, commands={name: command}, in_batch=False)
-            return {}
+            return self._answered(task, Answer(dict.fromkeys(commands, error)), renewals)
         if not (error.retryable or error.ends_all or task.in_batch):
             return self._succeeded(dict.fromkeys(commands, error))
         nothing_succeeds = self._patience.last_success < task.first_sent
@@ -323,9 +318,15 @@ class Run:
             again = self._put(task, delay, reason, commands=first)
         elif (pause := self._delay(error, task.attempt)) is not None:
             again = self._put(task, pause, reason, attempt=task.attempt + 1)
-        elif len(commands) == 1 and is_odd(error) and not nothing_succeeds:
-            # The portal answers other requests: this command alone breaks its own.
+        elif (is_odd(error) and len(commands) == 1) and (
+            not nothing_succeeds or (self._patience.has_succeeded and not self._later)
+        ):
+            # The portal answers other requests, or did: this command alone breaks its own.
             return dict.fromkeys(commands, error)
+        elif self._later and self._patience.doubts(error, self._now):
+            # The portal is down, or a command breaks this request: the largest will show which.
+            again = max(self._later, key=lambda other: len(other.commands))
+            self._put(task)
         else:
             self._failure = self._failure or error
             return {}
