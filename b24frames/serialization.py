@@ -58,6 +58,11 @@ def encode_record(record: Mapping[str, Any]) -> bytes:
     return remove_tokens(encoded) if b"=" in encoded or b"/" in encoded else encoded
 
 
+def as_plain(value: Any) -> Any:
+    """Return arrays of NumPy as lists, and what else JSON has no form for as text."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
 def decode_record(line: bytes) -> dict[str, Any]:
     """Return the record of a line, its known fields as text.
 

@@ -252,6 +252,17 @@ def test_spreadsheet_safe__index_and_other_names() -> None:
     assert not re.search("(^|[,\n])=", spreadsheet_safe(repeated).to_csv())
 
 
+def test_spreadsheet_safe__dates_in_the_index(tmp_path: Path) -> None:
+    """Dates of the index lose nothing either: a workbook takes none with a zone."""
+    frame = build_frame([{"ID": "5", "CREATED": "2026-01-15T10:00:00+03:00"}], Layout())
+    for index in (["CREATED"], ["ID", "CREATED"]):
+        dated = frame.reset_index().set_index(index)
+        safe = spreadsheet_safe(dated)
+        safe.to_excel(tmp_path / "a.xlsx")
+        assert safe.index.get_level_values("CREATED").tolist() == ["2026-01-15T07:00:00+00:00"]
+        assert dated.index.names == index
+
+
 def test_typed__nested_too_deeply() -> None:
     """Text that no parser can follow is a bad value like any other."""
     frame = pd.DataFrame({"SETTINGS": ["[" * 100_000]})

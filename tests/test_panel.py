@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -492,6 +493,15 @@ def test_history__bounded(panel: b24.LookupPanel) -> None:
     assert find(panel, "Activities").value == "303"
 
 
+def test_history__alike(panel: b24.LookupPanel) -> None:
+    """Of two long look-ups that look alike in the list, it has the newer."""
+    ids = [*range(1, 100, 2)]
+    for last in (200, 300):
+        panel.lookup([*ids, last])
+    recent = find(panel, "Recent")
+    assert [choice for _, choice in recent.options[1:]] == [[*ids, 300]]
+
+
 def test_code__reads_the_same(
     panel: b24.LookupPanel, portal: PracticePortal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -785,7 +795,9 @@ def test_code__searches_the_same(
     """The code to copy of a search gives the same frame, and holds no secret."""
     day = pd.Timestamp("2022-01-20", tz="Asia/Tokyo")
     hidden = f"https://acme.bitrix24.com/rest/1/{SECRET}/"
-    panel.find([("CREATED", "<", day), ("SUBJECT", "!=", hidden)])
+    given = [("OWNER_ID", ">", np.int64(1)), ("TYPE_ID", "in", np.array([2, 6]))]
+    given += [("PRIORITY", "in", {2, 3}), ("STATUS", "in", pd.Series([1, 2]))]
+    panel.find([("CREATED", "<", day), ("SUBJECT", "!=", hidden), *given])
     find(panel, "Copy as code").value = True
     code = find(panel, "Code").value
     assert SECRET not in code

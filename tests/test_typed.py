@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -273,3 +274,21 @@ def test_typed__days_of_arrow() -> None:
     raw = pd.DataFrame({"ID": [1, 2], "UF_CRM_DAY": ["2026-01-15", None]})
     raw = raw.astype({"UF_CRM_DAY": "date32[pyarrow]"})
     assert raw.b24.typed()["UF_CRM_DAY"].tolist() == ["2026-01-15", None]
+
+
+@pytest.mark.parametrize("zone", ["-12:00", "+00:00", "+03:00", "+14:00"])
+def test_typed__no_deadline(zone: str, backend: Any) -> None:
+    """No deadline is NA, too, where pandas has made a date of it, and the caller's date stays."""
+    sent = pd.Series([f"9999-12-31T00:00:00{zone}", f"2026-12-31T00:00:00{zone}"])
+    raw = pd.DataFrame({"DEADLINE": pd.to_datetime(sent, utc=True, format="ISO8601")})
+    typed = raw.b24.typed(dtype_backend=backend)["DEADLINE"]
+    assert typed.isna().tolist() == [True, False]
+    assert raw["DEADLINE"].notna().all()
+
+
+def test_typed__arrays_within(backend: Any) -> None:
+    """Arrays, as pandas reads them from Parquet, are lists in every JSON text."""
+    raw = pd.DataFrame({"ID": [1], "SETTINGS": [{"A": np.array([1, 2]), "B": np.int64(3)}]})
+    text = '{"A": [1, 2], "B": 3}'
+    assert raw.b24.storable().at[0, "SETTINGS"] == text
+    assert raw.b24.typed(dtype_backend=backend).b24.storable().at[0, "SETTINGS"] == text

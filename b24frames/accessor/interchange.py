@@ -26,6 +26,7 @@ from b24frames.accessor.analysis import text_dtype
 from b24frames.errors import BadValueWarning
 from b24frames.messages import name_some, one_line, warn_at_caller
 from b24frames.schema import ACTIVITY, Wire, is_column
+from b24frames.serialization import as_plain
 
 if TYPE_CHECKING:
     from b24frames.frame import Layout
@@ -37,6 +38,8 @@ _FLAGS = {form(str(flag)): flag for flag in (True, False) for form in (str, str.
 _FORMULA = re.compile(r"(?='*[=+\-@\t\r\n＝＋－＠])")
 _ESCAPED = re.compile(r"\A'(?='*[=+\-@\t\r\n＝＋－＠])")
 _UNSEEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+# No deadline is the last day of the calendar in the portal's zone; none is further east than this.
+_NO_DEADLINE = np.datetime64("9999-12-30T10", "s")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -79,10 +82,14 @@ def spreadsheet_safe(frame: pd.DataFrame) -> pd.DataFrame:
     def safe_name(name: Any) -> Any:
         return escape_formula(name) if isinstance(name, str) else name
 
+    def dates_as_text(dates: pd.Series) -> Any:  # spreadsheets know no zones
+        return pd.array(_iso_texts(dates), pd.StringDtype())
+
     dated = frame.copy(deep=False)
     for position, (_, column) in enumerate(frame.items()):
-        if _is_date(column):  # spreadsheets know no zones
-            dated.isetitem(position, pd.array(_iso_texts(column), pd.StringDtype()))
+        if _is_date(column):
+            dated.isetitem(position, dates_as_text(column))
+    dated.index = _with_levels(frame.index, _is_date, dates_as_text)
     safe = _with_texts(dated, _UNSEEN, escape_formula)
     _warn_of_long_texts(safe.items(), operator.gt, "Excel cuts them")
     return safe.rename(columns=safe_name).rename_axis(index=safe_name)
@@ -116,7 +123,7 @@ def to_json(frame: pd.DataFrame) -> str:
             values = [json.loads(v) if isinstance(v, str) else v for v in values]
         for record, value in zip(records, values, strict=True):
             record[str(name)] = value
-    return json.dumps(records, ensure_ascii=False, default=str)
+    return json.dumps(records, ensure_ascii=False, default=as_plain)
 
 
 def _is_field(name: object, column: pd.Series) -> bool:
@@ -203,7 +210,7 @@ _READERS: Mapping[Wire, Callable[[Any], object]] = {
 _AS_SENT = {type(None), bool, int, float, dict, list}
 
 
-def _is_date(column: pd.Series) -> bool:
+def _is_date(column: pd.Series | pd.Index) -> bool:
     return types.is_datetime64_any_dtype(column.dtype)
 
 
@@ -211,6 +218,8 @@ def _utc_texts(column: pd.Series) -> list[str | None]:
     """Return dates and times as ISO text in UTC, without an offset where they have no zone."""
     moments = column.to_numpy("M8[us]")
     offset = "" if getattr(column.iloc[:1].dt, "tz", None) is None else "+00:00"
+    if offset:
+        moments = np.where(moments >= _NO_DEADLINE, np.datetime64("NaT"), moments)
     seconds = moments.astype("M8[s]")
     texts = np.datetime_as_string(seconds).tolist()
     for position in np.flatnonzero(seconds != moments):
@@ -245,16 +254,24 @@ def _with_texts(
         texts = [None if text is None else change(text) for text in visible]
         return pd.array(texts, dtype=text_dtype(column))
 
-    result, index = frame.copy(), frame.index
+    result = frame.copy()
     for position, (_, column) in enumerate(frame.items()):
         if _is_text(column):
             result.isetitem(position, changed(column))
-    levels = [index.get_level_values(number) for number in range(index.nlevels)]
-    if any(map(_is_text, levels)):
-        arrays = [changed(v.to_series()) if _is_text(v) else v for v in levels]
-        several = pd.MultiIndex.from_arrays(arrays, names=index.names)
-        result.index = several if index.nlevels > 1 else pd.Index(arrays[0], name=index.name)
+    result.index = _with_levels(frame.index, _is_text, changed)
     return result
+
+
+def _with_levels(
+    index: pd.Index, is_wanted: Callable[[Any], bool], change: Callable[[pd.Series], Any]
+) -> pd.Index:
+    """Return an index whose wanted levels have been changed."""
+    levels = [index.get_level_values(number) for number in range(index.nlevels)]
+    if not any(map(is_wanted, levels)):
+        return index
+    arrays = [change(level.to_series()) if is_wanted(level) else level for level in levels]
+    several = pd.MultiIndex.from_arrays(arrays, names=index.names)
+    return several if index.nlevels > 1 else pd.Index(arrays[0], name=index.name)
 
 
 def _make_visible(column: pd.Series, unseen: re.Pattern[str]) -> list[str | None]:
@@ -265,7 +282,9 @@ def _make_visible(column: pd.Series, unseen: re.Pattern[str]) -> list[str | None
         return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
     values = _without_na(column)
-    texts = [v if v is None or isinstance(v, str) else json.dumps(v, default=str) for v in values]
+    texts = [
+        v if v is None or isinstance(v, str) else json.dumps(v, default=as_plain) for v in values
+    ]
     rows = [row for row, text in enumerate(texts) if text is not None and unseen.search(text)]
     if not rows:
         return texts

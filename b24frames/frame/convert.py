@@ -21,6 +21,7 @@ import pandas as pd
 
 from b24frames.messages import visible
 from b24frames.schema import Wire
+from b24frames.serialization import as_plain
 
 BAD_VALUE = (ValueError, OverflowError, RecursionError)
 # The date that portals write for activities without a deadline.
@@ -162,7 +163,7 @@ def as_json(parse: Callable[[Any], Any]) -> Callable[[Any], str | None]:
         nested = parse(value)
         if nested is None or isinstance(nested, str):
             return parse_text(nested)
-        return json.dumps(nested)
+        return json.dumps(nested, default=as_plain)
 
     return parse_to_json
 

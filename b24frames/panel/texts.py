@@ -255,6 +255,10 @@ def filters_code(filters: Any) -> str:
     """
 
     def plain(value: Any) -> Any:
+        if hasattr(value, "tolist"):  # of NumPy and pandas
+            value = value.tolist()
+        if isinstance(value, (set, frozenset)):
+            value = list(value)
         if isinstance(value, (list, tuple)):
             return type(value)(map(plain, value))
         return value.isoformat() if isinstance(value, date) else value

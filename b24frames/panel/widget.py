@@ -323,7 +323,9 @@ class LookupPanel(widgets.VBox):
             self._shown = look_up
         if look_up.frame is not None and not look_up.is_search:
             self._history.append(look_up.ids)
-            recent = {short_ids_text(ids, self._texts): ids for ids in reversed(self._history)}
+            recent: dict[str, list[int]] = {}
+            for ids in reversed(self._history):  # of two that look alike, the newer
+                recent.setdefault(short_ids_text(ids, self._texts), ids)
             self._recent.options = [self._recent.options[0], *recent.items()]
             show(len(recent) > 1, self._recent)
         # Observers see all traits as they are at the end; one may raise, or begin a look-up.
