@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from copy import deepcopy
 from datetime import tzinfo
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -38,6 +39,21 @@ def check_choice(name: str, value: Any, choices: Any) -> Any:
         listed = ", ".join(map(repr, accepted))
         raise ValueError(f"{name}={short_repr(value)} is not accepted; accepted are {listed}")
     return value
+
+
+def fixed(argument: Any) -> Any:
+    """Return an argument whose lists of values neither change from now on nor end.
+
+    Examples
+    --------
+    >>> fixed([("ID", "in", iter([5, 6]))])
+    [('ID', 'in', [5, 6])]
+    """
+    if isinstance(argument, Iterator):
+        return list(argument)
+    if isinstance(argument, (list, tuple)):
+        return (list if isinstance(argument, list) else tuple)(map(fixed, argument))
+    return deepcopy(argument)
 
 
 def check_columns(columns: Iterable[str] | None) -> tuple[str, ...] | None:

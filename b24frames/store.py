@@ -34,7 +34,7 @@ from b24frames.credentials import looks_like_address, scrub_traceback
 from b24frames.errors import StoreBusyError, StoreError
 from b24frames.filters import Alternative, Filters, parse_filters
 from b24frames.frame import Layout, sort_extras
-from b24frames.frame.convert import BAD_VALUE, parse_datetime
+from b24frames.frame.convert import unix_seconds
 from b24frames.messages import one_line, short_repr
 from b24frames.output import attrs_of, iter_frames, progress_bar
 from b24frames.portal import Portal, as_portal
@@ -58,7 +58,8 @@ _OVERLAP = 600  # [s] by which changes may be committed after their time
 # What a merged or converted owner rewrites, and what any other change does.
 _TRACES = ("ID", "OWNER_TYPE_ID", "OWNER_ID", "LAST_UPDATED")
 _HOUR = 3_600 * 1_000_000
-_COLOUR = re.compile(r"\x1b\[\d+m")  # in messages of deltalake
+# In messages of deltalake: colours, and logins in addresses.
+_UNSHOWN = re.compile(r"\x1b\[\d+m|(?<=//)[^/@\s]*:[^/@\s]*@")
 
 
 class ActivityStore:
@@ -116,9 +117,12 @@ class ActivityStore:
         self._place = os.fspath(place)
         if looks_like_address(self._place) and re.search(r"/rest/\d+/", self._place):
             raise ValueError("place is the address of a portal, not of a table")
+        if _UNSHOWN.search(self._place):
+            raise ValueError("place has a login in it, which belongs into storage_options")
         self._portal = None if portal is None else as_portal(portal)
-        self._selection = _canonical(parse_filters(filters, UTC))
-        given = list(filters or [("ID", ">", 0)])
+        given = arguments.fixed(filters)
+        self._selection = _canonical(parse_filters(given, UTC))
+        given = given or [("ID", ">", 0)]
         self._filters = [given] if isinstance(given[0], tuple) else given
         self._options = options = storage_options or {}
         texts = chain(*options.items()) if isinstance(options, dict) else [None]
@@ -127,6 +131,11 @@ class ActivityStore:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._place!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._options:
+            raise TypeError("a store with storage_options, which may be secrets, is not pickled")
+        return vars(self)
 
     @property
     def table(self) -> Any:
@@ -249,7 +258,7 @@ class ActivityStore:
         size = {"rows": rows, "files": len(sizes), "size": sum(sizes)}
         return facts | size | {"version": table.version()}
 
-    def _open(self, portal: Portal) -> Any:
+    def _open(self, portal: Portal, mode: Literal["ignore", "overwrite"] = "ignore") -> Any:
         """Return the table, made if there is none, or raise where it is not of these rows."""
         mine = {
             "portal": portal.address,
@@ -261,7 +270,7 @@ class ActivityStore:
             dl.DeltaTable.create(
                 self._place,
                 arrow.add_blocks(arrow.to_arrow([])).schema,
-                mode="ignore",
+                mode=mode,
                 partition_by=[arrow.BLOCK],
                 configuration={f"b24frames.{name}": str(fact) for name, fact in mine.items()},
                 storage_options=self._options,
@@ -269,12 +278,13 @@ class ActivityStore:
             )
         table = self.table
         facts = _facts(table, self._place)
-        for name, fact in mine.items():
-            if facts[name] != fact:
-                raise ValueError(
-                    f"{self._place} holds {name} {facts[name]}, not {name} {fact}; "
-                    "what else is to be kept needs a place of its own"
-                )
+        for name in (name for name, fact in mine.items() if facts[name] != fact):
+            if mode == "ignore" and not facts["synced_at"]:  # its first sync failed
+                return self._open(portal, "overwrite")
+            raise ValueError(
+                f"{self._place} holds {name} {facts[name]}, not {name} {mine[name]}; "
+                "what else is to be kept needs a place of its own"
+            )
         return table
 
 
@@ -337,9 +347,9 @@ class _Sync:
         )
         with closing(iter(search)) as steps:
             for ids in steps:
-                self.now = self.now or _seconds(search.report.portal_time)
+                self.now = self.now or unix_seconds(search.report.portal_time)
                 yield ids
-        self.now = self.now or _seconds(search.report.portal_time)
+        self.now = self.now or unix_seconds(search.report.portal_time)
         self.report.http_requests += search.report.http_requests
 
     def _reconcile(self) -> Iterator[int]:
@@ -348,10 +358,10 @@ class _Sync:
         found = self._search(self.filters, _TRACES, records)
         layout = Layout(_TRACES, None, dtype_backend="pyarrow")
         parts = iter_frames(records, found, arrow.ROWS_A_GROUP, layout, repeat({}))
-        listed = pd.concat([_as_numbers(part) for part in parts])
+        listed = pd.concat([arrow.as_numbers(part) for part in parts])
         with _storing(self.place):
             rows = self.table.to_pyarrow_dataset().to_table(columns=list(_TRACES))
-        held = _as_numbers(rows.to_pandas(types_mapper=pd.ArrowDtype))
+        held = arrow.as_numbers(rows.to_pandas(types_mapper=pd.ArrowDtype))
         off = (listed - held).abs()
         # Where few fields are asked for, dates may be an hour off.
         off["LAST_UPDATED"] %= _HOUR
@@ -384,10 +394,7 @@ class _Sync:
 
     def _write(self, new: pa.Table, changed: pa.Table, gone: pa.Table, since: int) -> None:
         """Make one commit of rows and of what the next sync has to know."""
-        state = [
-            dl.Transaction(_HIGHEST, self.highest),
-            dl.Transaction(_SINCE, since),
-        ]
+        state = [dl.Transaction(_HIGHEST, self.highest), dl.Transaction(_SINCE, since)]
         options: Any = {
             "commit_properties": dl.CommitProperties(app_transactions=state),
             "writer_properties": dl.WriterProperties(
@@ -427,7 +434,7 @@ def _storing(place: str) -> Iterator[None]:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         error.__traceback__ = None  # its frames have the storage options
-        message = _COLOUR.sub("", str(error))
+        message = _UNSHOWN.sub("", str(error))
         raise StoreError(f"{place}: {one_line(message)}") from None
 
 
@@ -453,17 +460,3 @@ def _facts(table: Any, place: str) -> dict[str, Any]:
         "highest_id": table.transaction_version(_HIGHEST) or 0,
         "synced_at": datetime.fromtimestamp(since, UTC).isoformat() if since else "",
     }
-
-
-def _seconds(text: str) -> int:
-    """Return a time of the portal in seconds since 1970; 0: it is none."""
-    with suppress(*BAD_VALUE):
-        if moment := parse_datetime(text):
-            return int(moment.replace(tzinfo=UTC).timestamp())
-    return 0
-
-
-def _as_numbers(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return columns as doubles, which are exact here, by ID."""
-    # By way of Float64, since pandas 2.2 makes no NaN of Arrow's nulls.
-    return frame.astype("int64[pyarrow]").astype("Float64").astype("float64").set_index("ID")

@@ -19,7 +19,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 import b24frames as b24
-from b24frames.errors import PortalUnavailableError
+from b24frames.errors import AuthenticationError, PortalUnavailableError
 from b24frames.portal.pacing import SystemClock
 from b24frames.practice import PracticePortal
 from tests.helpers.clocks import WaitlessClock
@@ -130,6 +130,19 @@ def test_session__streams(portal: PracticePortal, kind: str) -> None:
         session.stream = True
         client = b24.Portal(portal.url, session=session, clock=WaitlessClock())
         assert client.call("crm.activity.get", {"id": 5}) == portal.server.record(5)
+
+
+@pytest.mark.parametrize("kind", ["QUERY_LIMIT_EXCEEDED", "html", "truncated", "drip"])
+def test_session__raises_for_the_status(portal: PracticePortal, kind: str) -> None:
+    """A hook that raises for the status of an answer does not keep the answer away."""
+    portal.server.faults.append(Fault(kind, times=1))
+    with requests.Session() as session:
+        session.hooks["response"].append(lambda response, **_: response.raise_for_status())
+        client = b24.Portal(portal.url, session=session, clock=WaitlessClock())
+        assert client.call("crm.activity.get", {"id": 5}) == portal.server.record(5)
+        portal.server.faults.append(Fault("NO_AUTH_FOUND"))
+        with pytest.raises(AuthenticationError, match="NO_AUTH_FOUND"):
+            client.call("profile")
 
 
 class Counting(requests.Session):

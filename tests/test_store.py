@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 import random
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -20,6 +22,7 @@ import b24frames as b24
 import b24frames.store
 from b24frames.errors import PortalError, StoreBusyError, StoreError
 from b24frames.practice import PracticePortal
+from b24frames.practice.faults import Fault
 from b24frames.schema import Backend
 from tests.helpers.frames import assert_frame_equal
 from tests.helpers.hunt import PLAIN, spellings
@@ -259,6 +262,29 @@ def test_sync__resumes(
     assert_is_truth(store, portal)
 
 
+def test_sync__first_one_fails(portal: PracticePortal, tmp_path: Path) -> None:
+    """A table without rows, of a first sync that failed, is free for other filters."""
+    portal.server.faults.append(Fault("NO_AUTH_FOUND", times=1))
+    with pytest.raises(PortalError):
+        b24.ActivityStore(tmp_path, portal, OPEN).sync()
+    store = b24.ActivityStore(tmp_path, portal, CALLS)
+    assert store.sync().added > 0
+    assert_is_truth(store, portal, CALLS)
+    with pytest.raises(ValueError, match="holds filters"):
+        b24.ActivityStore(tmp_path, portal, OPEN).sync()
+
+
+@pytest.mark.parametrize("kind", [list, tuple, set, iter, np.array, pd.Series])
+def test_sync__filters_stay(portal: PracticePortal, tmp_path: Path, kind: Any) -> None:
+    """Filters are what was given, though an iterator ends, and a list is changed later."""
+    ids = kind([1, 2, 3])
+    store = b24.ActivityStore(tmp_path, portal, [("ID", "in", ids)])
+    if kind is list:
+        ids.append(9)
+    assert store.sync().added == 3
+    assert store.read().index.tolist() == [1, 2, 3]
+
+
 def test_sync__nothing_matches(portal: PracticePortal, tmp_path: Path) -> None:
     """A table of what nothing matches has the columns and dtypes of every other."""
     filters = [("SUBJECT", "==", "there is none")]
@@ -274,7 +300,7 @@ def test_sync__portal_without_a_clock(
     store: b24.ActivityStore, portal: PracticePortal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the portal does not tell the time, changes are found all the same."""
-    monkeypatch.setattr("b24frames.store._seconds", lambda text: 0)
+    monkeypatch.setattr("b24frames.store.unix_seconds", lambda text: 0)
     store.sync()
     portal.server.touch(5, SUBJECT="changed")
     assert store.sync().changed == 1
@@ -502,6 +528,23 @@ def test_store__secrets(make_portal: MakePortal, tmp_path: Path) -> None:
     assert len(texts) > 2
     for text in [*texts, *map(str, said)]:
         assert not any(secret in text for secret in spellings(PLAIN))
+
+
+def test_store__logins(tmp_path: Path) -> None:
+    """What deltalake needs to reach a place is neither shown nor pickled."""
+    options = {"AWS_SECRET_ACCESS_KEY": PLAIN, "AWS_ENDPOINT_URL": f"http://me:{PLAIN}@127.0.0.1:9"}
+    options |= {"AWS_ALLOW_HTTP": "true", "AWS_ACCESS_KEY_ID": "me", "max_retries": "0"}
+    store = b24.ActivityStore("s3://lake/calls", storage_options=options)
+    with pytest.raises(StoreError) as caught:
+        store.read()
+    assert PLAIN not in f"{caught.value} {store!r}"
+    with pytest.raises(TypeError, match="may be secrets"):
+        pickle.dumps(store)
+    assert repr(pickle.loads(pickle.dumps(b24.ActivityStore(tmp_path)))).count(tmp_path.name) == 1
+    with pytest.raises(ValueError, match="storage_options") as refused:
+        b24.ActivityStore(f"s3://me:{PLAIN}@lake/calls")
+    assert PLAIN not in str(refused.value)
+    assert "@" in repr(b24.ActivityStore("abfss://lake@account.dfs.core.windows.net/calls"))
 
 
 @pytest.mark.parametrize("place", ["", 5, None, "https://acme.bitrix24.com/rest/1/s3cret/"])

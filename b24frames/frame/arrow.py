@@ -169,6 +169,12 @@ def to_pandas(rows: pa.Table, names: Sequence[str], backend: Backend, tz: tzinfo
     return pd.DataFrame(columns, index=index, columns=empty.columns, copy=False)
 
 
+def as_numbers(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return columns as doubles, which are exact here, by ID."""
+    # By way of Float64, since pandas 2.2 makes no NaN of Arrow's nulls.
+    return frame.astype("int64[pyarrow]").astype("Float64").astype("float64").set_index("ID")
+
+
 def _array(rows: pa.Table, name: str, dtype: Any) -> Any:
     """Return a column as an array of its dtype; nested values are decoded all at once."""
     if isinstance(dtype, pd.api.extensions.ExtensionDtype):

@@ -147,6 +147,20 @@ def parse_list(value: Any) -> list[Any] | None:
     return list(nested.values()) if isinstance(nested, dict) else nested
 
 
+def unix_seconds(text: Any) -> int:
+    """Return a date and time in seconds since 1970; 0 if it is none.
+
+    Examples
+    --------
+    >>> unix_seconds("1970-01-01T03:00:05+03:00"), unix_seconds("")
+    (5, 0)
+    """
+    with suppress(*BAD_VALUE):
+        if moment := parse_datetime(text):
+            return int(moment.replace(tzinfo=UTC).timestamp())
+    return 0
+
+
 def as_json(parse: Callable[[Any], Any]) -> Callable[[Any], str | None]:
     """Return a parser that returns the nested values of `parse` as JSON text.
 

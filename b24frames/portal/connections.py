@@ -108,20 +108,20 @@ class Connections:
             The response, whatever its status.
         """
         settings = self._settings(url)
+        settings |= {"params": query, "data": data, "timeout": self._timeout, "headers": _HEADERS}
+        # Otherwise requests sends the password that ~/.netrc has for this host, and to the
+        # authorization server, which alone has a query, that of a gate before the portal.
+        auth = None if self._session.auth and not query else lambda request: request
         try:
-            return self._session.request(
-                verb,
-                url,
-                params=query,
-                data=data,
-                headers=_HEADERS,
-                timeout=self._timeout,
-                allow_redirects=False,
-                # Otherwise requests sends the password that ~/.netrc has for this host, and to the
-                # authorization server, which alone has a query, that of a gate before the portal.
-                auth=None if self._session.auth and not query else lambda request: request,
-                **settings,
-            )
+            try:
+                return self._session.request(
+                    verb, url, auth=auth, allow_redirects=False, **settings
+                )
+            except requests.HTTPError as error:  # of a hook that raises for the status
+                if error.response is None:
+                    raise
+                len(error.response.content)  # read it to its end
+                return error.response
         except (OSError, ValueError, HTTPError) as error:  # those of requests are OSErrors
             host, proxy = urlsplit(url).hostname or "", select_proxy(url, settings["proxies"])
             name = one_line(_PROXY_HOST.sub(r"\1", proxy or ""))
