@@ -173,7 +173,7 @@ def test_contributing__command() -> None:
     command = re.search(r'^python -m pip install --editable "\.\[(.+)\]" && (.+)$', page, re.M)
     assert command is not None
     assert set(command[1].split(",")) <= set(project["optional-dependencies"])
-    assert command[2] == "python -m pytest -n auto --maxprocesses 4 --dist loadfile"
+    assert command[2] == "python -m pytest -n auto --maxprocesses 4 --dist worksteal"
 
 
 def test_columns_page__is_the_schema() -> None:

@@ -53,7 +53,7 @@ def test_changelog__names_the_version() -> None:
 def test_commands__run_the_tests_alike(name: str) -> None:
     """Wherever all tests are run they use the cores there are, four at most."""
     text = (ROOT / name).read_text(encoding="utf-8")
-    assert text.count(" -n auto --maxprocesses 4 --dist loadfile") == text.count("-n auto") == 1
+    assert text.count(" -n auto --maxprocesses 4 --dist worksteal") == text.count("-n auto") == 1
 
 
 def test_workflow__mirrors_ci() -> None:
