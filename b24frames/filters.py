@@ -226,7 +226,7 @@ def parse_where(text: str) -> tuple[str, str, Any]:
     name, operator, value = match[1].upper(), " ".join(match[2].lower().split()), match[3].strip()
     if name == BINDINGS:
         pairs = (part.strip().split(":") for part in value.split(","))
-        return name, operator, [(kind, i[0] if i else None) for kind, *i in pairs]
+        return name, operator, [(kind, ":".join(i) if i else None) for kind, *i in pairs]
     if operator in ("in", "not in"):
         return name, operator, [part.strip() for part in value.split(",") if part.strip()]
     return name, operator, None if (name, value.lower()) == ("DEADLINE", "none") else value
@@ -333,8 +333,9 @@ def _parse_integer(field: Field, value: Any) -> int:
 def _parse_double(field: Field, value: Any) -> float:
     """Return a number."""
     with suppress(ValueError, ArithmeticError):
-        if (isinstance(value, str) or _is_number(value)) and isfinite(float(value)):
-            return float(value)
+        is_text = isinstance(value, str) and value.isascii() and "_" not in value
+        if (is_text or _is_number(value)) and isfinite(float(value)):
+            return float(value) + 0.0  # no -0.0
     raise _refuse(field, value, "numbers")
 
 
@@ -369,7 +370,7 @@ def _parse_date(value: Any, tz: tzinfo) -> int | None:
                 # is meant, or by its `fold` the second. In some zones that befalls midnight.
                 is_first = not getattr(value, "fold", 0)
                 moment = moment.tz_localize(tz, ambiguous=is_first, nonexistent="shift_forward")
-            return int(moment.asm8.astype("int64"))
+            return int(moment.asm8.astype("int64")) | (pd.Timestamp(value).nanosecond > 0)
     return None
 
 
@@ -405,7 +406,7 @@ def _write_date(value: int | None) -> str:
 
 _WRITERS: Mapping[Wire, Callable[[Any], Any]] = {
     Wire.INTEGER: int,
-    Wire.DOUBLE: repr,
+    Wire.DOUBLE: lambda value: f"{Decimal(repr(value)):f}",  # no exponent
     Wire.FLAG: lambda value: "Y" if value else "N",
     Wire.TEXT: str,
     Wire.DATETIME: _write_date,

@@ -32,7 +32,7 @@ _ROWS_A_RANGE = 40  # of the 50 of a page: more would leave many ranges open, fe
 _MORE = 1.25  # how much further than the rows that lack may be, if they are less dense
 _NOBODY = 2**31 - 1  # an id that no object has
 _END = 2**63 - 1
-_EPOCH, _MICROSECOND = datetime(1970, 1, 1), timedelta(microseconds=1)
+_EPOCH, _SECOND = datetime(1970, 1, 1), timedelta(seconds=1)
 # Dates of a narrow select may be an hour off [us]: the portal takes today's offset from them.
 _MAY_BE_OFF = 3_600 * 1_000_000
 
@@ -240,7 +240,8 @@ def _value(condition: Condition, row: dict[str, Any]) -> Any:
         value = PARSERS[ALL_FIELDS[condition.field].wire](row.get(condition.field))
     except BAD_VALUE:
         return _UNREADABLE
-    return (value - _EPOCH) // _MICROSECOND if isinstance(value, datetime) else value
+    # The portal compares whole seconds, as do conditions.
+    return (value - _EPOCH) // _SECOND * 10**6 if isinstance(value, datetime) else value
 
 
 def belongs(conditions: Iterable[Condition], row: dict[str, Any]) -> bool:

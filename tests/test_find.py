@@ -823,3 +823,12 @@ def test_find_activities__not_an_administrator(make_portal: MakePortal) -> None:
     seen = ids_of(b24.find_activities(None, portal, chunksize=50))
     assert 0 < len(seen) < len(portal.server.records())
     assert b24.count_activities(None, portal) == len(seen)
+
+
+def test_find_activities__parts_of_seconds(make_portal: MakePortal) -> None:
+    """Conditions compare whole seconds, though a portal may tell parts of them."""
+    portal = make_portal(activities=20, deleted=(), refused=())
+    portal.server.touch(5, CREATED="2023-05-05T12:00:00.500+00:00")
+    for operator, moment in (("==", "2023-05-05T12:00Z"), ("<=", "2023-05-05T12:00:00.1Z")):
+        filters = [("ID", "==", 5), ("CREATED", operator, moment)]
+        assert b24.find_activities(filters, portal, cache=False).index.tolist() == [5]

@@ -626,6 +626,10 @@ FILTERS: list[Any] = [
     [("ORIGIN_ID", "==", "")],
     [("ORIGIN_ID", "!=", "")],
     [("SUBJECT", "in", ["", "x"])],
+    [("SUBJECT", "==", "οδος")],
+    [("SUBJECT", "==", "οδοσ")],
+    [("RESULT_SUM", "==", -0.0)],
+    [("RESULT_SUM", ">=", 1e-5)],
     [("SUBJECT", "not in", ["", "x"])],
     [[("TYPE_ID", "==", "call")], [("TYPE_ID", "==", "meeting"), ("PRIORITY", ">", 1)]],
     [("ID", "in", [])],
@@ -636,6 +640,7 @@ def test_read__filters(store: b24.ActivityStore, portal: PracticePortal) -> None
     """Conditions select from the table the rows that they select from the portal."""
     portal.server.touch(11, ASSOCIATED_ENTITY_ID=None, SUBJECT="", RESULT_SUM=None)
     portal.server.touch(12, ASSOCIATED_ENTITY_ID="0", SUBJECT=None, RESULT_SUM="0.0000")
+    portal.server.touch(13, SUBJECT="ΟΔΟΣ", RESULT_SUM="0.5")
     store.sync()
     for filters in FILTERS:
         found = b24.find_activities(filters, portal, cache=False)["SUBJECT"]

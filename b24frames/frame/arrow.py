@@ -137,9 +137,9 @@ def _holds(condition: Condition) -> pc.Expression:
         return pc.match_substring(field, values[0], ignore_case=True)
     if wire is Wire.TEXT:
         # To the portal, an empty text is as none.
-        field = pc.coalesce(pc.utf8_lower(field), pc.scalar(""))
-        # As the column: to Python, the last letter of ΟΔΟΣ is another small one.
-        values = pc.utf8_lower(pa.array(values, pa.string())).to_pylist()
+        field = pc.coalesce(pc.utf8_lower(pc.utf8_upper(field)), pc.scalar(""))
+        # As the column, and by way of capitals: Σ has two small letters.
+        values = pc.utf8_lower(pc.utf8_upper(pa.array(values, pa.string()))).to_pylist()
     wanted = pa.array(values, pa.timestamp("us", tz="UTC") if wire is Wire.DATETIME else None)
     if prefix in _COMPARISONS:
         return _COMPARISONS[prefix](field, wanted[0])
