@@ -154,11 +154,13 @@ def _matches(alternative: Alternative, i: int, row: Row) -> bool:
 
 
 def _holds(condition: Condition, row: Row) -> bool:
-    if CALL[condition.field].wire is not Wire.TEXT or "!" in condition.prefix:
+    if CALL[condition.field].wire is not Wire.TEXT:
         return holds(condition, row, exact=True)
     text = str(row.get(condition.field) or "").casefold()
     values = [value.casefold() for value in condition.values]
-    return values[0] in text if condition.prefix == "%" else text in values
+    if condition.prefix == "%":
+        return values[0] in text
+    return (text in values) is ("!" not in condition.prefix)
 
 
 def _without_tokens(row: Row) -> Row:

@@ -190,7 +190,7 @@ def parse_filters(
     if filters is None:
         return [(Selection(),)]
     if not isinstance(filters, list) or not filters:
-        given = "an empty list" if filters == [] else f"a {type(filters).__name__}"
+        given = "an empty list" if isinstance(filters, list) else f"a {type(filters).__name__}"
         raise ValueError(f"filters: {given} was given; {_ACCEPTED}")
     if all(isinstance(part, list) and part for part in filters):
         alternatives = filters

@@ -29,7 +29,7 @@ def cache_file(path: str | os.PathLike[str] | None = None) -> Path:
     CacheError
         There is no such location.
     ValueError
-        A URL in place of a path.
+        A URL, or an empty text, in place of a path.
 
     Examples
     --------
@@ -37,6 +37,8 @@ def cache_file(path: str | os.PathLike[str] | None = None) -> Path:
     ('activities.sqlite', 'some.sqlite')
     """
     given = os.environ.get(CACHE_VARIABLE) or None if path is None else path
+    if given == "":
+        raise ValueError("path='' is not a path; accepted are a folder, a file, and None")
     # A webhook would become the name of a folder, with its secret.
     if looks_like_address(given):
         raise ValueError(f"the place of the cache (or {CACHE_VARIABLE}) is an address, not a path")

@@ -117,8 +117,8 @@ class ActivityStore:
         self._place = os.fspath(place)
         if looks_like_address(self._place) and re.search(r"/rest/\d+/", self._place):
             raise ValueError("place is the address of a portal, not of a table")
-        if _UNSHOWN.search(self._place):
-            raise ValueError("place has a login in it, which belongs into storage_options")
+        if _UNSHOWN.search(self._place) or re.search(r"://.*\?", self._place):
+            raise ValueError("place has a login or query, which belongs into storage_options")
         self._portal = None if portal is None else as_portal(portal)
         given = arguments.fixed(filters)
         self._selection = _canonical(parse_filters(given, UTC))

@@ -411,3 +411,12 @@ def test_methods__plain_numpy_columns() -> None:
     )
     assert analysis.is_missed_call(frame).tolist() == [True, True]
     assert values(analysis.provider_name(frame)) == ["SMS", None]
+
+
+def test_is_missed_call__settings_of_csv() -> None:
+    """Objects in Python's own notation, as CSV has them, are refused with what to do."""
+    frame = pd.DataFrame(
+        {"RESULT_STREAM": [1], "SETTINGS": ["{'MISSED_CALL': True}"], "DIRECTION": [1]}
+    )
+    with pytest.raises(ValueError, match=r"SETTINGS: .* in row 0 is neither .*typed\(\)"):
+        _ = frame.b24.is_missed_call

@@ -394,3 +394,9 @@ def test_parse_age__refused(age: Any) -> None:
     """A number without a unit is refused, and so is what is not a time span."""
     with pytest.raises(ValueError, match="max_age="):
         parse_age(age, "max_age")
+
+
+def test_cache__empty_path() -> None:
+    """An empty path is not the current folder."""
+    with pytest.raises(ValueError, match="path='' is not a path"):
+        ActivityCache("")

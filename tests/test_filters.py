@@ -355,3 +355,12 @@ def test_parse_where__refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a condition") as caught:
         parse_where(text)
     assert "rest/1" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "filters", [np.array([1, 2]), pd.Series([1]), pd.DataFrame({"A": [1]}), ()]
+)
+def test_parse_filters__no_list(filters: Any) -> None:
+    """What is no list is refused, though it compares in ways of its own."""
+    with pytest.raises(ValueError, match=f"a {type(filters).__name__} was given; accepted"):
+        parse_filters(filters, UTC)

@@ -349,3 +349,17 @@ def test_rate_limit_error__retry_after(make_portal: MakePortal) -> None:
     with pytest.raises(RateLimitError) as caught:
         portal.call("profile")
     assert caught.value.retry_after == 3.0
+
+
+@pytest.mark.parametrize("session", [5, "x", {}, object()])
+def test_portal__refuses_session(session: Any) -> None:
+    """What is no session is refused by name, not when it is first used."""
+    with pytest.raises(TypeError, match="session=.* is not a requests.Session"):
+        b24.Portal("https://acme.bitrix24.com/rest/1/s3cret0s3cret/", session=session)
+
+
+@pytest.mark.parametrize("commands", [[], None, "x", 5])
+def test_call_batch__refuses_commands(portal: PracticePortal, commands: Any) -> None:
+    """Commands need names."""
+    with pytest.raises(TypeError, match="commands=.* is not a dict"):
+        portal.call_batch(commands)

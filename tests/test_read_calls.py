@@ -454,3 +454,17 @@ def test_read_calls__none_at_all(make_portal: Callable[..., PracticePortal]) -> 
     """A portal without any call gives an empty frame."""
     frame = b24.read_calls(None, make_portal(activities=0))
     assert frame.shape == (0, len(CALL) - 1)
+
+
+def test_read_calls__empty_texts(portal: PracticePortal) -> None:
+    """An empty text is as none: what equals it and what does not make the whole."""
+    total = len(b24.read_calls(None, portal))
+    for name in ("COMMENT", "EXTERNAL_CALL_ID", "CALL_FAILED_CODE"):
+        parts = [
+            b24.read_calls(None, portal, filters=[(name, operator, value)])
+            for operator, value in (("==", ""), ("!=", ""))
+        ]
+        assert sum(map(len, parts)) == total
+        assert parts[1][name].ne("").all()
+        some = b24.read_calls(None, portal, filters=[(name, "not in", ["", "x"])])
+        assert some.index.equals(parts[1].index)

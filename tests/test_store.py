@@ -544,6 +544,8 @@ def test_store__logins(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="storage_options") as refused:
         b24.ActivityStore(f"s3://me:{PLAIN}@lake/calls")
     assert PLAIN not in str(refused.value)
+    with pytest.raises(ValueError, match="storage_options"):
+        b24.ActivityStore(f"az://lake/calls?sig={PLAIN}")
     assert "@" in repr(b24.ActivityStore("abfss://lake@account.dfs.core.windows.net/calls"))
 
 

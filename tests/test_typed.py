@@ -292,3 +292,9 @@ def test_typed__arrays_within(backend: Any) -> None:
     text = '{"A": [1, 2], "B": 3}'
     assert raw.b24.storable().at[0, "SETTINGS"] == text
     assert raw.b24.typed(dtype_backend=backend).b24.storable().at[0, "SETTINGS"] == text
+
+
+def test_typed__rows_without_ids() -> None:
+    """Where a frame has no ids, bad values are named by their rows."""
+    with pytest.warns(BadValueWarning, match=r"TYPE_ID: .*'a' \(row 1\)$|'a' \(row 1\);"):
+        pd.DataFrame({"TYPE_ID": ["2", "a"]}).b24.typed()

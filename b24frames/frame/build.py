@@ -155,7 +155,7 @@ class _Columns:
         self._keep_text = "pyarrow" in (layout.dtype_backend, pd.StringDtype().storage)
         self._rows = 0
         self._parts: dict[str, list[Any]] = {name: [] for name in self.fields.names}
-        self._bad: dict[str, list[tuple[Any, Any]]] = {}
+        self._bad: dict[str, list[tuple[str, Any]]] = {}
 
     def add(self, block: Mapping[str, Column], rows: int) -> None:
         """Append a block of rows; fields that it lacks are NA."""
@@ -178,9 +178,11 @@ class _Columns:
                 parts.append(_typed_array(typed[name], wires[name], self._layout))
         ids = block.get("ID")
         for name in [name for name, column in typed.items() if column.bad]:
-            values = [None] * rows if ids is None else as_objects(ids)
-            bad = ((values[position], value) for position, value in typed[name].bad.items())
-            self._bad.setdefault(name, []).extend(bad)
+            bad = self._bad.setdefault(name, [])
+            values = None if ids is None else as_objects(ids)
+            for row, value in typed[name].bad.items():
+                at = f"row {self._rows + row}" if values is None else f"id {_shown(values[row])}"
+                bad.append((at, value))
         self._rows += rows
 
     def _wire(self, name: str) -> Wire:
@@ -220,15 +222,18 @@ class _Columns:
             (False, f"not understood as {wire}", "NA in place of each"),
             (True, "with characters that no UTF-8 can hold", "escapes such as \\ud83d instead"),
         ):
-            bad = [(i, v) for i, v in self._bad[name] if is_unwritable(v, wire) is unwritable]
-            texts = [(short_repr(v), short_repr(i).strip("'")) for i, v in bad]
-            shown = [f"{value} (id {i})" for value, i in texts]
+            bad = [(at, v) for at, v in self._bad[name] if is_unwritable(v, wire) is unwritable]
+            shown = [f"{short_repr(value)} ({at})" for at, value in bad]
             values = "value" if len(bad) == 1 else "values"
             message = f"{name}: {len(bad)} {values} {problem}: {name_some(shown)}"
             if bad and self._layout.on_bad_value == "raise":
                 raise BadValueError(message)
             if bad:
                 warn_at_caller(f"{message}; {instead}", BadValueWarning)
+
+
+def _shown(i: Any) -> str:
+    return short_repr(i).strip("'")
 
 
 def _concat(arrays: Sequence[Any]) -> Any:

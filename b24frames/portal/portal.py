@@ -126,7 +126,10 @@ class Portal:
         if operating_limit is not None:
             check_positive("operating_limit", operating_limit)
         self._own_session = session is None
-        self._session = session or make_session(self._concurrency)
+        # Not by its type, which requests_cache may have replaced.
+        if session is not None and not hasattr(session, "get_adapter"):
+            raise TypeError(f"session={short_repr(session)} is not a requests.Session")
+        self._session = make_session(self._concurrency) if session is None else session
         self._process = os.getpid()
         self._http = Http(self._credential, check_timeout(timeout), self._session, trusted_hosts)
         self._scheduler = Scheduler(
@@ -292,6 +295,8 @@ class Portal:
         >>> answers["a"]["ID"]
         '1'
         """
+        if not isinstance(commands, Mapping):
+            raise TypeError(f"commands={short_repr(commands)} is not a dict of name to command")
         for name in commands:
             if not isinstance(name, str):
                 raise TypeError(f"the name {short_repr(name)} of a command is not a str")
