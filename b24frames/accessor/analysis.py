@@ -121,11 +121,14 @@ def is_overdue(frame: pd.DataFrame, at: str | datetime | None = None) -> pd.Seri
 def is_missed_call(frame: pd.DataFrame) -> pd.Series:
     """Return which activities are incoming calls that nobody answered."""
     require(frame, "is_missed_call", ["RESULT_STREAM", "SETTINGS", "DIRECTION"])
-    cells = (
-        cell if isinstance(cell, (dict, str)) and _MISSED_CALL in cell else None
-        for cell in frame["SETTINGS"].to_numpy(object)
-    )
-    missed = [part.get(_MISSED_CALL) in (True, "Y") for part in _nested("SETTINGS", cells)]
+    told = [
+        (row, cell)
+        for row, cell in enumerate(frame["SETTINGS"].to_numpy(object))
+        if isinstance(cell, (dict, str)) and _MISSED_CALL in cell
+    ]
+    missed = [False] * len(frame)
+    for (row, _), parts in zip(told, _nested("SETTINGS", told), strict=True):
+        missed[row] = parts.get(_MISSED_CALL) in (True, "Y")
     by_settings = pd.Series(missed, frame.index, dtype=bool)
     unanswered = (frame["RESULT_STREAM"] == _MISSED_STREAM) | by_settings
     return (unanswered & (frame["DIRECTION"] == _INCOMING)).rename("is_missed_call")
@@ -199,9 +202,8 @@ def communications(frame: pd.DataFrame) -> pd.DataFrame:
             "b24frames.find_activities(…, columns=['COMMUNICATIONS']) asks for it"
         )
     rows: list[dict[str, Any]] = []
-    for i, parts in zip(
-        ids_of(frame).tolist(), _nested("COMMUNICATIONS", frame["COMMUNICATIONS"]), strict=True
-    ):
+    cells = enumerate(frame["COMMUNICATIONS"])
+    for i, parts in zip(ids_of(frame).tolist(), _nested("COMMUNICATIONS", cells), strict=True):
         for part in parts.values():
             if isinstance(part, dict):
                 settings = part.get("ENTITY_SETTINGS")
@@ -249,7 +251,7 @@ def expand(frame: pd.DataFrame, column: str) -> pd.DataFrame:
     if isinstance(frame[column], pd.DataFrame):
         raise AttributeError(f"df.b24.expand: several columns are named {short_repr(column)}")
     parts: dict[str, list[Any]] = defaultdict(lambda: [None] * len(frame))
-    for row, nested in enumerate(_nested(column, frame[column])):
+    for row, nested in enumerate(_nested(column, enumerate(frame[column]))):
         for key, value in nested.items():
             parts[visible(f"{column}.{key}")][row] = value
     layout = Layout(tuple(parts), None, backend_of(frame[[column]]))
@@ -257,9 +259,9 @@ def expand(frame: pd.DataFrame, column: str) -> pd.DataFrame:
     return build_frame_of_columns(parts, len(frame), layout, wires).set_axis(frame.index)
 
 
-def _nested(column: str, cells: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield the parts of each cell of a nested column."""
-    for row, cell in enumerate(cells):
+def _nested(column: str, cells: Iterable[tuple[int, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yield the parts of each cell of a nested column, given by its row."""
+    for row, cell in cells:
         try:
             yield parts_of(cell)
         except ValueError:
