@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -279,8 +280,10 @@ def test_typed__days_of_arrow() -> None:
 @pytest.mark.parametrize("zone", ["-12:00", "+00:00", "+03:00", "+14:00"])
 def test_typed__no_deadline(zone: str, backend: Any) -> None:
     """No deadline is NA, too, where pandas has made a date of it, and the caller's date stays."""
-    sent = pd.Series([f"9999-12-31T00:00:00{zone}", f"2026-12-31T00:00:00{zone}"])
-    raw = pd.DataFrame({"DEADLINE": pd.to_datetime(sent, utc=True, format="ISO8601")})
+    sent = [datetime.fromisoformat(f"{year}-12-31T00:00:00{zone}") for year in (9999, 2026)]
+    naive = [moment.astimezone(UTC).replace(tzinfo=None) for moment in sent]
+    # By NumPy: pandas 2.2 parses dates to nanoseconds, which end in 2262.
+    raw = pd.DataFrame({"DEADLINE": pd.Series(np.array(naive, "M8[us]")).dt.tz_localize("UTC")})
     typed = raw.b24.typed(dtype_backend=backend)["DEADLINE"]
     assert typed.isna().tolist() == [True, False]
     assert raw["DEADLINE"].notna().all()
