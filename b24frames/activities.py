@@ -407,7 +407,8 @@ def find_activities(
     arguments.check_rows("limit", limit)
     arguments.check_rows("chunksize", chunksize)
     cache, progress = check_cache(cache), arguments.check_progress(progress)
-    frames = _find(as_portal(portal), alternatives, layout, cache, limit, chunksize, progress)
+    portal = as_portal(portal)  # no frame of a traceback keeps the address
+    frames = _find(portal, alternatives, layout, cache, limit, chunksize, progress)
     return next(frames) if chunksize is None else frames
 
 
@@ -483,7 +484,8 @@ def count_activities(
     6
     """
     alternatives = parse_filters(filters, arguments.check_tz(tz))
-    return count_matches(as_portal(portal), alternatives)
+    portal = as_portal(portal)  # as above
+    return count_matches(portal, alternatives)
 
 
 def read_aligned(ids: pd.Series, portal: Portal, options: ReadOptions) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
+from traceback import TracebackException
 from typing import Any
 
 import pandas as pd
@@ -17,11 +18,12 @@ import pytest
 from hypothesis import settings
 
 import b24frames as b24
-from b24frames.errors import B24Error, BadValueWarning, InvalidAnswerError
+from b24frames.errors import B24Error, BadValueWarning, InvalidAnswerError, PortalError
 from b24frames.filters import FIELDS
 from b24frames.frame import Layout
 from b24frames.practice import PracticePortal, practice_portal
 from b24frames.practice.dataset import Record, links
+from b24frames.practice.faults import Fault
 from b24frames.practice.methods import METHODS, Answer, Call
 from b24frames.schema import ACTIVITY, COLUMNS, Backend, Wire
 from tests.helpers.frames import assert_frame_equal, build_frame
@@ -832,3 +834,14 @@ def test_find_activities__parts_of_seconds(make_portal: MakePortal) -> None:
     for operator, moment in (("==", "2023-05-05T12:00Z"), ("<=", "2023-05-05T12:00:00.1Z")):
         filters = [("ID", "==", 5), ("CREATED", operator, moment)]
         assert b24.find_activities(filters, portal, cache=False).index.tolist() == [5]
+
+
+@pytest.mark.parametrize("ask", [b24.find_activities, b24.count_activities])
+def test_secret__not_in_tracebacks(portal: PracticePortal, ask: Callable[..., object]) -> None:
+    """No frame of an error's traceback keeps the address of the webhook."""
+    portal.server.faults.append(Fault("NO_AUTH_FOUND"))
+    with pytest.raises(PortalError) as caught:
+        ask([("ID", ">", 5)], portal.url)
+    lines = TracebackException.from_exception(caught.value, capture_locals=True).format()
+    inside = "".join(lines).split("b24frames/credentials.py", 1)[1]
+    assert portal.url not in inside
