@@ -181,7 +181,9 @@ def _keywords(options: Namespace) -> dict[str, Any]:
     """Return the keywords that reading and finding share; refuse a file that cannot be written."""
     check_file(options.to)
     return {
-        "columns": parse_columns(options.columns, options.labels, options.names),
+        "columns": parse_columns(
+            options.columns, options.labels or bool(options.language), options.names
+        ),
         "tz": options.tz,
         "on_bad_value": options.on_bad_value,
         "cache": options.cache,

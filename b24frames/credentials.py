@@ -22,10 +22,10 @@ _HIDDEN = "***"
 _UNQUOTED = "!#$%&'()*+,/:;=?@[]~"  # not percent-encoded by requests
 # The secret of a webhook in the path of a call, and tokens in the query of a refresh.
 _LOGGED_SECRET = re.compile(
-    r"(/rest/(?:api/)?[0-9]+/)[^/\s\"]+|((?:secret|token|auth|sessid|session|password)=)[^&\s\"']+"
+    r"((?<![\w.-])rest/(?:api/)?[0-9]+/)[^/\s\"]+|((?:secret|token|auth|sessid|session|password)=)[^&\s\"']+"
 )
 # A URL, or a part of one that was copied without the host.
-_ADDRESS_LIKE = re.compile(r"://|/rest/(?:api/)?[0-9]+/|[?&]auth=")
+_ADDRESS_LIKE = re.compile(r"://|(?<![\w.-])rest/(?:api/)?[0-9]+/|[?&]auth=")
 _TOKEN_NAMES = (
     "auth token sessid session session_id sessionid secret password passwd signature credential "
     "api_key apikey api-key access_key jwt"

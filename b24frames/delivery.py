@@ -52,6 +52,8 @@ def check_file(path: Path | None) -> None:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"--to {path}: accepted are files of {', '.join(SUFFIXES)}")
+    if path.is_dir() or (path.exists() and not os.access(path, os.W_OK)):
+        raise ValueError(f"--to {path}: a folder, or a file that must not be written")
     if not path.parent.is_dir():
         raise ValueError(f"--to {path}: there is no folder {path.parent}")
     if suffix == ".parquet" and find_spec("pyarrow") is None:
@@ -72,15 +74,21 @@ def parse_columns(text: str | None, labels: bool, names: bool) -> tuple[str, ...
 
 
 def write_file(frame: pd.DataFrame, path: Path, what: str) -> None:
-    """Write a frame to a file, of the form that its suffix names."""
-    if path.suffix.lower() == ".csv":
-        spreadsheet_safe(frame).to_csv(path, encoding="utf-8-sig")  # Excel reads it with the mark
-    elif path.suffix.lower() == ".json":
-        # What UTF-8 cannot write becomes an escape, which JSON reads as what it was.
-        text = to_json(frame.reset_index())
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")
-    else:
-        storable(frame).to_parquet(path)
+    """Write a frame to a file, of the form that its suffix names; all of it, or nothing."""
+    target = path.resolve()  # a link stays one
+    part = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
+    try:
+        if path.suffix.lower() == ".csv":
+            spreadsheet_safe(frame).to_csv(part, encoding="utf-8-sig")  # the mark is for Excel
+        elif path.suffix.lower() == ".json":
+            # What UTF-8 cannot write becomes an escape, which JSON reads as what it was.
+            text = to_json(frame.reset_index())
+            part.write_text(text, encoding="utf-8", errors="backslashreplace")
+        else:
+            storable(frame).to_parquet(part)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
     print(f"{len(frame):,} {what} written to {path}")
 
 

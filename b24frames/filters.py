@@ -359,8 +359,8 @@ def _parse_text(field: Field, value: Any) -> str:
 
 def _parse_date(value: Any, tz: tzinfo) -> int | None:
     """Return a moment [us since 1970]; without a zone it is meant in `tz`."""
-    # What no moment can be made of is None, which the caller refuses by name.
-    with suppress(ValueError, TypeError, OverflowError, NotImplementedError):
+    # What no moment can be made of is None.
+    with suppress(ValueError, TypeError, OverflowError, NotImplementedError):  # refused by name
         if isinstance(value, str):
             value = datetime.fromisoformat(value.strip())
         if isinstance(value, (date, np.datetime64)) and not pd.isna(value):

@@ -279,7 +279,8 @@ class ActivityStore:
         table = self.table
         facts = _facts(table, self._place)
         for name in (name for name, fact in mine.items() if facts[name] != fact):
-            if mode == "ignore" and not facts["synced_at"]:  # its first sync failed
+            # Made by a sync that failed before its first commit: there is nothing to lose.
+            if mode == "ignore" and not (facts["highest_id"] or table.count()):
                 return self._open(portal, "overwrite")
             raise ValueError(
                 f"{self._place} holds {name} {facts[name]}, not {name} {mine[name]}; "

@@ -41,8 +41,7 @@ class _Recording(requests.Session):
         self.sent: list[dict[str, Any]] = []
         self.bodies: dict[Any, bytes] = {}
 
-    # The stubs name each option; here they are passed on as they are.
-    def request(self, method: Any, url: Any, **options: Any) -> requests.Response:  # type: ignore[override]
+    def request(self, method: Any, url: Any, **options: Any) -> requests.Response:
         response = super().request(method, url, **options)
         self.sent.append({"url": url, **{name: options.get(name) for name in ("data", "headers")}})
         self.bodies[options.get("data")] = response.content
@@ -56,8 +55,7 @@ class _Replay(requests.adapters.BaseAdapter):
         super().__init__()
         self._bodies = bodies
 
-    # The stubs name each option; none of them matters here.
-    def send(self, request: requests.PreparedRequest, **_: Any) -> requests.Response:  # type: ignore[override]
+    def send(self, request: requests.PreparedRequest, **_: Any) -> requests.Response:
         response = requests.Response()
         response.status_code, response.request, response.url = 200, request, str(request.url)
         response.headers["Content-Type"] = "application/json"

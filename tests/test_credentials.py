@@ -158,6 +158,8 @@ def test_redact_addresses__whole_secret(secret: str) -> None:
     """A secret of any letters is hidden to its end."""
     line = f'http://127.0.0.1:1 "POST /rest/1/{secret}/profile HTTP/1.1" 200'
     assert redact_addresses(line) == 'http://127.0.0.1:1 "POST /rest/1/***/profile HTTP/1.1" 200'
+    assert redact_addresses(f"rest/1/{secret}/") == "rest/1/***/"
+    assert redact_addresses("an interest/5/percent") == "an interest/5/percent"
     assert redact_addresses(f"?refresh_token={SECRET}&x=1") == "?refresh_token=***&x=1"
 
 

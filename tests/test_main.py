@@ -229,6 +229,53 @@ def test_read__file_that_cannot_be(
     assert posts(portal) == 0
 
 
+def test_read__folder_as_file(
+    portal: PracticePortal, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """So is a folder, and so are texts in place of codes of which none are read."""
+    folder = tmp_path / "a.csv"
+    folder.mkdir()
+    assert main(["read", "5", "--portal", portal.url, "--to", str(folder)]) == 1
+    columns = ["--columns", "SUBJECT", "--language", "ru"]
+    assert main(["read", "5", "--portal", portal.url, *columns]) == 1
+    said = capsys.readouterr().err
+    assert "a.csv: a folder" in said
+    assert "labels needs one of" in said
+    assert posts(portal) == 0
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".parquet"])
+def test_write__all_or_nothing(tmp_path: Path, suffix: str) -> None:
+    """Where the disk is full, the file that was there stays, and nothing is left beside it."""
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    resource = pytest.importorskip("resource", reason="this system has no such limit")
+    file, link = tmp_path / f"a{suffix}", tmp_path / f"link{suffix}"
+    file.write_text("precious")
+    link.symlink_to(file)
+    read = ["read", "1-300", "--practice", "--missing", "ignore", "--no-cache", "--quiet", "--to"]
+    command = [sys.executable, "-m", "b24frames", *read, str(link)]
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, 8_000))
+
+    full = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit)
+    assert (full.returncode, full.stderr.count("\n")) == (1, 1)
+    assert file.read_text() == "precious"
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    assert file.stat().st_size > 8_000
+    assert link.is_symlink()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_read__part_of_a_webhook(capsys: pytest.CaptureFixture[str]) -> None:
+    """A part of a webhook given as an id is not repeated, wherever it begins."""
+    for text in ("rest/1/s3cret0s3cret/", "/rest/1/s3cret0s3cret/", "x.ru/rest/1/s3cret0s3cret"):
+        with pytest.raises(SystemExit):
+            main(["read", text])
+        assert "s3cret" not in capsys.readouterr().err
+
+
 def test_read__parquet_without_pyarrow(
     portal: PracticePortal, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

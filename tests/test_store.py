@@ -297,13 +297,21 @@ def test_sync__nothing_matches(portal: PracticePortal, tmp_path: Path) -> None:
 
 
 def test_sync__portal_without_a_clock(
-    store: b24.ActivityStore, portal: PracticePortal, monkeypatch: pytest.MonkeyPatch
+    store: b24.ActivityStore,
+    portal: PracticePortal,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where the portal does not tell the time, changes are found all the same."""
     monkeypatch.setattr("b24frames.store.unix_seconds", lambda text: 0)
     store.sync()
     portal.server.touch(5, SUBJECT="changed")
     assert store.sync().changed == 1
+    # Nor does the table count as new, which other filters might take.
+    rows = len(store.read())
+    with pytest.raises(ValueError, match="holds filters"):
+        b24.ActivityStore(tmp_path / "store", portal, CALLS).sync()
+    assert len(store.read()) == rows
 
 
 def test_sync__portal_fails(store: b24.ActivityStore, portal: PracticePortal) -> None:

@@ -177,9 +177,8 @@ def as_numbers(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _array(rows: pa.Table, name: str, dtype: Any) -> Any:
     """Return a column as an array of its dtype; nested values are decoded all at once."""
-    if isinstance(dtype, pd.api.extensions.ExtensionDtype):
-        # The stubs of pandas lack the method, which every extension dtype of ours has.
-        return dtype.__from_arrow__(rows[name])  # type: ignore[attr-defined]
+    if pd.api.types.is_extension_array_dtype(dtype):
+        return dtype.__from_arrow__(rows[name])
     texts = rows[name].to_pylist()
     if name not in ACTIVITY:  # of what is not documented, text may be JSON or not
         return texts

@@ -120,7 +120,7 @@ class Connections:
             except requests.HTTPError as error:  # of a hook that raises for the status
                 if error.response is None:
                     raise
-                len(error.response.content)  # read it to its end
+                _ = error.response.content  # reads it to its end
                 return error.response
         except (OSError, ValueError, HTTPError) as error:  # those of requests are OSErrors
             host, proxy = urlsplit(url).hostname or "", select_proxy(url, settings["proxies"])

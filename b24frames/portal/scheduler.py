@@ -310,6 +310,7 @@ class Run:
         if not (error.retryable or error.ends_all or task.in_batch):
             return self._succeeded(dict.fromkeys(commands, error))
         nothing_succeeds = self._patience.last_success < task.first_sent
+        is_last = self._patience.has_succeeded and not self._later
         if len(commands) > 1 and self._patience.is_too_much(error, task.attempt, self._now):
             self._shared.batches.shrink(len(commands))
             first, rest = cut(commands, (len(commands) + 1) // 2)
@@ -318,9 +319,7 @@ class Run:
             again = self._put(task, delay, reason, commands=first)
         elif (pause := self._delay(error, task.attempt)) is not None:
             again = self._put(task, pause, reason, attempt=task.attempt + 1)
-        elif (is_odd(error) and len(commands) == 1) and (
-            not nothing_succeeds or (self._patience.has_succeeded and not self._later)
-        ):
+        elif len(commands) == 1 and is_odd(error) and (is_last or not nothing_succeeds):
             # The portal answers other requests, or did: this command alone breaks its own.
             return dict.fromkeys(commands, error)
         elif self._later and self._patience.doubts(error, self._now):
