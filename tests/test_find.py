@@ -99,7 +99,7 @@ def test_find_activities__conditions(
     """Every operator on every field finds what pandas finds among all records; counts agree."""
     values = values_of(everything, name)
     for number, operator in enumerate(OPERATORS[ACTIVITY[name].wire]):
-        for value in values if IS_THOROUGH else {values[number % len(values)], values[0]}:
+        for value in values if IS_THOROUGH else [values[number % len(values)]]:
             if operator == "contains":
                 value = value[1:6].upper() or "a"
             elif operator in ("in", "not in"):
@@ -362,7 +362,7 @@ def matching(records: list[Record], filters: list[Any]) -> list[bool]:
     return is_match.tolist()
 
 
-@pytest.mark.parametrize("seed", range(30 if IS_THOROUGH else 6))
+@pytest.mark.parametrize("seed", range(30 if IS_THOROUGH else 4))
 @pytest.mark.thorough
 def test_find_activities__worked_on(seed: int, make_portal: MakePortal) -> None:
     """What matched all the while comes once, as it was at some moment; nothing else comes."""
@@ -646,7 +646,7 @@ def test_find_activities__few_requests(make_portal: MakePortal) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "most"), [(20_000, 16), (100_000, 60)] if IS_THOROUGH else [(20_000, 16)]
+    ("rows", "most"), [(20_000, 16), (100_000, 60)] if IS_THOROUGH else [(5_000, 7)]
 )
 @pytest.mark.thorough
 def test_find_activities__many_rows(rows: int, most: int, make_portal: MakePortal) -> None:

@@ -254,15 +254,16 @@ def test_write__all_or_nothing(tmp_path: Path, suffix: str) -> None:
     file.write_text("precious")
     link.symlink_to(file)
     read = ["read", "1-300", "--practice", "--missing", "ignore", "--no-cache", "--quiet", "--to"]
-    command = [sys.executable, "-m", "b24frames", *read, str(link)]
+    command = [*read, str(link)]
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, 8_000))
 
-    full = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit)
+    process = [sys.executable, "-m", "b24frames", *command]
+    full = subprocess.run(process, capture_output=True, text=True, preexec_fn=limit)
     assert (full.returncode, full.stderr.count("\n")) == (1, 1)
     assert file.read_text() == "precious"
-    assert subprocess.run(command, capture_output=True).returncode == 0
+    assert main(command) == 0
     assert file.stat().st_size > 8_000
     assert link.is_symlink()
     assert len(list(tmp_path.iterdir())) == 2

@@ -198,7 +198,7 @@ def test_sync__owners(
     assert store.read().loc[5, "OWNER_ID"] == 98765
 
 
-@pytest.mark.parametrize("seed", range(20 if IS_THOROUGH else 6))
+@pytest.mark.parametrize("seed", range(20 if IS_THOROUGH else 3))
 @pytest.mark.thorough
 def test_sync__worked_on(
     make_portal: MakePortal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
@@ -244,8 +244,8 @@ def test_sync__resumes(
     make_portal: MakePortal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A first load that was interrupted goes on where it was, and finds what was changed since."""
-    monkeypatch.setattr("b24frames.store._ROWS_A_COMMIT", 500)
-    portal = make_portal(activities=6_000, deleted=())
+    monkeypatch.setattr("b24frames.store._ROWS_A_COMMIT", 250)
+    portal = make_portal(activities=3_000, deleted=())
     one_at_a_time = b24.Portal(portal.url, limits="self-hosted", concurrency=1)
     store = b24.ActivityStore(tmp_path, one_at_a_time)
 
@@ -255,10 +255,10 @@ def test_sync__resumes(
     with pytest.raises(KeyboardInterrupt):
         store.sync(progress=Acting(stop, at=4))
     there = store.info()["rows"]
-    assert 500 <= there < 6_000
+    assert 250 <= there < 3_000
     assert store.info()["highest_id"] == store.read().index[-1]
     portal.server.touch(3, SUBJECT="changed meanwhile")
-    assert store.sync().added == 6_000 - there
+    assert store.sync().added == 3_000 - there
     assert_is_truth(store, portal)
 
 

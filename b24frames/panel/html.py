@@ -186,9 +186,10 @@ def _records(frame: pd.DataFrame, now: pd.Timestamp | None = None) -> list[dict[
 
 
 def _plain(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    cells: Any = frame.reset_index().astype(object)
-    rows: list[dict[str, Any]] = cells.where(cells.notna(), None).to_dict("records")
-    return rows
+    table = frame.reset_index()
+    cells = table.to_numpy(object, copy=True)
+    cells[pd.isna(cells)] = None
+    return [dict(zip(table.columns, row, strict=True)) for row in cells.tolist()]
 
 
 def _name_key(frame: pd.DataFrame, who: str) -> pd.Series:
