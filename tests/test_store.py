@@ -262,6 +262,21 @@ def test_sync__resumes(
     assert_is_truth(store, portal)
 
 
+def test_sync__files_passed_over(
+    make_portal: MakePortal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files say of the fields that grow with the ids from when to when they are."""
+    monkeypatch.setattr("b24frames.store._ROWS_A_COMMIT", 250)
+    store = b24.ActivityStore(tmp_path, make_portal(activities=1_500, deleted=()))
+    store.sync()
+    dataset, field = store.table.to_pyarrow_dataset(), pytest.importorskip("pyarrow.compute").field
+    files = len(list(dataset.get_fragments()))
+    assert files >= 5
+    for name, value in (("ID", 100), ("CREATED", store.read()["CREATED"].loc[100])):
+        parts = dataset.get_fragments(field(name) <= value)
+        assert len(list(parts)) < files, name
+
+
 def test_sync__first_one_fails(portal: PracticePortal, tmp_path: Path) -> None:
     """A table without rows, of a first sync that failed, is free for other filters."""
     portal.server.faults.append(Fault("NO_AUTH_FOUND", times=1))
