@@ -98,8 +98,11 @@ def check_tz(tz: str | tzinfo) -> tzinfo:
         tz = re.sub(r"([+-]\d\d)(\d\d)$", r"\1:\2", tz)  # pandas drops minutes without a colon
     if isinstance(tz, (str, tzinfo)):
         with suppress(TypeError, ValueError, KeyError, OSError, AttributeError):
-            return pd.DatetimeTZDtype("us", tz).tz
-    accepted = "accepted are IANA names, such as 'Europe/Berlin', and tzinfo objects"
+            zone = pd.DatetimeTZDtype("us", tz).tz
+            offset = zone.utcoffset(None)  # None where it depends on the time
+            if offset is None or offset.total_seconds() % 60 == 0:  # Arrow takes whole minutes
+                return zone
+    accepted = "accepted are IANA names, such as 'Europe/Berlin', and tzinfo of whole minutes"
     raise ValueError(f"tz={short_repr(tz)} is not a time zone; {accepted}")
 
 

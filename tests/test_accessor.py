@@ -187,8 +187,11 @@ def test_report__tells(portal: PracticePortal) -> None:
         assert re.search(r"not found.*\b7\b", text)
         assert "crm.activity.configurable.get" in text
     assert "<table>" in report._repr_html_()
-    with pytest.raises(AttributeError, match="no report"):
-        _ = pd.DataFrame().b24.report
+    for attrs in ({}, {"b24": None}, {"b24": 5}, {"b24": ["portal"]}):
+        other = pd.DataFrame()
+        other.attrs |= attrs
+        with pytest.raises(AttributeError, match="no report"):
+            _ = other.b24.report
 
 
 def test_report__escaped() -> None:

@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import closing
+from datetime import timedelta, timezone
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -667,6 +668,7 @@ def test_refused__ids(portal: PracticePortal, ids: Any, named: str) -> None:
         ({"tz": "Mars/Olympus"}, ValueError, "'Mars/Olympus'"),
         ({"tz": None}, ValueError, "None"),
         ({"tz": 3}, ValueError, "3"),
+        ({"tz": timezone(timedelta(seconds=3_661))}, ValueError, "of whole minutes"),
         ({"missing": "drop"}, ValueError, "'drop' .*'raise', 'warn', 'ignore', 'keep'"),
         ({"missing": None}, ValueError, "None"),
         ({"on_bad_value": "ignore"}, ValueError, "'ignore'"),

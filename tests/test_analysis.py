@@ -106,6 +106,8 @@ def test_labels__columns() -> None:
     assert values(chosen["PROVIDER_ID"]) == ["NEW", "call"]
     assert chosen["PROVIDER_ID"].cat.ordered
     assert chosen.index.equals(frame.index)
+    mixed = pd.DataFrame({"PROVIDER_ID": ["CRM_TODO", 5, None]})
+    assert values(mixed.b24.labels(["PROVIDER_ID"])["PROVIDER_ID"]) == ["to-do", "5", None]
     with pytest.raises(ValueError, match="'SUBJECT': no enumeration"):
         analysis.labels(frame, ["SUBJECT"])
     with pytest.raises(TypeError, match="list of names"):

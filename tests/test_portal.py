@@ -358,6 +358,16 @@ def test_portal__refuses_session(session: Any) -> None:
         b24.Portal("https://acme.bitrix24.com/rest/1/s3cret0s3cret/", session=session)
 
 
+def test_portal__refuses_session_without_adapter() -> None:
+    """So is one that cannot send to the portal, without a word of the secret."""
+    session = requests.Session()
+    del session.adapters["https://"]
+    with pytest.raises(ValueError, match=r"no adapter for https://acme.bitrix24.com:") as caught:
+        b24.Portal("https://acme.bitrix24.com/rest/1/s3cret0s3cret/", session=session)
+    assert "s3cret" not in str(caught.value)
+    assert isinstance(b24.Portal("http://127.0.0.1/rest/1/s3cret/", session=session), b24.Portal)
+
+
 @pytest.mark.parametrize("commands", [[], None, "x", 5])
 def test_call_batch__refuses_commands(portal: PracticePortal, commands: Any) -> None:
     """Commands need names."""

@@ -147,7 +147,7 @@ class FrameAccessor:
         ...
         """
         facts = self._frame.attrs.get("b24")
-        if facts is None:
+        if not isinstance(facts, Mapping):
             raise AttributeError(
                 "this frame has no report: it is not a result of read_activities, "
                 "or an operation has dropped df.attrs['b24']"

@@ -73,7 +73,8 @@ def labels(
 
 def _labels(frame: pd.DataFrame, name: str, language: Language) -> pd.Series:
     """Return an enumeration; its categories are in the order of all codes."""
-    codes = sorted({*ALL_FIELDS[name].labels, *pd.factorize(frame[name])[1].tolist()})
+    known = {*ALL_FIELDS[name].labels, *pd.factorize(frame[name])[1].tolist()}
+    codes = sorted(known, key=lambda code: (isinstance(code, str), code))
     # A dict, since a code may be the label of another.
     categories = dict.fromkeys(visible(label(name, code, language)) for code in codes)
     return _label(frame[name], pd.CategoricalDtype(list(categories), ordered=True), language)

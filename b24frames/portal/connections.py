@@ -69,7 +69,11 @@ class Connections:
 
     def most(self, url: str) -> float:
         """Return how many connections are pooled; any more would be closed after each use."""
-        return getattr(self._session.get_adapter(url), "_pool_maxsize", math.inf)
+        try:
+            adapter = self._session.get_adapter(url)
+        except requests.exceptions.InvalidSchema:
+            raise ValueError(f"session has no adapter for {url}: mount one") from None
+        return getattr(adapter, "_pool_maxsize", math.inf)
 
     def forget(self) -> None:
         """Leave open connections to the parent of a forked process."""
