@@ -310,7 +310,8 @@ class Run:
         if not (error.retryable or error.ends_all or task.in_batch):
             return self._succeeded(dict.fromkeys(commands, error))
         nothing_succeeds = self._patience.last_success < task.first_sent
-        is_last = self._patience.has_succeeded and not self._later
+        others_are_tried = all(len(o.commands) == 1 <= o.attempt for o in self._later)
+        is_last = self._patience.has_succeeded and others_are_tried
         if len(commands) > 1 and self._patience.is_too_much(error, task.attempt, self._now):
             self._shared.batches.shrink(len(commands))
             first, rest = cut(commands, (len(commands) + 1) // 2)
