@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from b24frames.arguments import unknown_field
+from b24frames.ids import IdList
 from b24frames.messages import short_repr
 from b24frames.schema import ACTIVITY, ALL_FIELDS, COLUMNS, Field, Wire
 
@@ -137,7 +138,7 @@ class Selection:
         here = {c.key: list(c.values) for c in self.conditions if c.asked != c.values}
         bounds = {">=ID": self.first} if self.first > 1 else {}
         bounds |= {"<=ID": self.last} if self.last < 2**63 - 1 else {}
-        return self.filter | here | bounds | ({} if self.ids is None else {"@ID": list(self.ids)})
+        return self.filter | here | bounds | ({} if self.ids is None else {"@ID": IdList(self.ids)})
 
     @property
     def is_empty(self) -> bool:
@@ -153,8 +154,7 @@ class Selection:
     @property
     def fits_batch(self) -> bool:
         """Whether no text in it could be taken for a reference to another command of a batch."""
-        texts = (value for c in self.conditions for value in c.values if isinstance(value, str))
-        return not any("$" in text for text in texts)
+        return not any("$" in v for c in self.conditions for v in c.values if isinstance(v, str))
 
 
 Alternative = tuple[Selection, ...]
