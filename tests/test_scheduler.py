@@ -159,7 +159,9 @@ def test_run__down() -> None:
     assert 10 < portal.clock.now() < 120
 
 
-@pytest.mark.parametrize("bad", [{0}, {1}, {49}, {0, 1}, {50}, {77}, {399}, {0, 399}, {50, 51}, {49, 50, 51}])
+@pytest.mark.parametrize(
+    "bad", [{0}, {1}, {49}, {0, 1}, {50}, {77}, {399}, {0, 399}, {50, 51}, {49, 50, 51}]
+)
 @pytest.mark.parametrize("commands", [2, 3, 50, 51, 52, 400])
 @pytest.mark.parametrize("concurrency", [1, 4])
 def test_run__one_command_breaks_its_request(

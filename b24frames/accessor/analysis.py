@@ -14,6 +14,7 @@ from copy import deepcopy
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pandas.api import types
 
@@ -92,12 +93,13 @@ def duration(frame: pd.DataFrame) -> pd.Series:
 def talk_time(frame: pd.DataFrame) -> pd.Series:
     """Return the duration of calls that telephony made, and NA elsewhere."""
     require(frame, "talk_time", TALK_COLUMNS)
-    is_call = frame["PROVIDER_ID"] == "VOXIMPLANT_CALL"
-    # As objects, since not every dtype of text takes any text of a raw frame.
-    is_call &= frame["ORIGIN_ID"].astype(object).str.startswith("VI_", na=False)
+    rows = np.flatnonzero((frame["PROVIDER_ID"] == "VOXIMPLANT_CALL").fillna(False))
+    calls = frame[TALK_COLUMNS].iloc[rows].set_axis(rows)
     # A planned call that telephony attached itself to has such an ORIGIN_ID, and planned times.
-    is_call &= frame["CREATED"] == frame["START_TIME"]
-    return duration(frame).where(is_call.fillna(False).astype(bool)).rename("talk_time")
+    is_made = (calls["CREATED"] == calls["START_TIME"]).fillna(False).astype(bool)
+    is_made &= np.array([str(i).startswith("VI_") for i in calls["ORIGIN_ID"].tolist()], bool)
+    spans = duration(calls[is_made]).reindex(range(len(frame)))
+    return spans.set_axis(frame.index).rename("talk_time")
 
 
 def talk_time_from(frame: pd.DataFrame, calls: pd.DataFrame) -> pd.Series:
@@ -122,9 +124,11 @@ def is_overdue(frame: pd.DataFrame, at: str | datetime | None = None) -> pd.Seri
 def is_missed_call(frame: pd.DataFrame) -> pd.Series:
     """Return which activities are incoming calls that nobody answered."""
     require(frame, "is_missed_call", ["RESULT_STREAM", "SETTINGS", "DIRECTION"])
+    is_incoming = frame["DIRECTION"] == _INCOMING
+    rows = np.flatnonzero(is_incoming.fillna(True)).tolist()
     told = [
         (row, cell)
-        for row, cell in enumerate(frame["SETTINGS"].to_numpy(object))
+        for row, cell in zip(rows, frame["SETTINGS"].iloc[rows].to_numpy(object), strict=True)
         if isinstance(cell, (dict, str)) and _MISSED_CALL in cell
     ]
     missed = [False] * len(frame)
@@ -132,7 +136,7 @@ def is_missed_call(frame: pd.DataFrame) -> pd.Series:
         missed[row] = parts.get(_MISSED_CALL) in (True, "Y")
     by_settings = pd.Series(missed, frame.index, dtype=bool)
     unanswered = (frame["RESULT_STREAM"] == _MISSED_STREAM) | by_settings
-    return (unanswered & (frame["DIRECTION"] == _INCOMING)).rename("is_missed_call")
+    return (unanswered & is_incoming).rename("is_missed_call")
 
 
 def provider_name(frame: pd.DataFrame) -> pd.Series:
