@@ -193,7 +193,7 @@ class AccessToken(Credential):
     user_id : int
         The user who granted the token.
     on_refresh : callable, optional
-        Called with the new `TokenPair` before it is used.
+        Called with the new `TokenPair` before a read goes on with it.
     authorization_server : str
         The server that renews tokens.
     """
@@ -264,14 +264,15 @@ class AccessToken(Credential):
             yield renewals == self.renewals
 
     def renew(self, tokens: TokenPair) -> None:
-        """Pass new tokens to the caller, then use them."""
-        try:
-            if self._on_refresh is not None:
-                self._on_refresh(tokens)
-        finally:
-            # Even if the caller's function raised: the old pair is invalid.
-            self._tokens = tokens
-            self.renewals += 1
+        """Take new tokens, and pass them to the caller, whose function may use the portal."""
+        self._tokens = tokens
+        self.renewals += 1
+        if self._on_refresh is not None:
+            self._on_refresh(tokens)
+
+    def after_fork(self) -> None:
+        """Make the lock anew, which a thread of the parent may have held."""
+        self._lock = threading.Lock()
 
 
 def looks_like_address(text: object) -> bool:

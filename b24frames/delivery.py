@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -30,6 +31,8 @@ _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]"
 
 def print_table(frame: pd.DataFrame) -> None:
     """Print a frame as a table that fits a terminal; its head in colour where there are colours."""
+    if frame.columns.empty and len(frame):  # the ids alone
+        frame = frame.reset_index()
     with pd.option_context(
         "display.width", None, "display.max_columns", None, "display.max_colwidth", 40
     ):
@@ -52,8 +55,8 @@ def check_file(path: Path | None) -> None:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"--to {path}: accepted are files of {', '.join(SUFFIXES)}")
-    if path.is_dir() or (path.exists() and not os.access(path, os.W_OK)):
-        raise ValueError(f"--to {path}: a folder, or a file that must not be written")
+    if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
+        raise ValueError(f"--to {path}: a folder, a pipe, or a file that must not be written")
     if not path.parent.is_dir():
         raise ValueError(f"--to {path}: there is no folder {path.parent}")
     if suffix == ".parquet" and find_spec("pyarrow") is None:
@@ -86,6 +89,8 @@ def write_file(frame: pd.DataFrame, path: Path, what: str) -> None:
             part.write_text(text, encoding="utf-8", errors="backslashreplace")
         else:
             storable(frame).to_parquet(part)
+        if target.exists():
+            shutil.copymode(target, part)
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)

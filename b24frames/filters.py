@@ -462,7 +462,7 @@ def _merge(name: str, prefix: str, some: Sequence[Condition]) -> list[Condition]
         return [Condition(name, "!=", values)] if values else []
     is_exact = name != BINDINGS and ALL_FIELDS[name].wire is not Wire.TEXT
     if prefix == "@" and is_exact:
-        values = tuple(v for v in some[0].values if all(v in c.values for c in some))
+        values = tuple(sorted(set.intersection(*(set(c.values) for c in some))))
         return [Condition(name, "=" if len(values) == 1 else "@", values)]
     # Texts that differ may be equal to the portal, and links and parts of a text are many. In a
     # list of ``@`` the empty text is not none.

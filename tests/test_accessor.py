@@ -194,6 +194,14 @@ def test_report__tells(portal: PracticePortal) -> None:
             _ = other.b24.report
 
 
+def test_refresh__zone_of_the_index(portal: PracticePortal) -> None:
+    """The zone is kept where the only date is the index."""
+    frame = b24.find_activities(
+        [("ID", "<", 4)], portal, columns=["ID", "SUBJECT"], index_col="CREATED", tz="Asia/Tokyo"
+    )
+    assert str(frame.b24.refresh(portal)["CREATED"].dt.tz) == "Asia/Tokyo"
+
+
 def test_report__escaped() -> None:
     """Text from a portal cannot become markup."""
     frame = pd.DataFrame()

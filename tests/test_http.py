@@ -440,6 +440,27 @@ def test_oauth__expired_in_a_batch_not_renewed(
     assert posts(portal) == 1
 
 
+def test_oauth__expired_in_a_batch_server_down(
+    portal: PracticePortal, authorization: AuthorizationServer
+) -> None:
+    """An authorization server that is out of order is no answer to any command."""
+    made = oauth(portal, authorization)
+    expire_in_batches(portal, authorization, {12})
+    authorization.answer = (503, {"error": "down"})
+    with pytest.raises(PortalUnavailableError, match="authorization server is out of order"):
+        made.call_batch({f"a{i}": ("crm.activity.get", {"id": i}) for i in range(10, 40)})
+
+
+def test_oauth__on_refresh_uses_the_portal(
+    portal: PracticePortal, authorization: AuthorizationServer
+) -> None:
+    """New tokens may be stored in the portal itself, which is asked with them."""
+    names: list[str] = []
+    made = oauth(portal, authorization, on_refresh=lambda _: names.append(made.call("profile")))
+    assert made.call("profile") == names[0]
+    assert len(authorization.queries) == 1
+
+
 def test_oauth__next_refresh_uses_the_new_token(
     portal: PracticePortal, authorization: AuthorizationServer
 ) -> None:

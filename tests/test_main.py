@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -252,6 +253,7 @@ def test_write__all_or_nothing(tmp_path: Path, suffix: str) -> None:
     resource = pytest.importorskip("resource", reason="this system has no such limit")
     file, link = tmp_path / f"a{suffix}", tmp_path / f"link{suffix}"
     file.write_text("precious")
+    file.chmod(0o600)
     link.symlink_to(file)
     read = ["read", "1-300", "--practice", "--missing", "ignore", "--no-cache", "--quiet", "--to"]
     command = [*read, str(link)]
@@ -265,8 +267,27 @@ def test_write__all_or_nothing(tmp_path: Path, suffix: str) -> None:
     assert file.read_text() == "precious"
     assert main(command) == 0
     assert file.stat().st_size > 8_000
+    assert file.stat().st_mode & 0o777 == 0o600
     assert link.is_symlink()
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no such pipes")
+def test_read__to_a_pipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is no file is refused, and not replaced by one."""
+    pipe = tmp_path / "a.csv"
+    os.mkfifo(pipe)
+    assert main(["read", "1", "--practice", "--to", str(pipe)]) == 1
+    assert "a pipe" in capsys.readouterr().err
+    assert pipe.is_fifo()
+
+
+def test_read__ids_alone(portal: PracticePortal, capsys: pytest.CaptureFixture[str]) -> None:
+    """The ids are a column where there is no other."""
+    assert main(["read", "3-5", "--portal", portal.url, "--columns", "ID"]) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["ID"]
+    assert [row.split()[-1] for row in rows] == ["3", "4", "5"]
 
 
 def test_read__part_of_a_webhook(capsys: pytest.CaptureFixture[str]) -> None:

@@ -145,7 +145,7 @@ def test_call__timeout(make_portal: MakePortal) -> None:
 
 
 @pytest.mark.parametrize(
-    "timeout", [0, (1,), (1, 0), (-1, 1), "ab", (1, 2, 3), None, ("x", 1), (1, math.inf)]
+    "timeout", [0, (1,), (1, 0), (-1, 1), "ab", (1, 2, 3), None, ("x", 1), (1, math.inf), (1, 1e10)]
 )
 def test_portal__timeout_refused(timeout: Any) -> None:
     """A timeout that is not a pair of seconds is refused."""

@@ -33,6 +33,26 @@ def _portal(make_portal: MakePortal) -> PracticePortal:
     return make_portal(activities=2_000)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_calls__beside_activities(portal: PracticePortal, backend: Any) -> None:
+    """Ids of calls are not taken for ids of activities, whatever columns stand beside them."""
+    df = b24.find_activities([("TYPE_ID", "==", "call")], portal, dtype_backend=backend)
+    calls = b24.read_calls(None, portal, dtype_backend=backend)
+    both = calls[calls["CRM_ACTIVITY_ID"] > 0].join(df, on="CRM_ACTIVITY_ID")
+    before = posts(portal)
+    for use in (
+        lambda: both.b24.refresh(portal),
+        lambda: both.b24.bindings(portal),
+        lambda: both.b24.talk_time_from(calls),
+    ):
+        with pytest.raises(AttributeError, match="are of calls"):
+            use()
+    assert posts(portal) == before
+    own = calls.set_index("CRM_ACTIVITY_ID", drop=False)[["CRM_ACTIVITY_ID", "CALL_DURATION"]]
+    beside = df.join(own[~own.index.duplicated()]).rename_axis("ID")
+    assert beside.b24.talk_time_from(calls).equals(df.b24.talk_time_from(calls))
+
+
 def truth(portal: PracticePortal) -> list[dict[str, Any]]:
     """Return all rows that the practice portal has."""
     store = portal.server._store

@@ -184,6 +184,19 @@ def test_run__one_command_breaks_its_request(
     assert len(answers) == commands - len(breaking)
 
 
+@pytest.mark.parametrize("facts", [{"method": "oauth/token"}, {"reached": False}])
+@pytest.mark.parametrize("commands", [51, 52, 60])
+def test_run__outage_of_the_rest(commands: int, facts: dict[str, Any]) -> None:
+    """A network or authorization server that is down is no fault of the commands that are left."""
+    error = PortalUnavailableError("out of order")
+    vars(error).update(facts)
+    portal = Portal(lambda names, turn: error if turn else fine(names), concurrency=1)
+    answers: dict[str, Any] = {}
+    with pytest.raises(PortalUnavailableError):
+        collect(portal.run(commands), answers)
+    assert answers == {f"a{i}": f"a{i}" for i in range(50)}
+
+
 def test_run__odd_answer() -> None:
     """A command that is answered oddly for ever is asked again twice; the others once."""
     odd = InvalidAnswerError("an error without a description", method=GET)

@@ -222,13 +222,18 @@ def communications(frame: pd.DataFrame) -> pd.DataFrame:
 def ids_of(frame: pd.DataFrame) -> pd.Series:
     """Return the activity ids of a frame: its column or index ID."""
     own = set(frame.columns) - {"ID"}
-    if own & (schema.CALL.keys() | schema.USER.keys()) and not own & schema.ACTIVITY.keys():
+    is_of_others = (
+        own & (schema.CALL.keys() | schema.USER.keys()) and not own & schema.ACTIVITY.keys()
+    )
+    if "ID" not in frame.columns and frame.index.name != "ID" and not is_of_others:
+        raise AttributeError("this frame has no column or index ID of activity ids")
+    ids = frame["ID"] if "ID" in frame.columns else frame.index.to_series()
+    if "CRM_ACTIVITY_ID" in own:  # calls beside activities: the ids are of either
+        told = frame["CRM_ACTIVITY_ID"].set_axis(ids.index)
+        is_of_others = is_of_others or not (told.isna() | (told == ids)).all()
+    if is_of_others:
         raise AttributeError("the ids of this frame are of calls or users, not of activities")
-    if "ID" in frame.columns:
-        return frame["ID"]
-    if frame.index.name == "ID":
-        return frame.index.to_series()
-    raise AttributeError("this frame has no column or index ID of activity ids")
+    return ids
 
 
 def backend_of(frame: pd.DataFrame) -> Backend:
@@ -240,7 +245,8 @@ def backend_of(frame: pd.DataFrame) -> Backend:
 
 def zone_of(frame: pd.DataFrame) -> Any:
     """Return the zone of the dates of a frame; UTC where it has none."""
-    dtypes = (getattr(dtype, "pyarrow_dtype", dtype) for dtype in frame.dtypes)
+    own = (*frame.dtypes, frame.index.dtype)
+    dtypes = (getattr(dtype, "pyarrow_dtype", dtype) for dtype in own)
     return next((tz for dtype in dtypes if (tz := getattr(dtype, "tz", None))), "UTC")
 
 

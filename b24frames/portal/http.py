@@ -106,7 +106,9 @@ class Http:
         method = "batch" if in_batch else next(iter(commands.values()))[0]
         params = batch_params(commands) if in_batch else next(iter(commands.values()))[1]
         if expired is not None and (refused := self._renew(expired, method)) is not None:
-            return Answer(dict.fromkeys(commands, refused)), expired
+            # An outage passes; what is refused for good is the answer to these commands alone.
+            outcome = refused if refused.retryable else Answer(dict.fromkeys(commands, refused))
+            return outcome, expired
         renewals = self._credential.renewals
         answer = self._post_once(method, self._credential.body(params))
         if isinstance(answer, PortalError) and has_expired(answer):

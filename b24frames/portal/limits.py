@@ -356,7 +356,9 @@ class Patience:
 
 def is_odd(error: PortalError) -> bool:
     """Return whether an error may be due to the request itself, or to a broken portal."""
-    return isinstance(error, (PortalUnavailableError, InvalidAnswerError)) and error.retryable
+    is_of_portal = error.reached and error.method != "oauth/token"
+    kinds = (PortalUnavailableError, InvalidAnswerError)
+    return isinstance(error, kinds) and error.retryable and is_of_portal
 
 
 def took_too_long(error: PortalError) -> bool:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
+from threading import TIMEOUT_MAX
 from typing import Any, Self
 
 import requests
@@ -174,7 +175,7 @@ class Portal:
         client_id, client_secret : str
             Those of the application; needed for a refresh.
         on_refresh : callable, optional
-            Called with the new pair (access token, refresh token) before it is used: store it,
+            Called with the new pair (access token, refresh token) before a read goes on: store it,
             since the old pair is invalid then.
         authorization_server : str
             The server that renews tokens.
@@ -328,6 +329,8 @@ class Portal:
             # Two processes that share a connection would receive each other's answers.
             self._process = os.getpid()
             self._http.connections.forget()
+            if isinstance(self._credential, AccessToken):
+                self._credential.after_fork()
             self._scheduler = self._scheduler.after_fork()
         return Run(self._scheduler, commands, in_batches=in_batches, most=concurrency)
 
@@ -412,7 +415,7 @@ def check_timeout(timeout: tuple[float, float]) -> tuple[float, float]:
     connect = read = 0.0
     if isinstance(timeout, (tuple, list)) and len(timeout) == 2:
         connect, read = (part if isinstance(part, (int, float)) else 0.0 for part in timeout)
-    if not (0 < connect < math.inf and 0 < read < math.inf):
+    if not (0 < connect < TIMEOUT_MAX and 0 < read < TIMEOUT_MAX):
         given = short_repr(timeout)
         raise ValueError(f"timeout={given} is not a pair (connect, read) of positive seconds")
     return connect, read
