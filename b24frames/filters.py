@@ -26,7 +26,7 @@ import pandas as pd
 from b24frames.arguments import unknown_field
 from b24frames.ids import IdList
 from b24frames.messages import short_repr
-from b24frames.schema import ACTIVITY, ALL_FIELDS, COLUMNS, Field, Wire
+from b24frames.schema import ACTIVITY, ALL_FIELDS, COLUMNS, Field, Wire, code_of
 
 BINDINGS = "BINDINGS"
 Filters = Sequence[Any]
@@ -260,7 +260,8 @@ def _parse_condition(part: Any, tz: tzinfo, fields: Mapping[str, Field]) -> Cond
         return Condition(name, prefix, (None,))
     if field.wire is Wire.DATETIME:
         return Condition(name, *_on_whole_seconds(prefix, _parse_date(value, tz), name, value))
-    parsed = _PARSERS[field.wire](field, value)
+    # What labels contain is not what their codes do.
+    parsed = _PARSERS[field.wire](replace(field, labels={}) if prefix == "%" else field, value)
     if prefix == "%" and not parsed:
         raise ValueError(f"filters: every text contains {value!r}; leave the condition out")
     return Condition(name, prefix, (parsed,))
@@ -316,16 +317,14 @@ def _is_number(value: Any) -> bool:
 
 def _parse_integer(field: Field, value: Any) -> int:
     """Return an integer, or the code of a label."""
-    labels = {label.casefold(): code for code, label in field.labels.items()}
-    if isinstance(value, str) and value.strip().casefold() in labels:
-        return int(labels[value.strip().casefold()])
+    value = code_of(field, value)
     number: int | None = None
     with suppress(ValueError, ArithmeticError):  # NaN, infinity
         is_text = isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,19}\s*", value, re.A)
         if is_text or (_is_number(value) and int(value) == value):
             number = int(value)
     if number is None or not -(2**63) <= number < 2**63:
-        names = f", or one of {', '.join(map(repr, field.labels.values()))}" if labels else ""
+        names = f", or one of {', '.join(map(repr, field.labels.values()))}" if field.labels else ""
         raise _refuse(field, value, f"int and str of digits{names}")
     return number
 
@@ -349,7 +348,8 @@ def _parse_flag(field: Field, value: Any) -> bool:
 
 
 def _parse_text(field: Field, value: Any) -> str:
-    """Return a text."""
+    """Return a text, or the code of a label."""
+    value = code_of(field, value)
     if isinstance(value, str):
         with suppress(UnicodeEncodeError):
             value.encode()
@@ -428,21 +428,20 @@ def _without_none(conditions: Sequence[Condition]) -> list[list[Condition]]:
 
 def _select(conditions: Sequence[Condition]) -> Alternative:
     """Return the fewest selections that hold all conditions; one filter has each key once."""
-    first, last, ids = 1, 2**63 - 1, None
+    first, last, known = 1, 2**63 - 1, None
     by_key: dict[tuple[str, str], list[Condition]] = {}
     for condition in conditions:
         name, prefix, values = condition.field, condition.prefix, condition.values
         if name == "ID" and "!" not in prefix:
             if prefix in ("=", "@"):
-                ids = tuple(i for i in values if ids is None or i in ids)
+                known = {*values} if known is None else known.intersection(values)
             first = max(first, values[0] + (prefix == ">")) if prefix in (">", ">=") else first
             last = min(last, values[0] - (prefix == "<")) if prefix in ("<", "<=") else last
             continue
         key = (name, "!@" if prefix == "!=" else "@" if prefix == "=" else prefix)
         by_key.setdefault(key, []).append(condition)
     merged = [_merge(name, prefix, some) for (name, prefix), some in by_key.items()]
-    if ids is not None:
-        ids = tuple(sorted(i for i in ids if first <= i <= last))
+    ids = None if known is None else tuple(sorted(i for i in known if first <= i <= last))
     if any(part.prefix == "@" and not part.values for parts in merged for part in parts):
         ids = ()
     return tuple(

@@ -247,6 +247,30 @@ def is_column(name: object) -> bool:
     return isinstance(name, str) and (name in ACTIVITY or name.startswith(CUSTOM_FIELD_PREFIX))
 
 
+def code_of(field: Field, text: object) -> Any:
+    """Return the code that a label stands for, in any case; anything else as it is.
+
+    Parameters
+    ----------
+    field : Field
+        The enumeration.
+    text : object
+        A label, or a code.
+
+    Returns
+    -------
+    int, str or object
+        The code.
+
+    Examples
+    --------
+    >>> code_of(ACTIVITY["TYPE_ID"], "Call"), code_of(ACTIVITY["PROVIDER_ID"], "CRM_EMAIL")
+    (2, 'CRM_EMAIL')
+    """
+    codes = {label.casefold(): code for code, label in field.labels.items()}
+    return codes.get(text.strip().casefold(), text) if isinstance(text, str) else text
+
+
 def label(name: str, code: int | str, language: Language = "en") -> str:
     """Return the label of a code of an enumeration, or the code itself if it is unknown.
 

@@ -202,6 +202,15 @@ def test_refresh__zone_of_the_index(portal: PracticePortal) -> None:
     assert str(frame.b24.refresh(portal)["CREATED"].dt.tz) == "Asia/Tokyo"
 
 
+def test_ids__several_columns(portal: PracticePortal) -> None:
+    """Two columns of one name are refused where ids are needed."""
+    frame = b24.read_activities([1, 2, 3], portal, index_col=None, missing="ignore")
+    twice = pd.concat([frame, frame[["ID"]]], axis=1)
+    for use in (lambda: twice.b24.refresh(portal), lambda: twice.b24.bindings(portal)):
+        with pytest.raises(AttributeError, match="several columns of this frame are named ID"):
+            use()
+
+
 def test_report__escaped() -> None:
     """Text from a portal cannot become markup."""
     frame = pd.DataFrame()

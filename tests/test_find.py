@@ -113,7 +113,7 @@ def test_find_activities__conditions(
 
 @pytest.mark.parametrize(
     "name",
-    [name for name in FIELDS if ACTIVITY[name].wire is Wire.INTEGER and ACTIVITY[name].labels],
+    [name for name in FIELDS if ACTIVITY[name].labels],
 )
 def test_find_activities__labels(
     name: str, known: PracticePortal, everything: pd.DataFrame

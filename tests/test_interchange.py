@@ -7,6 +7,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +240,19 @@ def test_spreadsheet_safe__touches_text_only() -> None:
     assert safe.iloc[0].tolist() == [-5, -1.5, True, pd.Timedelta("-1h"), "'@SUM(A1)", "'+1", "x"]
     assert list(safe.columns)[-1] == "'=name"
     assert frame.columns[-1] == "=name"
+
+
+def test_spreadsheet_safe__other_objects() -> None:
+    """Dates, months and decimal numbers become text without quotes; lists become JSON."""
+    moments = pd.Series(pd.to_datetime(["2026-10-01T09:00"]))
+    frame = pd.DataFrame(
+        {"DAY": moments.dt.date, "MONTH": moments.dt.to_period("M"), "PRICE": [Decimal("1.50")]}
+        | {"PARTS": [[1, "x"]]}
+    )
+    for safe in (frame.b24.spreadsheet_safe(), frame.set_index("MONTH").b24.spreadsheet_safe()):
+        shown = safe.reset_index().iloc[0]
+        assert shown[["DAY", "MONTH", "PRICE"]].tolist() == ["2026-10-01", "2026-10", "1.50"]
+        assert shown["PARTS"] == '[1, "x"]'
 
 
 def test_spreadsheet_safe__index_and_other_names() -> None:

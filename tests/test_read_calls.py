@@ -53,6 +53,16 @@ def test_calls__beside_activities(portal: PracticePortal, backend: Any) -> None:
     assert beside.b24.talk_time_from(calls).equals(df.b24.talk_time_from(calls))
 
 
+def test_read_calls__labels(portal: PracticePortal) -> None:
+    """Labels of codes that are text find what the codes find."""
+    by_code, by_label = (
+        b24.read_calls(None, portal, filters=[("CALL_FAILED_CODE", "in", values)])
+        for values in (["200", "304"], ["Answered", "304"])
+    )
+    assert len(by_code)
+    assert by_label.equals(by_code)
+
+
 def truth(portal: PracticePortal) -> list[dict[str, Any]]:
     """Return all rows that the practice portal has."""
     store = portal.server._store

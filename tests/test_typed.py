@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,22 @@ def test_typed__keeps_the_shape() -> None:
     assert typed["UF_A"].tolist() == [[1], None]
     by_id = raw.set_index("ID").b24.typed()
     assert by_id.index.equals(pd.Index(pd.array([5, 3], "Int64"), name="ID"))
+
+
+def test_typed__numbers_of_others(backend: Any) -> None:
+    """Numbers of NumPy and decimal ones are numbers among objects, too."""
+    raw = pd.DataFrame(
+        {"ID": [np.int64(7), Decimal(8)], "COMPLETED": [np.True_, None], "OWNER_ID": [None, 5]}
+        | {"RESULT_SUM": [Decimal("1500.50"), np.float64(0.5)]},
+        dtype=object,
+    )
+    typed = raw.b24.typed(dtype_backend=backend)
+    assert typed["ID"].tolist() == [7, 8]
+    assert typed["COMPLETED"].astype(object).tolist()[0] is True
+    assert typed["RESULT_SUM"].tolist() == [1500.5, 0.5]
+    odd = pd.DataFrame({"ID": [1, 2, 3], "OWNER_ID": [Decimal("1.5"), np.timedelta64(1), None]})
+    with pytest.warns(BadValueWarning, match="2 values not understood as integer"):
+        assert odd.b24.typed()["OWNER_ID"].isna().all()
 
 
 def test_typed__which_columns() -> None:

@@ -228,6 +228,8 @@ def ids_of(frame: pd.DataFrame) -> pd.Series:
     if "ID" not in frame.columns and frame.index.name != "ID" and not is_of_others:
         raise AttributeError("this frame has no column or index ID of activity ids")
     ids = frame["ID"] if "ID" in frame.columns else frame.index.to_series()
+    if isinstance(ids, pd.DataFrame):
+        raise AttributeError("several columns of this frame are named ID")
     if "CRM_ACTIVITY_ID" in own:  # calls beside activities: the ids are of either
         told = frame["CRM_ACTIVITY_ID"].set_axis(ids.index)
         is_of_others = is_of_others or not (told.isna() | (told == ids)).all()
