@@ -26,17 +26,18 @@ PACKAGE = Path(__file__).parents[1] / "b24frames"
 # 37 let practice customers call again and be called back, and take talk times from statistics; 19
 # name what spreadsheets cut, and refuse columns that labels cannot be made of; 80 are the panel's
 # texts by language, counted and aged, and its Cancel for names and details; 36 take text from Arrow
-# as it is; 13 find all rows where links repeat them, compare more of them, and hide more tokens;
-# 10 keep minutes of offsets, days of Arrow, dtypes of what is read again, and panics of deltalake
-# in the family of errors; 9 tell a portal that is down from an activity that breaks its batch; 36
-# keep filters of stores as given, logins out of them, and dates and arrays of other programs right;
-# 16 refuse sessions, commands and paths that are none, and name rows where there are no ids; 9
-# write a file whole or not at all; 2 let files of stores say less of
-# themselves, and rows of the panel be shown sooner; 10 refuse sessions without https, and zones
-# that Arrow cannot take, sort codes of any type, and look into calls alone; 17 tell outages
-# from activities, and ids of calls from theirs, and keep the modes of files; 13 read
-# labels of codes that are text, numbers of NumPy and decimal ones, and dates among objects.
-TOTAL_CODE, TOTAL_FILES = 9_278, 64
+# as it is; 13 find all rows where links repeat them, compare more of them, and hide more tokens; 10
+# keep minutes of offsets, days of Arrow, dtypes of what is read again, and panics of deltalake in
+# the family of errors; 9 tell a portal that is down from an activity that breaks its batch; 36 keep
+# filters of stores as given, logins out of them, and dates and arrays of other programs right; 16
+# refuse sessions, commands and paths that are none, and name rows where there are no ids; 9 write a
+# file whole or not at all; 2 let files of stores say less of themselves, and rows of the panel be
+# shown sooner; 10 refuse sessions without https, and zones that Arrow cannot take, sort codes of
+# any type, and look into calls alone; 17 tell outages from activities, and ids of calls from
+# theirs, and keep the modes of files; 13 read labels of codes that are text, numbers of NumPy and
+# decimal ones, and dates among objects; 17 let errors of the caller's signal handlers out, and take
+# failed renewals for outages.
+TOTAL_CODE, TOTAL_FILES = 9_295, 64
 SLACK = 60  # [lines] by which the code may be below its total before that has to be lowered
 LONGEST_FILE = 300  # [lines of code]
 P90_BODY, LONGEST_BODY = 25, 50  # [lines]

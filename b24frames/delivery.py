@@ -81,6 +81,9 @@ def write_file(frame: pd.DataFrame, path: Path, what: str) -> None:
     target = path.resolve()  # a link stays one
     part = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
     try:
+        if target.exists():  # nobody else is to read what replaces it, not for a moment
+            part.touch(0o600)
+            shutil.copymode(target, part)
         if path.suffix.lower() == ".csv":
             spreadsheet_safe(frame).to_csv(part, encoding="utf-8-sig")  # the mark is for Excel
         elif path.suffix.lower() == ".json":
@@ -89,8 +92,6 @@ def write_file(frame: pd.DataFrame, path: Path, what: str) -> None:
             part.write_text(text, encoding="utf-8", errors="backslashreplace")
         else:
             storable(frame).to_parquet(part)
-        if target.exists():
-            shutil.copymode(target, part)
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)

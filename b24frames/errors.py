@@ -75,7 +75,8 @@ class PortalError(B24Error):
     ends_all : bool
         Whether all other calls would fail in the same way.
     reached : bool
-        Whether a connection to the portal was made.
+        Whether a connection to the portal was made; False also where a new access token is needed
+        and the authorization server gives none.
     hint : str
         How to fix the problem; often empty.
 
@@ -295,6 +296,22 @@ _HINTS: Mapping[str, str] = {
     "PROXY": f"How to give a proxy: {_NETWORK_PAGE}.",
     "TLS": f"How to give a certificate authority or a client certificate: {_NETWORK_PAGE}.",
 }
+
+
+def is_of_caller(error: BaseException | None) -> bool:
+    """Return whether an error is an OSError without a number, which the system's have.
+
+    Parameters
+    ----------
+    error : BaseException or None
+        An error caught where the system may fail.
+
+    Returns
+    -------
+    bool
+        Whether a signal handler of the caller raised it, such as a `TimeoutError` at a deadline.
+    """
+    return isinstance(error, OSError) and error.errno is None
 
 
 def error_from_answer(

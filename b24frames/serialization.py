@@ -59,8 +59,10 @@ def encode_record(record: Mapping[str, Any]) -> bytes:
 
 
 def as_plain(value: Any) -> Any:
-    """Return arrays of NumPy as lists, and what else JSON has no form for as text."""
-    return value.tolist() if hasattr(value, "tolist") else str(value)
+    """Return arrays of NumPy as lists, dates as ISO text, and what else JSON lacks as text."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
 def decode_record(line: bytes) -> dict[str, Any]:

@@ -646,7 +646,7 @@ def test_find_activities__few_requests(make_portal: MakePortal) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "most"), [(20_000, 16), (100_000, 60)] if IS_THOROUGH else [(5_000, 7)]
+    ("rows", "most"), [(20_000, 16), (100_000, 60)] if IS_THOROUGH else [(5_000, 5)]
 )
 @pytest.mark.thorough
 def test_find_activities__many_rows(rows: int, most: int, make_portal: MakePortal) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import pickle
+import signal
 import ssl
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -443,12 +445,14 @@ def test_oauth__expired_in_a_batch_not_renewed(
 def test_oauth__expired_in_a_batch_server_down(
     portal: PracticePortal, authorization: AuthorizationServer
 ) -> None:
-    """An authorization server that is out of order is no answer to any command."""
-    made = oauth(portal, authorization)
+    """One that is out of order is no answer to any command, and waited for to the end."""
+    clock = WaitlessClock()
+    made = oauth(portal, authorization, clock=clock, max_wait=900)
     expire_in_batches(portal, authorization, {12})
     authorization.answer = (503, {"error": "down"})
     with pytest.raises(PortalUnavailableError, match="authorization server is out of order"):
         made.call_batch({f"a{i}": ("crm.activity.get", {"id": i}) for i in range(10, 40)})
+    assert 600 < clock.now() < 1_000
 
 
 def test_oauth__on_refresh_uses_the_portal(
@@ -459,6 +463,25 @@ def test_oauth__on_refresh_uses_the_portal(
     made = oauth(portal, authorization, on_refresh=lambda _: names.append(made.call("profile")))
     assert made.call("profile") == names[0]
     assert len(authorization.queries) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no forks")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_oauth__forked_while_renewing(
+    portal: PracticePortal, authorization: AuthorizationServer
+) -> None:
+    """A forked process does not wait for the renewal of a thread that it has not."""
+    made, status = oauth(portal, authorization), 1
+    with made._credential.renewing(0):  # as another thread of the parent
+        child = os.fork()
+        if not child:
+            signal.alarm(20)
+            try:
+                made.call("profile")
+                status = 7
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 def test_oauth__next_refresh_uses_the_new_token(

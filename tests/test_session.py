@@ -11,10 +11,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+import requests_cache
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
@@ -59,6 +61,30 @@ def test_call__error_of_a_signal_handler(portal: PracticePortal, kind: type[Exce
         portal.call("crm.activity.get", {"id": 5})
     assert caught.value is own
     assert posts(portal) == 1
+
+
+@pytest.mark.parametrize("kind", [TimeoutError, OSError])
+def test_cache__error_of_a_signal_handler(
+    portal: PracticePortal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    """Nor is it an error of the cache, or of the request rate that processes share."""
+    own = kind("the caller's own deadline")
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise own
+
+    backend, client = requests_cache.BaseCache(), b24.Portal(portal.url)
+    for cache in (tmp_path, b24.ActivityCache(backend=backend), False):
+        with monkeypatch.context() as patch:
+            patch.setattr("sqlite3.connect", interrupted)
+            patch.setattr(backend.responses, "get", interrupted)
+            with pytest.raises(kind) as caught:
+                b24.read_activities([5], client, cache=cache)
+        assert caught.value is own
+    assert posts(portal) == 0
+    # The rate is shared on.
+    client.call("profile")
+    assert list(tmp_path.rglob("request-rate.sqlite"))
 
 
 # --- forks -------------------------------------------------------------------------------------

@@ -222,10 +222,9 @@ def communications(frame: pd.DataFrame) -> pd.DataFrame:
 def ids_of(frame: pd.DataFrame) -> pd.Series:
     """Return the activity ids of a frame: its column or index ID."""
     own = set(frame.columns) - {"ID"}
-    is_of_others = (
-        own & (schema.CALL.keys() | schema.USER.keys()) and not own & schema.ACTIVITY.keys()
-    )
-    if "ID" not in frame.columns and frame.index.name != "ID" and not is_of_others:
+    others = own & (schema.CALL.keys() | schema.USER.keys())
+    is_of_others = bool(others) and not own & schema.ACTIVITY.keys()
+    if "ID" not in frame.columns and frame.index.name != "ID":
         raise AttributeError("this frame has no column or index ID of activity ids")
     ids = frame["ID"] if "ID" in frame.columns else frame.index.to_series()
     if isinstance(ids, pd.DataFrame):

@@ -142,8 +142,6 @@ def _raw_values(column: pd.Series, wire: Wire, from_spreadsheet: bool) -> Any:
         return _iso_texts(column)
     if _is_date(column):
         return _utc_texts(column)
-    if column.dtype == object and any(issubclass(k, _NUMBERS) for k in set(map(type, column))):
-        column = pd.Series(map(_as_python, column), column.index, dtype=object)
     read, is_escaped = _READERS.get(wire), from_spreadsheet and wire in (Wire.TEXT, Wire.ANY)
     texts = None if is_escaped else _arrow_text(column)
     if texts is not None and (
@@ -180,14 +178,6 @@ def _arrow_text(column: pd.Series) -> Any:
     return None
 
 
-def _as_python(value: Any) -> Any:
-    """Return a number of NumPy, or a decimal one, as Python's own."""
-    if isinstance(value, Decimal) and value.is_finite() and abs(value) < _EXACT:
-        return int(value) if value == int(value) else float(value)
-    is_number = isinstance(value, _NUMBERS) and not isinstance(value, (Decimal, np.timedelta64))
-    return value.item() if is_number else value
-
-
 def _whole(number: float) -> object:
     """Return the integer that pandas has made a double of, in a column with gaps."""
     if abs(number) >= _EXACT:
@@ -216,7 +206,6 @@ _READERS: Mapping[Wire, Callable[[Any], object]] = {
     Wire.OBJECT: _read_nested,
     Wire.LIST: _read_nested,
 }
-_NUMBERS = (np.integer, np.floating, np.bool_, Decimal)
 _OF_JSON = (type(None), str, bool, int, float, dict, list, tuple)
 # Types of values that are read as they are.
 _AS_SENT = {type(None), bool, int, float, dict, list}
@@ -294,7 +283,7 @@ def _make_visible(column: pd.Series, unseen: re.Pattern[str]) -> list[str | None
         return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
     values = _without_na(column)
-    plain = [v if isinstance(v, _OF_JSON) else as_plain(v) for v in values]  # dates as ISO text
+    plain = [v if isinstance(v, _OF_JSON) else as_plain(v) for v in values]
     texts = [
         v if v is None or isinstance(v, str) else json.dumps(v, default=as_plain) for v in plain
     ]

@@ -10,7 +10,7 @@ from requests_cache.backends.filesystem import FileDict
 from requests_cache.backends.sqlite import SQLiteDict
 
 from b24frames.cache.entries import Entry, decode, is_intact, parse_key
-from b24frames.errors import CacheError
+from b24frames.errors import CacheError, is_of_caller
 from b24frames.messages import name_some
 
 T = TypeVar("T")
@@ -135,6 +135,8 @@ class BackendStore:
         except Exception as error:  # reason: each backend raises errors of its own library
             # FileDict raises a KeyError for any OSError.
             reason = error.__cause__ if isinstance(error, KeyError) else error
+            if is_of_caller(reason):
+                raise
             raise CacheError(f"the cache {self._name} cannot be used: {reason}") from error
 
 

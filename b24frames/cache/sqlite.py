@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from requests_cache.backends.sqlite import SQLiteDict
 
 from b24frames.cache.entries import LAYOUT, TIMESTAMP_END, DamageError, Entry, decode, is_intact
-from b24frames.errors import CacheError
+from b24frames.errors import CacheError, is_of_caller
 from b24frames.ids import chunks
 
 TABLE = "activities"
@@ -158,6 +158,8 @@ class SQLiteFile:
             except DamageError as error:
                 raise _DamagedFileError(str(error)) from error
             except (OSError, sqlite3.Error) as error:
+                if is_of_caller(error):
+                    raise
                 code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
                 if code in _DAMAGED:
                     raise _DamagedFileError(str(error)) from error
@@ -233,6 +235,8 @@ class SQLiteFile:
                 for file in self.files():
                     file.rename(file.with_name(file.name.replace(self.path.name, aside.name, 1)))
         except (OSError, sqlite3.Error) as error:
+            if is_of_caller(error):
+                raise
             message = f"the cache {self.path} is damaged ({damage}) and cannot be set aside"
             raise CacheError(f"{message}: {error}") from error
         return aside

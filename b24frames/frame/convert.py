@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from math import isfinite
 from typing import Any
 
@@ -26,6 +27,8 @@ from b24frames.serialization import as_plain
 BAD_VALUE = (ValueError, OverflowError, RecursionError)
 # The date that portals write for activities without a deadline.
 NO_DEADLINE = "9999-12-31"
+_EXACT = 2**53  # beyond it, what was a double has lost digits
+_OF_NUMPY = (np.integer, np.floating, np.bool_)
 
 
 def parse_integer(value: Any) -> int | None:
@@ -182,6 +185,25 @@ def as_json(parse: Callable[[Any], Any]) -> Callable[[Any], str | None]:
     return parse_to_json
 
 
+def of_numbers(parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a parser that takes numbers of NumPy and decimal ones as Python's own.
+
+    Examples
+    --------
+    >>> of_numbers(parse_integer)(np.int64(7))
+    7
+    """
+
+    def parse_number(value: Any) -> Any:
+        if isinstance(value, Decimal) and value.is_finite() and abs(value) < _EXACT:
+            value = int(value) if value == int(value) else float(value)
+        elif isinstance(value, _OF_NUMPY) and not isinstance(value, np.timedelta64):
+            value = value.item()
+        return parse(value)
+
+    return parse_number
+
+
 def parse_any(value: Any) -> Any:
     """Return any value as it is, except for text that UTF-8 cannot encode."""
     return parse_text(value) if isinstance(value, str) else value
@@ -207,11 +229,11 @@ def _parse_nested(value: Any) -> Any:
 
 
 PARSERS: Mapping[Wire, Callable[[Any], Any]] = {
-    Wire.INTEGER: parse_integer,
-    Wire.DOUBLE: parse_double,
+    Wire.INTEGER: of_numbers(parse_integer),
+    Wire.DOUBLE: of_numbers(parse_double),
     Wire.DATETIME: parse_datetime,
-    Wire.FLAG: parse_flag,
-    Wire.TEXT: parse_text,
+    Wire.FLAG: of_numbers(parse_flag),
+    Wire.TEXT: of_numbers(parse_text),
     Wire.OBJECT: parse_object,
     Wire.LIST: parse_list,
     Wire.ANY: parse_any,

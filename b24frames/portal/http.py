@@ -215,6 +215,7 @@ class Http:
             query = credential.refresh_query()
             response = self.connections.send("GET", url, "oauth/token", query=query)
             if isinstance(response, PortalError):
+                response.reached = False
                 return response
             answer = _read_json(response.content)
             if (pair := _token_pair(answer)) is not None:
@@ -225,9 +226,11 @@ class Http:
 
     def _refresh_error(self, answer: object, status: int) -> PortalError:
         if status == 429 or status >= 500:
-            return PortalUnavailableError(
+            error = PortalUnavailableError(
                 "the authorization server is out of order", http_status=status, method="oauth/token"
             )
+            error.reached = False
+            return error
         words = answer if isinstance(answer, dict) else {}
         code = self._words(words.get("error"))
         reason = _REFRESH_ERRORS.get(code.lower(), "the authorization server gave no new token")

@@ -344,7 +344,7 @@ class Patience:
         """Return whether a batch should be split: it takes too long, or keeps failing."""
         if not is_odd(error) or self.is_over(now):
             return False
-        return took_too_long(error) or (error.reached and attempt >= _BEFORE_HALVES)
+        return took_too_long(error) or attempt >= _BEFORE_HALVES
 
     def doubts(self, error: PortalError, now: float) -> bool:
         """Return whether to try another request before giving up; True only once."""
@@ -356,9 +356,8 @@ class Patience:
 
 def is_odd(error: PortalError) -> bool:
     """Return whether an error may be due to the request itself, or to a broken portal."""
-    is_of_portal = error.reached and error.method != "oauth/token"
-    kinds = (PortalUnavailableError, InvalidAnswerError)
-    return isinstance(error, kinds) and error.retryable and is_of_portal
+    is_broken = isinstance(error, (PortalUnavailableError, InvalidAnswerError))
+    return is_broken and error.retryable and error.reached
 
 
 def took_too_long(error: PortalError) -> bool:

@@ -19,7 +19,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Protocol, TypeVar
 
-from b24frames.errors import CacheError
+from b24frames.errors import CacheError, is_of_caller
 from b24frames.paths import cache_file
 from b24frames.portal.limits import BucketState, LeakyBucket
 
@@ -133,6 +133,8 @@ class RequestRate:
                 try:
                     self._change_shared(change)
                 except (OSError, TypeError, sqlite3.Error, CacheError) as error:
+                    if is_of_caller(error):
+                        raise
                     _log.info("the request rate is not shared between processes: %s", error)
                     self._own_state = BucketState()
             if self._own_state is not None:
