@@ -153,6 +153,12 @@ any_records = st.lists(
 )
 
 
+# Text with half a character, which the frame shows as an escape and tells of.
+may_have_halves = pytest.mark.filterwarnings(
+    "ignore:.*characters that no UTF-8 can hold:b24frames.errors.BadValueWarning"
+)
+
+
 def sent(pairs: list[tuple[Record, Record]]) -> list[Record]:
     """Return the records that were sent, numbered."""
     return [{"ID": str(i), **record} for i, (record, _) in enumerate(pairs, 1)]
@@ -295,6 +301,7 @@ def test_wire_form__all_at_once_or_one_by_one(values: list[str], wire: Wire) -> 
 # --- whole records --------------------------------------------------------------------------------
 
 
+@may_have_halves
 @given(read_activities)
 def test_record__nothing_lost(pairs: list[tuple[Record, Record]]) -> None:
     """Every field of every record says in the frame what it was meant to say."""
@@ -309,6 +316,7 @@ def test_record__nothing_lost(pairs: list[tuple[Record, Record]]) -> None:
             )
 
 
+@may_have_halves
 @given(read_activities)
 def test_record__back_to_the_wire(pairs: list[tuple[Record, Record]]) -> None:
     """What a frame says, sent again, gives the same frame."""
@@ -472,6 +480,7 @@ def test_index__is_the_column(records: list[Record]) -> None:
 zones = st.sampled_from(["UTC", "Asia/Kolkata", "America/St_Johns", "Europe/Moscow"]).map(ZoneInfo)
 
 
+@may_have_halves
 @given(read_activities, zones)
 def test_zone__instants_stay(pairs: list[tuple[Record, Record]], zone: ZoneInfo) -> None:
     """A zone changes how an instant is shown, and never the instant."""
@@ -485,6 +494,7 @@ def test_zone__instants_stay(pairs: list[tuple[Record, Record]], zone: ZoneInfo)
 
 
 @pytest.mark.skipif(len(LAYOUTS) == 1, reason="needs pyarrow")
+@may_have_halves
 @given(read_activities)
 def test_backends__agree(pairs: list[tuple[Record, Record]]) -> None:
     """Both families of dtypes hold the same values."""
@@ -531,6 +541,7 @@ def test_line__any_names(record: Record) -> None:
     assert OTHER in json.loads(encode_record(record)) or not record
 
 
+@may_have_halves
 @given(read_activities)
 def test_storable__can_be_read_back(pairs: list[tuple[Record, Record]]) -> None:
     """Nested values written as JSON text are the same when they are read again."""
