@@ -198,7 +198,14 @@ class AccessToken(Credential):
         The server that renews tokens.
     """
 
-    __slots__ = ("_client", "_lock", "_on_refresh", "_tokens", "authorization_server")
+    __slots__ = (
+        "_client",
+        "_lock",
+        "_on_refresh",
+        "_passing_on",
+        "_tokens",
+        "authorization_server",
+    )
 
     def __init__(
         self,
@@ -229,7 +236,7 @@ class AccessToken(Credential):
         self._client = (client_id, client_secret)
         self._on_refresh = on_refresh
         self.authorization_server = split_address(authorization_server, "server", _ADDRESS)[0]
-        self._lock = threading.Lock()
+        self.after_fork()
 
     def path(self, method: str) -> str:
         """Return the path of a call."""
@@ -263,16 +270,24 @@ class AccessToken(Credential):
         with self._lock:
             yield renewals == self.renewals
 
+    def is_passed_on(self, renewals: int) -> bool:
+        """Return whether `on_refresh` still runs for that renewal, for which no thread may wait."""
+        return self._passing_on and renewals == self.renewals
+
     def renew(self, tokens: TokenPair) -> None:
         """Take new tokens, and pass them to the caller, whose function may use the portal."""
         self._tokens = tokens
         self.renewals += 1
         if self._on_refresh is not None:
-            self._on_refresh(tokens)
+            self._passing_on = True
+            try:
+                self._on_refresh(tokens)
+            finally:
+                self._passing_on = False
 
     def after_fork(self) -> None:
-        """Make the lock anew, which a thread of the parent may have held."""
-        self._lock = threading.Lock()
+        """Forget renewals that threads of the parent are at."""
+        self._lock, self._passing_on = threading.Lock(), False
 
 
 def looks_like_address(text: object) -> bool:

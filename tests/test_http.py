@@ -465,6 +465,24 @@ def test_oauth__on_refresh_uses_the_portal(
     assert len(authorization.queries) == 1
 
 
+def test_oauth__expired_before_on_refresh_returns(
+    portal: PracticePortal, authorization: AuthorizationServer
+) -> None:
+    """A token that is refused while it is stored is an error there, and not waited for."""
+    refused: list[str] = []
+
+    def on_refresh(_: TokenPair) -> None:
+        portal.server.faults.append(Fault("expired_token", times=1))
+        with pytest.raises(AuthenticationError, match="before on_refresh returned") as raised:
+            made.call("profile")
+        refused.append(raised.value.code)
+
+    made = oauth(portal, authorization, on_refresh=on_refresh)
+    made.call("profile")
+    assert refused == ["expired_token"]
+    assert len(authorization.queries) == 1
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no forks")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_oauth__forked_while_renewing(

@@ -425,3 +425,17 @@ def test_storable__a_frame_of_its_own(portal: PracticePortal) -> None:
     for made in (frame.b24.storable(), frame.b24.spreadsheet_safe()):
         made.loc[5, "OWNER_ID"] = -1
     assert frame.loc[5, "OWNER_ID"] != -1
+
+
+@pytest.mark.filterwarnings("ignore::b24frames.errors.NamesMissingWarning")
+def test_csv__names_calls_and_users(portal: PracticePortal, backend: Any, tmp_path: Path) -> None:
+    """What can stand beside activities comes back as well as they do."""
+    options: Any = {"dtype_backend": backend}
+    found = b24.find_activities([("TYPE_ID", "==", "call")], portal, **options)
+    calls = found.b24.calls(portal)
+    users = b24.read_users(portal=portal, **options)
+    assert len(calls) > 1
+    for frame in (found.join(found.b24.names(portal)), calls, users):
+        frame.to_csv(tmp_path / "a.csv", na_rep=NA)
+        again = pd.read_csv(tmp_path / "a.csv", **AS_TEXT).set_index("ID")
+        assert_frame_equal(again.b24.typed(**options, on_bad_value="raise"), frame)

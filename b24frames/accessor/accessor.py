@@ -427,13 +427,14 @@ class FrameAccessor:
         -------
         pandas.DataFrame
             The same rows, columns and index; a column or index ``ID`` is typed where it is.
-            Fields are those of `b24frames.schema.ACTIVITY`, a portal's own (``UF_…``), and text
-            under a name in capitals, since releases bring new ones. Other columns stay as they are.
+            Fields are those of activities, calls and users in `b24frames.schema`, a portal's own
+            (``UF_…``), names such as RESPONSIBLE_NAME, and text under a name in capitals, since
+            releases bring new ones. Other columns stay as they are.
 
         Raises
         ------
         AttributeError
-            The frame has no field of an activity.
+            The frame has no field.
         BadValueError
             A value is bad, and ``on_bad_value="raise"``.
 

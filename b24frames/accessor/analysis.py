@@ -47,6 +47,8 @@ TALK_COLUMNS = ["PROVIDER_ID", "ORIGIN_ID", "CREATED", "START_TIME", "END_TIME"]
 
 _PEOPLE = ("RESPONSIBLE", "AUTHOR", "EDITOR", "PORTAL_USER")  # the last one in frames of calls
 _OWNER = ("OWNER_TYPE_ID", "OWNER_ID")
+NAME_COLUMNS = [f"{who}_NAME" for who in (*_PEOPLE, "OWNER")]
+"""The columns of names that a frame can have."""
 _PATHS = {1: "lead", 2: "deal", 3: "contact", 4: "company", 7: "type/7", 31: "type/31"}
 _COMMUNICATION: Mapping[str, Wire] = {
     "ID": Wire.INTEGER,

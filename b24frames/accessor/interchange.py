@@ -22,10 +22,10 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from b24frames.accessor.analysis import text_dtype
+from b24frames.accessor.analysis import NAME_COLUMNS, text_dtype
 from b24frames.errors import BadValueWarning
 from b24frames.messages import name_some, one_line, warn_at_caller
-from b24frames.schema import ACTIVITY, Wire, is_column
+from b24frames.schema import ALL_FIELDS, Wire, is_column
 from b24frames.serialization import as_plain
 
 if TYPE_CHECKING:
@@ -41,6 +41,10 @@ _UNSEEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 # No deadline is the last day of the calendar in the portal's zone; none is further east than this.
 _NO_DEADLINE = np.datetime64("9999-12-30T10", "s")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+# Also of what stands beside activities.
+_WIRES = {name: field.wire for name, field in ALL_FIELDS.items()} | dict.fromkeys(
+    NAME_COLUMNS, Wire.TEXT
+)
 
 
 def typed(frame: pd.DataFrame, layout: Layout, *, from_spreadsheet: bool = False) -> pd.DataFrame:
@@ -63,7 +67,7 @@ def typed(frame: pd.DataFrame, layout: Layout, *, from_spreadsheet: bool = False
         _warn_of_long_texts(columns.items(), operator.eq, "they may have been cut")
     values = {n: _raw_values(c, _wire(n), from_spreadsheet) for n, c in columns.items()}
     layout = replace(layout, columns=tuple(values), index_col=None)
-    built = build_frame_of_columns(values, len(frame), layout)
+    built = build_frame_of_columns(values, len(frame), layout, _WIRES)
     index = pd.Index(built["ID"].array, name="ID") if by_id else frame.index
     result = frame.set_axis(index, axis="index")
     result = result.assign(**{str(name): built[name].set_axis(index) for name in names})
@@ -129,11 +133,12 @@ def to_json(frame: pd.DataFrame) -> str:
 def _is_field(name: object, column: pd.Series) -> bool:
     """Return whether a column is a field; one of a new release has capitals and text."""
     is_raw = _is_text(column) and not isinstance(column.dtype, pd.CategoricalDtype)
-    return is_column(name) or (isinstance(name, str) and name.isupper() and is_raw)
+    is_known = name in _WIRES or is_column(name)
+    return is_known or (isinstance(name, str) and name.isupper() and is_raw)
 
 
 def _wire(name: Any) -> Wire:
-    return ACTIVITY[name].wire if name in ACTIVITY else Wire.ANY
+    return _WIRES.get(name, Wire.ANY)
 
 
 def _raw_values(column: pd.Series, wire: Wire, from_spreadsheet: bool) -> Any:

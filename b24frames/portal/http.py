@@ -201,12 +201,10 @@ class Http:
         """Renew the access token, unless another thread has; return why it failed."""
         credential = self._credential
         if not isinstance(credential, AccessToken) or not credential.renewable:
-            return AuthenticationError(
-                "the access token has expired, and there is nothing to renew it with",
-                code="expired_token",
-                http_status=401,
-                method=method,
-            )
+            words = "the access token has expired, and there is nothing to renew it with"
+            return _expired(words, method)
+        if credential.is_passed_on(renewals):
+            return _expired("the new access token has expired before on_refresh returned", method)
         with credential.renewing(renewals) as current:
             # A refresh token can be used once: the first thread renews it for all.
             if not current:
@@ -328,6 +326,10 @@ def _misdirected(words: str, status: int, method: str, code: str = "") -> Portal
     error = PortalError(f"the portal {words}", code=code, http_status=status, method=method)
     error.ends_all = True
     return error
+
+
+def _expired(words: str, method: str) -> AuthenticationError:
+    return AuthenticationError(words, code="expired_token", http_status=401, method=method)
 
 
 def _is_cloud(host: str) -> bool:
