@@ -233,11 +233,13 @@ def test_spreadsheet_safe__touches_text_only() -> None:
             "duration": pd.to_timedelta(["-1h"]),
             "UF_A": pd.Series(["@SUM(A1)"], dtype=object),
             "kind": pd.Categorical(["+1"]),
+            "stage": pd.Categorical([3]),
             "=name": pd.Series(["x"], dtype="string"),
         }
     )
     safe = spreadsheet_safe(frame)
-    assert safe.iloc[0].tolist() == [-5, -1.5, True, pd.Timedelta("-1h"), "'@SUM(A1)", "'+1", "x"]
+    hour = pd.Timedelta("-1h")
+    assert safe.iloc[0].tolist() == [-5, -1.5, True, hour, "'@SUM(A1)", "'+1", 3, "x"]
     assert list(safe.columns)[-1] == "'=name"
     assert frame.columns[-1] == "=name"
 

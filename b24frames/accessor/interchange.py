@@ -247,7 +247,8 @@ def _without_na(column: pd.Series) -> list[Any]:
 
 
 def _is_text(column: pd.Series | pd.Index) -> bool:
-    return column.dtype.kind in "OU"  # as objects are; Arrow's text is of the kind U
+    dtype = getattr(column.dtype, "categories", column).dtype
+    return dtype.kind in "OU"  # as objects are; Arrow's text is of the kind U
 
 
 def _with_texts(
