@@ -15,7 +15,7 @@ from typing import Any
 from requests_cache.backends.base import BaseCache
 
 from b24frames.arguments import parse_age
-from b24frames.cache.backends import BackendStore, Store
+from b24frames.cache.backends import BackendStore
 from b24frames.cache.entries import (
     ACTIVITY_METHOD,
     Lookup,
@@ -29,7 +29,7 @@ from b24frames.cache.sqlite import SQLiteStore, quarantined
 from b24frames.credentials import scrub_traceback
 from b24frames.errors import CacheError, CacheWarning
 from b24frames.ids import parse_ids
-from b24frames.messages import facts_html, short_repr, warn_at_caller
+from b24frames.messages import facts_html, short_repr, visible, warn_at_caller
 from b24frames.paths import cache_file
 
 # A missing id may be created any time: its absence is trusted for a short time only [s].
@@ -86,7 +86,7 @@ class ActivityCache:
     ) -> None:
         self._max_size = _check_max_size(max_size)
         self.path: Path | None = None
-        self._store: Store
+        self._store: SQLiteStore | BackendStore
         if backend is None:
             self.path = cache_file(path)
             self._store = SQLiteStore(self.path, max_size)
@@ -207,11 +207,8 @@ class ActivityCache:
         now = time.time() if now is None else now
         prefix, timestamp = f"{prefix_of(portal)}{method}~", int(now * 1000)
         texts = [(f"{prefix}{i}", True, record) for i, record in records.items()]
-        texts += [
-            # The reason is the portal's text, which may hold lone surrogates.
-            (f"{prefix}{i}", False, reason.encode("utf-8", "backslashreplace"))
-            for i, reason in missing.items()
-        ]
+        # The reason is the portal's text, which may hold lone surrogates.
+        texts += [(f"{prefix}{i}", False, visible(why).encode()) for i, why in missing.items()]
         rows = [(key, encode(key, is_record, timestamp, text)) for key, is_record, text in texts]
         self._store.write(rows, now)
 

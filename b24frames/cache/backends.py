@@ -1,9 +1,9 @@
-"""The interface of a store of entries, and an adapter for backends of requests-cache."""
+"""Entries in a backend of requests-cache: Redis, files and others."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from requests_cache.backends.base import BaseCache
 from requests_cache.backends.filesystem import FileDict
@@ -16,43 +16,10 @@ from b24frames.messages import name_some
 T = TypeVar("T")
 
 
-class Store(Protocol):
-    """A store of entries.
-
-    Each method raises `CacheError` if the store cannot be used.
-
-    Attributes
-    ----------
-    pending_warnings : list of str
-        Warnings about damage that was found, to be shown to the user.
-    """
-
-    pending_warnings: list[str]
-
-    def read(self, keys: Sequence[str], now: float, /) -> dict[str, Entry]:
-        """Return the existing entries; `now` is the Unix time of reading [s]."""
-
-    def write(self, rows: Sequence[tuple[str, bytes]], now: float, /) -> None:
-        """Write entries, in one transaction where the store has them."""
-
-    def keys_with_times(self) -> list[tuple[str, bytes]]:
-        """Return each key, with at least the beginning of its value."""
-
-    def delete(self, keys: Sequence[str] | None) -> int:
-        """Delete entries, or all; return how many existed."""
-
-    def size(self) -> int:
-        """Return the size of all entries [bytes]."""
-
-    def evict(self, max_size: int) -> int:
-        """Delete the least recently read entries until the rest fits; return how many."""
-
-    def close(self) -> None:
-        """Close files and connections; the next use opens them again."""
-
-
 class BackendStore:
     """Entries in a backend of requests-cache that is no SQLite file.
+
+    It has the methods of `SQLiteStore`. Each raises `CacheError` if the backend cannot be used.
 
     Parameters
     ----------

@@ -68,7 +68,7 @@ class Lookup:
 
 
 class DamageError(ValueError):
-    """Something in the cache is damaged."""
+    """A file of the cache is damaged; the message says how."""
 
 
 def prefix_of(portal: PortalUser) -> str:

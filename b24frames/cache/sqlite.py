@@ -55,10 +55,6 @@ _of_parents: list[object] = []
 T = TypeVar("T")
 
 
-class _DamagedFileError(Exception):
-    """The file must be quarantined; the message says why."""
-
-
 class _Connection(sqlite3.Connection):
     """A connection to an existing file: SQLite would create one that everyone can read."""
 
@@ -142,11 +138,11 @@ class SQLiteFile:
         with self._own_lock():
             try:
                 return self._try(attempt)
-            except _DamagedFileError as damage:
+            except DamageError as damage:
                 self._start_anew(damage)
             try:
                 return self._try(attempt)
-            except _DamagedFileError as damage:
+            except DamageError as damage:
                 raise CacheError(f"the cache {self.path} is damaged again ({damage})") from damage
 
     def _try(self, attempt: Callable[[], T]) -> T:
@@ -155,14 +151,12 @@ class SQLiteFile:
         while True:
             try:
                 return attempt()
-            except DamageError as error:
-                raise _DamagedFileError(str(error)) from error
             except (OSError, sqlite3.Error) as error:
                 if is_of_caller(error):
                     raise
                 code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
                 if code in _DAMAGED:
-                    raise _DamagedFileError(str(error)) from error
+                    raise DamageError(str(error)) from error
                 # Another process may have quarantined the file between two statements.
                 moved = code == sqlite3.SQLITE_CANTOPEN and self._identity() != self._opened
                 if not (moved or code in _BUSY) or time.monotonic() > end:
@@ -210,7 +204,7 @@ class SQLiteFile:
         with self._lock:
             yield
 
-    def _start_anew(self, damage: _DamagedFileError) -> None:
+    def _start_anew(self, damage: DamageError) -> None:
         """Quarantine the damaged file, and fill a fresh one with its intact entries."""
         aside = self._quarantine(damage)
         if aside is None:
@@ -326,7 +320,9 @@ _ROOM = 0.1  # the share that eviction frees, so that not every write evicts
 
 
 class SQLiteStore:
-    """Entries in a file; see `Store`.
+    """Entries in a file.
+
+    Each method raises `CacheError` if the file cannot be used.
 
     Parameters
     ----------
