@@ -27,12 +27,6 @@ from b24frames.messages import short_repr
 
 Limits = Literal["cloud", "enterprise", "self-hosted"] | tuple[float, float]
 
-# Capacity [requests] and leak [1/s] of each plan, as documented [1]_.
-_PRESETS: dict[str, tuple[float, float] | None] = {
-    "cloud": (50, 2),
-    "enterprise": (250, 5),
-    "self-hosted": None,
-}
 _INSTANT = 1e-6  # [s]
 # How much longer some requests may take to arrive than others [s].
 _LATENESS = 0.5
@@ -146,6 +140,10 @@ class LeakyBucket:
         return BucketState(max(0.0, level), now, share, 0.0 if is_empty else state.sent)
 
 
+# Capacity [requests] and leak [1/s] of each plan, as documented [1]_.
+_PLANS = {"cloud": LeakyBucket(50, 2), "enterprise": LeakyBucket(250, 5), "self-hosted": None}
+
+
 def parse_limits(limits: Limits) -> LeakyBucket | None:
     """Return the leaky bucket of a plan; None for no limit.
 
@@ -154,28 +152,17 @@ def parse_limits(limits: Limits) -> LeakyBucket | None:
     ValueError
         Neither the name of a plan nor a pair of positive numbers.
     """
-    rate: tuple[float, float] | None = (0.0, 0.0)
-    if isinstance(limits, str):
-        rate = _PRESETS.get(limits, rate)
-    elif isinstance(limits, (tuple, list)) and len(limits) == 2:
-        rate = _numbers(*limits)
-    if rate is None:
-        return None
-    if not (1 <= rate[0] < math.inf and 0 < rate[1] < math.inf):
-        raise ValueError(
-            f"limits={short_repr(limits)} is not accepted; accepted are "
-            f"{', '.join(map(repr, _PRESETS))} or a pair (capacity, leak_per_second) of positive "
-            "numbers"
-        )
-    return LeakyBucket(*rate)
-
-
-def _numbers(capacity: object, leak: object) -> tuple[float, float]:
-    """Return two numbers, or zeros if one is invalid."""
-    with suppress(OverflowError):
-        if isinstance(capacity, (int, float)) and isinstance(leak, (int, float)):
-            return float(capacity), float(leak)
-    return 0.0, 0.0
+    if isinstance(limits, str) and limits in _PLANS:
+        return _PLANS[limits]
+    if isinstance(limits, (tuple, list)) and all(isinstance(n, (int, float)) for n in limits):
+        with suppress(ValueError, OverflowError):  # not two, or more than a float can be
+            capacity, leak = map(float, limits)
+            if 1 <= capacity < math.inf and 0 < leak < math.inf:
+                return LeakyBucket(capacity, leak)
+    raise ValueError(
+        f"limits={short_repr(limits)} is not accepted; accepted are "
+        f"{', '.join(map(repr, _PLANS))} or a pair (capacity, leak_per_second) of positive numbers"
+    )
 
 
 class OperatingTime:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Protocol, TypeVar
@@ -28,6 +28,8 @@ _BUSY_TIMEOUT = 5.0  # [s]
 # Windows delivers Ctrl-C only between two waits [s].
 _LONGEST_TAKE = 0.1
 T = TypeVar("T")
+Change = Callable[[BucketState], tuple[BucketState, float]]
+"""Returns a new state, and how long to wait [s]."""
 _log = logging.getLogger("b24frames")
 
 
@@ -79,10 +81,11 @@ class SystemClock:
         return inbox.get(timeout=min(seconds / self.speed, _LONGEST_TAKE))
 
 
+@dataclass
 class RequestRate:
     """The level of one portal's bucket, in a file that all processes share.
 
-    Parameters
+    Attributes
     ----------
     bucket : LeakyBucket
         The rate that the portal grants.
@@ -92,57 +95,45 @@ class RequestRate:
         Returns the folder of the file; None for that of the default cache.
     """
 
-    def __init__(
-        self, bucket: LeakyBucket, address: str, folder: Callable[[], Path | None]
-    ) -> None:
-        self._bucket = bucket
-        self._address = address
-        self._folder = folder
-        self._lock = threading.Lock()
-        self._own_state: BucketState | None = None
+    bucket: LeakyBucket
+    address: str
+    folder: Callable[[], Path | None]
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _own_state: BucketState | None = None
 
     def after_fork(self) -> RequestRate:
         """Return a copy for a forked process, with a lock of its own."""
-        return RequestRate(self._bucket, self._address, self._folder)
+        return RequestRate(self.bucket, self.address, self.folder)
 
     def acquire(self, now: Callable[[], float]) -> tuple[float, float]:
         """Take a slot for the next request; return how long to wait for one [s], and the level.
 
         If the caller has to wait, none is taken, so that an interruption leaves none behind.
         """
-        found = (0.0, 0.0)
-
-        def take(state: BucketState) -> BucketState:
-            nonlocal found
-            # The time is read under the lock: out of order, the same seconds would leak twice.
-            state, wait = self._bucket.acquire(state, now())
-            found = (wait, state.level)
-            return state
-
-        self._change(take)
-        return found
+        # The time is read under the lock: out of order, the same seconds would leak twice.
+        state, wait = self._change(lambda state: self.bucket.acquire(state, now()))
+        return wait, state.level
 
     def refuse(self, now: Callable[[], float]) -> None:
         """Assume a full bucket, since the portal has refused a request."""
-        self._change(lambda state: self._bucket.refuse(state, now()))
+        self._change(lambda state: (self.bucket.refuse(state, now()), 0.0))
 
-    def _change(self, change: Callable[[BucketState], BucketState]) -> None:
+    def _change(self, change: Change) -> tuple[BucketState, float]:
         """Change the shared state; without a usable file, that of this process alone."""
         with self._lock:
             if self._own_state is None:
                 try:
-                    self._change_shared(change)
+                    return self._change_shared(change)
                 except (OSError, TypeError, sqlite3.Error, CacheError) as error:
                     if is_of_caller(error):
                         raise
                     _log.info("the request rate is not shared between processes: %s", error)
-                    self._own_state = BucketState()
-            if self._own_state is not None:
-                self._own_state = change(self._own_state)
+            self._own_state, wait = change(self._own_state or BucketState())
+            return self._own_state, wait
 
-    def _change_shared(self, change: Callable[[BucketState], BucketState]) -> None:
+    def _change_shared(self, change: Change) -> tuple[BucketState, float]:
         """Read, change and write the row of this portal in one transaction."""
-        folder = self._folder() or cache_file().parent
+        folder = self.folder() or cache_file().parent
         path = folder / _FILE_NAME
         if not path.exists():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -160,10 +151,11 @@ class RequestRate:
             )
             row = connection.execute(
                 "SELECT level, updated, share, sent FROM buckets WHERE address = ?",
-                (self._address,),
+                (self.address,),
             ).fetchone()
-            state = change(BucketState(*row) if row else BucketState())
+            state, wait = change(BucketState(*row) if row else BucketState())
             connection.execute(
                 "INSERT OR REPLACE INTO buckets VALUES (?, ?, ?, ?, ?)",
-                (self._address, *astuple(state)),
+                (self.address, *astuple(state)),
             )
+        return state, wait
