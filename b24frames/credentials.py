@@ -91,9 +91,9 @@ class Credential(ABC):
     def path(self, method: str) -> str:
         """Return the path of a call. It may hold a secret: never keep or show it."""
 
-    @abstractmethod
     def body(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return the body of a call. It may hold a secret: never keep or show it."""
+        return dict(params)
 
     @abstractmethod
     def secrets(self) -> tuple[str, ...]:
@@ -153,10 +153,6 @@ class Webhook(Credential):
     def path(self, method: str) -> str:
         """Return the path of a call, with the secret."""
         return f"/rest/{self.user_id}/{self._secret}/{method}"
-
-    def body(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the body of a call; a webhook adds nothing to it."""
-        return dict(params)
 
     def secrets(self) -> tuple[str, ...]:
         """Return the secrets, for `redact`."""
@@ -336,24 +332,19 @@ def remove_tokens(text: bytes) -> bytes:
     return text
 
 
-class _RedactingFilter(logging.Filter):
-    """Redacts secrets in log lines that show the path of a call."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg = redact_addresses(record.getMessage())
-        record.args = ()
-        # The text of an exception repeats the URL, too.
-        record.exc_info = record.exc_text = None
-        return True
-
-
-_redacting = _RedactingFilter()
+def _redact_record(record: logging.LogRecord) -> bool:
+    """Redact secrets in a log record that shows the path of a call; a filter of logging."""
+    record.msg = redact_addresses(record.getMessage())
+    record.args = ()
+    # The text of an exception repeats the URL, too.
+    record.exc_info = record.exc_text = None
+    return True
 
 
 def redact_logs() -> None:
     """Redact secrets in the log lines of the HTTP library, which show the URL."""
     for name in ("urllib3.connection", "urllib3.connectionpool", "urllib3.util.retry"):
-        logging.getLogger(name).addFilter(_redacting)
+        logging.getLogger(name).addFilter(_redact_record)
 
 
 def is_loopback(host: str) -> bool:

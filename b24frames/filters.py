@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import date, datetime, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
 from math import inf, isfinite
 from numbers import Real
@@ -25,7 +25,7 @@ import pandas as pd
 
 from b24frames.arguments import unknown_field
 from b24frames.ids import IdList
-from b24frames.messages import short_repr
+from b24frames.messages import short_repr, visible
 from b24frames.schema import ACTIVITY, ALL_FIELDS, COLUMNS, Field, Wire, code_of
 
 BINDINGS = "BINDINGS"
@@ -258,10 +258,10 @@ def _parse_condition(part: Any, tz: tzinfo, fields: Mapping[str, Field]) -> Cond
         return Condition(name, prefix, tuple(dict.fromkeys(_parse_list(field, value, tz))))
     if value is None and name == "DEADLINE" and prefix in ("=", "!="):
         return Condition(name, prefix, (None,))
-    if field.wire is Wire.DATETIME:
-        return Condition(name, *_on_whole_seconds(prefix, _parse_date(value, tz), name, value))
     # What labels contain is not what their codes do.
-    parsed = _PARSERS[field.wire](replace(field, labels={}) if prefix == "%" else field, value)
+    parsed = _parse_value(replace(field, labels={}) if prefix == "%" else field, value, tz)
+    if field.wire is Wire.DATETIME:
+        return Condition(name, *_on_whole_seconds(prefix, parsed, name, value))
     if prefix == "%" and not parsed:
         raise ValueError(f"filters: every text contains {value!r}; leave the condition out")
     return Condition(name, prefix, (parsed,))
@@ -279,10 +279,9 @@ def _parse_list(field: Field, values: Any, tz: tzinfo) -> Iterator[Any]:
         given = f"{short_repr(values)} (a {type(values).__name__})"
         raise ValueError(f"filters: {field.name} is compared with {given}; a list is needed")
     for value in values:
-        if field.wire is not Wire.DATETIME:
-            yield _PARSERS[field.wire](field, value)
-        else:
-            yield _on_whole_seconds("=", _parse_date(value, tz), field.name, value)[1][0]
+        parsed = _parse_value(field, value, tz)
+        is_date = field.wire is Wire.DATETIME
+        yield _on_whole_seconds("=", parsed, field.name, value)[1][0] if is_date else parsed
 
 
 def _parse_bindings(operator: Any, pairs: Any) -> Condition:
@@ -296,18 +295,28 @@ def _parse_bindings(operator: Any, pairs: Any) -> Condition:
     for pair in pairs:
         if not isinstance(pair, tuple) or len(pair) != 2:
             raise ValueError(f"filters: BINDINGS: {short_repr(pair)} is not a pair; {accepted}")
-        owner_type = _parse_integer(ACTIVITY["OWNER_TYPE_ID"], pair[0])
-        i = None if pair[1] is None else _parse_integer(ACTIVITY["OWNER_ID"], pair[1])
+        owner_type = _parse_value(ACTIVITY["OWNER_TYPE_ID"], pair[0])
+        i = None if pair[1] is None else _parse_value(ACTIVITY["OWNER_ID"], pair[1])
         if i is not None and i < 1:
             raise ValueError(f"filters: BINDINGS: {short_repr(pair)}: no object has this id")
         values.append((owner_type, i))
     return Condition(BINDINGS, "@", tuple(dict.fromkeys(values)))
 
 
-def _refuse(field: Field, value: object, accepted: str) -> ValueError:
-    """Return the error for a value of the wrong kind."""
+def _parse_value(field: Field, value: Any, tz: tzinfo = UTC) -> Any:
+    """Return what a field is compared with; a date in microseconds since 1970."""
+    value = code_of(field, value)
+    with suppress(ValueError, TypeError, ArithmeticError, NotImplementedError):  # NaN, infinity …
+        parsed = _PARSERS[field.wire](value, tz)
+        if parsed is not None:
+            return parsed
+    accepted = _ACCEPTED_VALUES[field.wire]
+    if field.labels and field.wire is Wire.INTEGER:
+        accepted += f", or one of {', '.join(map(repr, field.labels.values()))}"
+    elif field.name == "DEADLINE":
+        accepted += "; None with == and !="
     given = f"{short_repr(value)} (a {type(value).__name__})"
-    return ValueError(f"filters: {field.name} is compared with {given}; accepted are {accepted}")
+    raise ValueError(f"filters: {field.name} is compared with {given}; accepted are {accepted}")
 
 
 def _is_number(value: Any) -> bool:
@@ -315,74 +324,45 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (Real, Decimal)) and not isinstance(value, (bool, np.timedelta64))
 
 
-def _parse_integer(field: Field, value: Any) -> int:
-    """Return an integer, or the code of a label."""
-    value = code_of(field, value)
-    number: int | None = None
-    with suppress(ValueError, ArithmeticError):  # NaN, infinity
-        is_text = isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,19}\s*", value, re.A)
-        if is_text or (_is_number(value) and int(value) == value):
-            number = int(value)
-    if number is None or not -(2**63) <= number < 2**63:
-        names = f", or one of {', '.join(map(repr, field.labels.values()))}" if field.labels else ""
-        raise _refuse(field, value, f"int and str of digits{names}")
-    return number
+def _parse_integer(value: Any, _: tzinfo) -> int | None:
+    is_text = isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,19}\s*", value, re.A)
+    is_whole = is_text or (_is_number(value) and int(value) == value)
+    return int(value) if is_whole and -(2**63) <= int(value) < 2**63 else None
 
 
-def _parse_double(field: Field, value: Any) -> float:
-    """Return a number."""
-    with suppress(ValueError, ArithmeticError):
-        is_text = isinstance(value, str) and value.isascii() and "_" not in value
-        if (is_text or _is_number(value)) and isfinite(float(value)):
-            return float(value) + 0.0  # no -0.0
-    raise _refuse(field, value, "numbers")
+def _parse_double(value: Any, _: tzinfo) -> float | None:
+    is_text = isinstance(value, str) and value.isascii() and "_" not in value
+    is_finite = (is_text or _is_number(value)) and isfinite(float(value))
+    return float(value) + 0.0 if is_finite else None  # no -0.0
 
 
-def _parse_flag(field: Field, value: Any) -> bool:
-    """Return a truth value."""
-    if isinstance(value, (bool, np.bool_)):
-        return bool(value)
-    if isinstance(value, str) and value in ("Y", "N"):
-        return value == "Y"
-    raise _refuse(field, value, "True, False, 'Y' and 'N'")
-
-
-def _parse_text(field: Field, value: Any) -> str:
-    """Return a text, or the code of a label."""
-    value = code_of(field, value)
+def _parse_flag(value: Any, _: tzinfo) -> bool | None:
     if isinstance(value, str):
-        with suppress(UnicodeEncodeError):
-            value.encode()
-            return str(value)
-    raise _refuse(field, value, "texts")
+        return {"Y": True, "N": False}.get(value)
+    return bool(value) if isinstance(value, (bool, np.bool_)) else None
+
+
+def _parse_text(value: Any, _: tzinfo) -> str | None:
+    return str(value) if isinstance(value, str) and visible(value) == value else None
 
 
 def _parse_date(value: Any, tz: tzinfo) -> int | None:
     """Return a moment [us since 1970]; without a zone it is meant in `tz`."""
-    # What no moment can be made of is None.
-    with suppress(ValueError, TypeError, OverflowError, NotImplementedError):  # refused by name
-        if isinstance(value, str):
-            value = datetime.fromisoformat(value.strip())
-        if isinstance(value, (date, np.datetime64)) and not pd.isna(value):
-            moment = pd.Timestamp(value).as_unit("us")
-            if moment.tz is None:
-                # A time that a zone skips is when it does so; of one that comes twice, the first
-                # is meant, or by its `fold` the second. In some zones that befalls midnight.
-                is_first = not getattr(value, "fold", 0)
-                moment = moment.tz_localize(tz, ambiguous=is_first, nonexistent="shift_forward")
-            return int(moment.asm8.astype("int64")) | (pd.Timestamp(value).nanosecond > 0)
-    return None
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value.strip())
+    if not isinstance(value, (date, np.datetime64)) or pd.isna(value):
+        return None
+    moment = pd.Timestamp(value).as_unit("us")
+    if moment.tz is None:
+        # A time that a zone skips is when it does so; of one that comes twice, the first is meant,
+        # or by its `fold` the second. In some zones that befalls midnight.
+        is_first = not getattr(value, "fold", 0)
+        moment = moment.tz_localize(tz, ambiguous=is_first, nonexistent="shift_forward")
+    return int(moment.asm8.astype("int64")) | (pd.Timestamp(value).nanosecond > 0)
 
 
-def _on_whole_seconds(
-    prefix: str, moment: int | None, name: str, value: object
-) -> tuple[str, tuple[int]]:
+def _on_whole_seconds(prefix: str, moment: int, name: str, value: object) -> tuple[str, tuple[int]]:
     """Return a comparison with a moment as one with whole seconds, which the portal has."""
-    if moment is None:
-        accepted = "datetime, Timestamp, date and ISO text, such as '2026-10-01T09:00+03:00'"
-        if name == "DEADLINE":
-            accepted += "; None with == and !="
-        raise _refuse(ALL_FIELDS[name], value, accepted)
     seconds, rest = divmod(moment, 1_000_000)
     if rest and prefix not in _ORDERS:
         raise ValueError(f"filters: {name} has whole seconds only, so it is never {value!r}")
@@ -391,11 +371,19 @@ def _on_whole_seconds(
     return prefix, (max(_FIRST_SECOND, min(seconds, _LAST_SECOND)) * 1_000_000,)
 
 
-_PARSERS: Mapping[Wire, Callable[[Field, Any], Any]] = {
+_PARSERS: Mapping[Wire, Callable[[Any, tzinfo], Any]] = {
     Wire.INTEGER: _parse_integer,
     Wire.DOUBLE: _parse_double,
     Wire.FLAG: _parse_flag,
     Wire.TEXT: _parse_text,
+    Wire.DATETIME: _parse_date,
+}
+_ACCEPTED_VALUES: Mapping[Wire, str] = {
+    Wire.INTEGER: "int and str of digits",
+    Wire.DOUBLE: "numbers",
+    Wire.FLAG: "True, False, 'Y' and 'N'",
+    Wire.TEXT: "texts",
+    Wire.DATETIME: "datetime, Timestamp, date and ISO text, such as '2026-10-01T09:00+03:00'",
 }
 
 

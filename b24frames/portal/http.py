@@ -57,6 +57,8 @@ class Http:
 
     Attributes
     ----------
+    address : str
+        Where the portal is now: differs from the address given once it has moved.
     connections : Connections
         Its pool.
     """
@@ -71,15 +73,10 @@ class Http:
         self._credential = credential
         self.connections = Connections(session, timeout)
         self._trusted_hosts = _check_hosts(trusted_hosts)
-        self._address = credential.address
+        self.address = credential.address
         # Some web servers redirect a path without a slash at its end: it is added from then on.
         self._slash = ""
         redact_logs()
-
-    @property
-    def address(self) -> str:
-        """Where the portal is now: differs from the address given once it has moved."""
-        return self._address
 
     def post(
         self, commands: Mapping[str, Command], in_batch: bool, expired: int | None = None
@@ -148,7 +145,7 @@ class Http:
         # Not left to requests: it would turn the POST into a GET, and carry the secret anywhere.
         data, status = json.dumps(body, allow_nan=False), 0
         for _ in range(_MOST_REDIRECTS + 1):
-            url = f"{self._address}{self._credential.path(method)}{self._slash}"
+            url = f"{self.address}{self._credential.path(method)}{self._slash}"
             response = self.connections.send("POST", url, method, data=data)
             if isinstance(response, PortalError):
                 return response
@@ -181,8 +178,8 @@ class Http:
                     "webhook of the new address, or name the host in trusted_hosts"
                 )
                 return _misdirected(words, status, method)
-            _log.info("%s has moved to %s", self._address, address)
-            self._address = address
+            _log.info("%s has moved to %s", self.address, address)
+            self.address = address
         self._slash = "/" if target.path.endswith("/") else ""
         return None
 
