@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from b24frames.arguments import unknown_field
-from b24frames.ids import IdList
+from b24frames.ids import GREATEST_ID, IdList
 from b24frames.messages import short_repr, visible
 from b24frames.schema import ACTIVITY, ALL_FIELDS, COLUMNS, Field, Wire, code_of
 
@@ -118,7 +118,7 @@ class Selection:
 
     conditions: tuple[Condition, ...] = ()
     first: int = 1
-    last: int = 2**63 - 1
+    last: int = GREATEST_ID
     ids: tuple[int, ...] | None = None
 
     @property
@@ -137,7 +137,7 @@ class Selection:
         """Return the filter with the bounds of ids, as it is sent, and what is excluded here."""
         here = {c.key: list(c.values) for c in self.conditions if c.asked != c.values}
         bounds = {">=ID": self.first} if self.first > 1 else {}
-        bounds |= {"<=ID": self.last} if self.last < 2**63 - 1 else {}
+        bounds |= {"<=ID": self.last} if self.last < GREATEST_ID else {}
         return self.filter | here | bounds | ({} if self.ids is None else {"@ID": IdList(self.ids)})
 
     @property
@@ -416,7 +416,7 @@ def _without_none(conditions: Sequence[Condition]) -> list[list[Condition]]:
 
 def _select(conditions: Sequence[Condition]) -> Alternative:
     """Return the fewest selections that hold all conditions; one filter has each key once."""
-    first, last, known = 1, 2**63 - 1, None
+    first, last, known = 1, GREATEST_ID, None
     by_key: dict[tuple[str, str], list[Condition]] = {}
     for condition in conditions:
         name, prefix, values = condition.field, condition.prefix, condition.values

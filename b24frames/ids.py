@@ -18,8 +18,9 @@ from b24frames.messages import short_repr
 
 T = TypeVar("T")
 
-# The greatest value of the dtype Int64, in which frames have ids.
-_MOST = 2**63 - 1
+GREATEST_ID = 2**63 - 1
+"""The greatest value of the dtype Int64, in which frames have ids."""
+
 # int() takes time quadratic in the length of a text; no id is that long.
 _MOST_DIGITS = 30
 _ACCEPTED = "accepted are positive whole numbers, as int, str of digits or whole float"
@@ -72,7 +73,7 @@ def parse_ids(ids: object) -> list[int]:
         )
     parsed = (
         value
-        if type(value) is int and 0 < value <= _MOST
+        if type(value) is int and 0 < value <= GREATEST_ID
         else _parse_id(value, f" at position {i}")
         for i, value in enumerate(ids)
     )
@@ -137,7 +138,7 @@ def _parse_id(value: Any, where: str) -> int:
     if number is None:
         given = f"{given} (a {type(value).__name__})"
         raise TypeError(f"ids: {given} is not an id; {_ACCEPTED}{_hint(value)}")
-    if not 0 < number <= _MOST:
+    if not 0 < number <= GREATEST_ID:
         raise ValueError(f"ids: {given} is not an id; {_ACCEPTED}{_hint(value)}")
     return int(number)
 

@@ -17,17 +17,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from b24frames.errors import InvalidAnswerError, PortalError
+from b24frames.ids import GREATEST_ID
 from b24frames.messages import short_repr
 from b24frames.portal import Portal
 from b24frames.portal.commands import MAX_COMMANDS, Command, CommandQueue
-from b24frames.records import PAGE, id_of, rows_of
+from b24frames.records import PAGE, accept, id_bounds, id_of, rows_of
 
 Row = dict[str, Any]
 List = Callable[[Mapping[str, Any], str, int], Command]
 """Returns the command that lists a page, of a filter, an order (ASC or DESC) and a start."""
 
-_END = 2**63 - 1
 _ROWS_A_PAGE = 40  # what is expected to be fewer fits a page in all likelihood
 # Of several batches at once each ends half empty: of 20 000 calls, measured with gaps between their
 # ids, one after the other took 10 requests, four at once 13.
@@ -55,7 +54,7 @@ class Range:
 
     filter: Mapping[str, Any]
     after: int = 0
-    last: int = _END
+    last: int = GREATEST_ID
     rows: float = 0.0
     order: str = "ASC"
     start: int = -1
@@ -72,7 +71,7 @@ class Range:
         if len(ids) >= PAGE and ids[-1] < self.last and self.order == "ASC" and self.start < 0:
             # About as dense as what was just read.
             rows = PAGE * (self.last - ids[-1]) / (ids[-1] - self.after)
-            yield replace(self, after=ids[-1], rows=rows if self.last < _END else 0.0)
+            yield replace(self, after=ids[-1], rows=rows if self.last < GREATEST_ID else 0.0)
 
 
 @dataclass
@@ -117,12 +116,8 @@ class Keyset:
             left: list[Range] = []
             for name, answer in answers.items():
                 part, command = self._asked[name]
-                if isinstance(answer, PortalError):
-                    raise answer
-                if problem := _problem(part, answer):
-                    if run.reject(name, command):
-                        continue
-                    raise InvalidAnswerError(f"the portal lists {problem}", method=command[0])
+                if not accept(run, name, command, answer, _problem(part, answer)):
+                    continue
                 page = {int(id_of(row) or 0): row for row in rows_of(answer) or ()}
                 self.rows |= {i: {**row, "ID": str(i)} for i, row in page.items()}
                 left += part.rest(list(page))
@@ -145,11 +140,7 @@ class Keyset:
 
     def _ask(self, part: Range) -> tuple[str, Command]:
         """Return the command for the first page of a range."""
-        filters = dict(part.filter)
-        if part.after > 0:
-            filters[">ID"] = part.after
-        if part.last < _END:
-            filters["<=ID"] = part.last
+        filters = {**part.filter, **id_bounds(part.after, part.last)}
         name, command = str(len(self._asked)), self.list(filters, part.order, part.start)
         self._asked[name] = part, command
         return name, command

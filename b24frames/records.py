@@ -16,9 +16,12 @@ from typing import Any, BinaryIO, Protocol
 
 from b24frames.cache import ACTIVITY_METHOD, MISSING_AGE, ActivityCache, Lookup
 from b24frames.credentials import redact_addresses, scrub_traceback
-from b24frames.errors import CacheError, CacheWarning
+from b24frames.errors import CacheError, CacheWarning, InvalidAnswerError, PortalError
+from b24frames.ids import GREATEST_ID
 from b24frames.messages import facts_html, facts_text, one_line, warn_at_caller
 from b24frames.portal import Portal, as_portal
+from b24frames.portal.commands import Command
+from b24frames.portal.scheduler import Run
 from b24frames.serialization import encode_record
 
 GET, LIST = "crm.activity.get", "crm.activity.list"
@@ -234,6 +237,40 @@ def id_of(record: object) -> int | None:
     digits = str(value).removesuffix(".0")
     is_id = digits.isascii() and digits.isdigit() and len(digits) < 20
     return int(digits) if is_id and not isinstance(value, bool) else 0
+
+
+def id_bounds(after: int, last: int) -> dict[str, int]:
+    """Return the portal's filter for ids after one and up to another."""
+    lowest = {">ID": after} if after > 0 else {}
+    return lowest | ({"<=ID": last} if last < GREATEST_ID else {})
+
+
+def accept(run: Run, name: str, command: Command, answer: object, problem: str) -> bool:
+    """Return whether an answer is right; a wrong one is asked for again, or raises.
+
+    Parameters
+    ----------
+    run : Run
+        The run that the answer is of.
+    name, command : str, Command
+        What it answers.
+    answer : object
+        The answer.
+    problem : str
+        What is wrong with it; empty where it is right.
+
+    Raises
+    ------
+    PortalError
+        The answer.
+    InvalidAnswerError
+        It is still wrong.
+    """
+    if isinstance(answer, PortalError):
+        raise answer
+    if problem and not run.reject(name, command):
+        raise InvalidAnswerError(f"the portal lists {problem}", method=command[0])
+    return not problem
 
 
 def is_given_by_get(record: Mapping[str, Any]) -> bool:
