@@ -32,7 +32,7 @@ from b24frames.output import (
     progress_bar,
 )
 from b24frames.portal import Portal, as_portal
-from b24frames.records import Entries, ReadReport, Records, SpooledRecords
+from b24frames.records import ReadReport, Records, SpooledRecords
 from b24frames.schema import Backend, OnBadValue
 
 Missing = Literal["raise", "warn", "ignore", "keep"]
@@ -249,15 +249,13 @@ def _read(request: _Request) -> Iterator[pd.DataFrame]:
         steps = stack.enter_context(closing(_ready(request, records, report, stack)))
         ready: Iterator[list[int]] = steps
         # Frames can go out early if their columns are known and no missing id makes them an error.
-        streams = request.layout.columns is not None and request.missing != "raise"
-        if request.chunksize is None or not streams:
+        is_all_known = request.layout.columns is not None and request.missing != "raise"
+        streams = request.chunksize is not None and is_all_known
+        if not streams:
             ready = iter([[i for ids in steps for i in ids]])
             _report_missing(request, records, report)
         # Computed anew for each frame, since the report grows.
         attrs = (attrs_of(request.portal, report) for _ in repeat(None))
-        if request.chunksize is None:
-            yield build_frame(records, next(ready), request.layout, next(attrs))
-            return
         yield from iter_frames(records, ready, request.chunksize, request.layout, attrs)
         if streams:
             _report_missing(request, records, report)
@@ -430,21 +428,14 @@ def _find(
         if names is not None and layout.index_col is not None:
             names = (layout.index_col, *names)
         # The cache has whole records only.
-        place = open_cache(cache if names is None else False, portal, stack)
-        entries = Entries(place, portal)
+        opened = open_cache(cache if names is None else False, portal, stack)
         bar = stack.enter_context(progress_bar(1, progress))
-        search = Search(portal, alternatives, names, entries, records, bar, limit)
+        search = Search(portal, alternatives, names, opened, records, bar, limit)
         ready = stack.enter_context(closing(iter(search)))
         # So that a saved frame still says which conditions it answers.
         sent = {"filters": [[s.as_json() for s in selections] for selections in alternatives]}
         attrs = (attrs_of(portal, search.report) | sent for _ in repeat(None))
-        if chunksize is None:
-            ids = [i for some in ready for i in some]
-            entries.warn()
-            yield build_frame(records, ids, layout, next(attrs))
-        else:
-            yield from iter_frames(records, ready, chunksize, layout, attrs)
-            entries.warn()
+        yield from iter_frames(records, ready, chunksize, layout, attrs)
 
 
 @scrub_traceback

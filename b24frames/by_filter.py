@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any
 
 from b24frames.arguments import ProgressBar
+from b24frames.cache import ActivityCache
 from b24frames.filters import BINDINGS, Alternative, Selection
 from b24frames.portal import Portal
 from b24frames.portal.commands import Command, CommandQueue
@@ -43,8 +44,8 @@ class Search:
         What is to match.
     columns : sequence of str or None
         The fields that are asked for; None: whole records, which go into the cache.
-    entries : Entries
-        The cache.
+    cache : ActivityCache or None
+        The cache; None for none.
     records : mutable mapping of int to bytes
         Filled with the JSON text of each record.
     bar : ProgressBar or None
@@ -70,7 +71,7 @@ class Search:
     portal: Portal
     alternatives: Sequence[Alternative]
     columns: Sequence[str] | None
-    entries: Entries
+    cache: ActivityCache | None
     records: Records
     bar: ProgressBar | None
     limit: int | None = None
@@ -78,6 +79,7 @@ class Search:
 
     def __post_init__(self) -> None:
         self.report = ReadReport()
+        self._entries = Entries(self.cache, self.portal)
         self._pending: set[int] = set()
         self._pages: dict[str, Page] = {}  # asked for, and not read yet
         self._numbers = count()
@@ -125,6 +127,7 @@ class Search:
             raise
         finally:
             self.report.http_requests = self._run.requests
+        self._entries.warn()
         if ready := self._ready(math.inf):
             yield ready
 
@@ -178,7 +181,7 @@ class Search:
                     if is_given_by_get(row):
                         given_by_get[i] = found[i]
         if self.columns is None:
-            self.entries.write(given_by_get, {})
+            self._entries.write(given_by_get, {})
         return found
 
     def _ready(self, frontier: float) -> list[int]:
@@ -220,5 +223,5 @@ def count_matches(portal: Portal, alternatives: Sequence[Alternative]) -> int:
         # A page that is not full has all rows; where the total is none of these, they are counted.
         if isinstance(total, int) and (total == rows or total > rows >= PAGE):
             return int(total)
-    search = Search(portal, alternatives, ("ID",), Entries(None, portal), {}, None)
+    search = Search(portal, alternatives, ("ID",), None, {}, None)
     return sum(map(len, search))

@@ -84,24 +84,25 @@ def build_table(
 def iter_frames(
     records: Records,
     ready: Iterator[Sequence[int]],
-    chunksize: int,
+    chunksize: int | None,
     layout: Layout,
     attrs: Iterator[dict[str, Any]],
 ) -> Iterator[pd.DataFrame]:
-    """Yield frames of `chunksize` rows, all with the same columns."""
+    """Yield frames of `chunksize` rows, all with the same columns; None: one of all rows."""
+    if chunksize is None:
+        yield build_frame(records, [i for ids in ready for i in ids], layout, next(attrs))
+        return
     extras: Sequence[str] = ()
     # Without `columns`, the extra ones depend on all records, which are awaited.
     if layout.columns is None:
-        ready = iter([[i for ids in ready for i in ids]])
+        every = [i for ids in ready for i in ids]
+        extras = sort_extras(extra_names(records[i] for i in every if i in records))
+        ready = iter([every])
     waiting: list[int] = []
     done = 0
     for ids in chain(ready, [None]):
-        if ids is not None:
-            waiting += ids
-            if layout.columns is None:
-                extras = sort_extras(extra_names(records[i] for i in waiting if i in records))
-        is_last = ids is None
-        while len(waiting) > chunksize or (is_last and (waiting or not done)):
+        waiting += ids or ()
+        while len(waiting) > chunksize or (ids is None and (waiting or not done)):
             some, waiting = waiting[:chunksize], waiting[chunksize:]
             frame = build_frame(records, some, layout, next(attrs), extras)
             if layout.index_col is None:

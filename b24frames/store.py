@@ -38,7 +38,7 @@ from b24frames.frame.convert import unix_seconds
 from b24frames.messages import one_line, short_repr
 from b24frames.output import attrs_of, iter_frames, progress_bar
 from b24frames.portal import Portal, as_portal
-from b24frames.records import Entries, ReadReport, Records, SyncReport
+from b24frames.records import ReadReport, Records, SyncReport
 from b24frames.schema import COLUMNS, Backend
 
 with suppress(ImportError):  # ActivityStore says what is lacking
@@ -344,9 +344,9 @@ class _Sync:
         limit: int | None = None,
     ) -> Iterator[list[int]]:
         """Yield the ids of what matches, once their records are there."""
-        alternatives, entries = parse_filters(filters, UTC), Entries(None, self.portal)
+        alternatives = parse_filters(filters, UTC)
         search = Search(
-            self.portal, alternatives, columns, entries, records, self.bar, limit, _AT_ONCE
+            self.portal, alternatives, columns, None, records, self.bar, limit, _AT_ONCE
         )
         with closing(iter(search)) as steps:
             for ids in steps:

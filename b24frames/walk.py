@@ -175,10 +175,8 @@ class Walk:
                 continue
             conditions = list(self.selection.conditions)
             conditions[number] = replace(condition, values=values)
-            selection = replace(self.selection, conditions=tuple(conditions))
-            yield replace(
-                self._whole, kind="none", selection=selection, probed=condition.field, select=("ID",)
-            )
+            probe = replace(self._whole, kind="none", probed=condition.field, select=("ID",))
+            yield replace(probe, selection=replace(self.selection, conditions=tuple(conditions)))
 
     def _ask(self, kind: str, **changes: Any) -> Page:
         """Return a page of rows, which is open from now on."""
