@@ -215,13 +215,7 @@ def read_activities(
     request = _Request(
         ids=parse_ids(ids),
         portal=portal,
-        layout=Layout(
-            columns=arguments.check_columns(columns),
-            index_col=arguments.check_index_col(index_col),
-            dtype_backend=arguments.check_backend(dtype_backend),
-            tz=arguments.check_tz(tz),
-            on_bad_value=arguments.check_choice("on_bad_value", on_bad_value, OnBadValue),
-        ),
+        layout=_check_layout(columns, index_col, dtype_backend, tz, on_bad_value),
         freshness=Freshness(
             arguments.parse_age(max_age, "max_age"),
             arguments.check_choice("only_if_cached", only_if_cached, Literal[True, False]),
@@ -235,6 +229,19 @@ def read_activities(
     )
     frames = _read(request)
     return next(frames) if chunksize is None else frames
+
+
+def _check_layout(
+    columns: Any, index_col: Any, dtype_backend: Any, tz: Any, on_bad_value: Any
+) -> Layout:
+    """Return the layout of frames of activities, or raise."""
+    return Layout(
+        columns=arguments.check_columns(columns),
+        index_col=arguments.check_index_col(index_col),
+        dtype_backend=arguments.check_backend(dtype_backend),
+        tz=arguments.check_tz(tz),
+        on_bad_value=arguments.check_choice("on_bad_value", on_bad_value, OnBadValue),
+    )
 
 
 def _read(request: _Request) -> Iterator[pd.DataFrame]:
@@ -393,15 +400,8 @@ def find_activities(
     >>> df.columns.tolist()
     ['SUBJECT', 'CREATED']
     """
-    tz = arguments.check_tz(tz)
-    alternatives = parse_filters(filters, tz)
-    layout = Layout(
-        columns=arguments.check_columns(columns),
-        index_col=arguments.check_index_col(index_col),
-        dtype_backend=arguments.check_backend(dtype_backend),
-        tz=tz,
-        on_bad_value=arguments.check_choice("on_bad_value", on_bad_value, OnBadValue),
-    )
+    layout = _check_layout(columns, index_col, dtype_backend, tz, on_bad_value)
+    alternatives = parse_filters(filters, layout.tz)
     arguments.check_rows("limit", limit)
     arguments.check_rows("chunksize", chunksize)
     cache, progress = check_cache(cache), arguments.check_progress(progress)

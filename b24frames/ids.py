@@ -134,17 +134,12 @@ def _parse_id(value: Any, where: str) -> int:
             more = floor(exact + type(exact)(1))
             if 0 < float(exact) < 1e19 and exact == floor(exact) == more - 1:
                 number = floor(exact)
-    given = f"{short_repr(value)}{where}"
-    if number is None:
-        given = f"{given} (a {type(value).__name__})"
-        raise TypeError(f"ids: {given} is not an id; {_ACCEPTED}{_hint(value)}")
-    if not 0 < number <= GREATEST_ID:
-        raise ValueError(f"ids: {given} is not an id; {_ACCEPTED}{_hint(value)}")
-    return int(number)
-
-
-def _hint(value: object) -> str:
-    return _KEEP if not isinstance(value, str) and str(value) in _GAPS else ""
+    if number is not None and 0 < number <= GREATEST_ID:
+        return int(number)
+    kind = f" (a {type(value).__name__})" if number is None else ""
+    hint = _KEEP if not isinstance(value, str) and str(value) in _GAPS else ""
+    error = TypeError if number is None else ValueError
+    raise error(f"ids: {short_repr(value)}{where}{kind} is not an id; {_ACCEPTED}{hint}")
 
 
 def parse_column(values: Iterable[object]) -> list[int | None]:

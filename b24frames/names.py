@@ -143,8 +143,7 @@ def read_users(
         _warn({_USER_NOT_TOLD: [f"user {i}" for i in missing]})
     found = [i for i in wanted or sorted(users.rows) if i in users.rows]
     rows = [{**users.rows[i], "FULL_NAME": name_in(users.rows[i]) or f"user {i}"} for i in found]
-    requested = len(rows) + len(missing)
-    report = ReadReport(requested, fetched=len(rows), http_requests=users.requests)
+    report = ReadReport(len(rows) + len(missing), fetched=len(rows), http_requests=users.requests)
     report.missing = dict.fromkeys(missing, _USER_NOT_TOLD)
     return build_table(rows, USER, layout, attrs_of(portal, report))
 

@@ -95,14 +95,16 @@ def iter_frames(
     extras: Sequence[str] = ()
     # Without `columns`, the extra ones depend on all records, which are awaited.
     if layout.columns is None:
-        every = [i for ids in ready for i in ids]
-        extras = sort_extras(extra_names(records[i] for i in every if i in records))
-        ready = iter([every])
+        ready = iter([[i for ids in ready for i in ids]])
     waiting: list[int] = []
     done = 0
     for ids in chain(ready, [None]):
-        waiting += ids or ()
-        while len(waiting) > chunksize or (ids is None and (waiting or not done)):
+        if ids is not None:
+            waiting += ids
+            if layout.columns is None:
+                extras = sort_extras(extra_names(records[i] for i in waiting if i in records))
+        is_last = ids is None
+        while len(waiting) > chunksize or (is_last and (waiting or not done)):
             some, waiting = waiting[:chunksize], waiting[chunksize:]
             frame = build_frame(records, some, layout, next(attrs), extras)
             if layout.index_col is None:

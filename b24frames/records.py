@@ -8,7 +8,8 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections import UserDict
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from io import SEEK_END
@@ -34,8 +35,10 @@ Records = MutableMapping[int, bytes]
 """The JSON text of records by activity id: in a dict, or in a file if they may be too many."""
 
 
-class SpooledRecords(Records):
+class SpooledRecords(UserDict[int, Any]):
     """Records kept in a file, so that any number of them takes little memory.
+
+    What is removed stays in the file, which lasts no longer than the read.
 
     Parameters
     ----------
@@ -44,27 +47,17 @@ class SpooledRecords(Records):
     """
 
     def __init__(self, file: BinaryIO) -> None:
+        super().__init__()  # `data` has the place of each
         self._file = file
-        self._places: dict[int, tuple[int, int]] = {}
 
     def __getitem__(self, key: int) -> bytes:
-        start, length = self._places[key]
+        start, length = self.data[key]
         self._file.seek(start)
         return self._file.read(length)
 
     def __setitem__(self, key: int, record: bytes) -> None:
-        self._places[key] = (self._file.seek(0, SEEK_END), len(record))
+        self.data[key] = (self._file.seek(0, SEEK_END), len(record))
         self._file.write(record)
-
-    def __delitem__(self, key: int) -> None:
-        # The text stays in the file, which lasts no longer than the read.
-        del self._places[key]
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._places)
-
-    def __len__(self) -> int:
-        return len(self._places)
 
 
 @dataclass
