@@ -33,9 +33,8 @@ def check_choice(name: str, value: Any, choices: Any) -> Any:
     """Return a value that is a member of a `Literal`, or raise."""
     accepted = get_args(choices)
     # By identity, since 1 == True.
-    if not any(
-        value is choice or (isinstance(value, str) and value == choice) for choice in accepted
-    ):
+    is_text = isinstance(value, str) and value in accepted
+    if not is_text and not any(value is choice for choice in accepted):
         listed = ", ".join(map(repr, accepted))
         raise ValueError(f"{name}={short_repr(value)} is not accepted; accepted are {listed}")
     return value

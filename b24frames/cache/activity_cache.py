@@ -6,6 +6,7 @@ import html
 import math
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -227,7 +228,7 @@ class ActivityCache:
         >>> ActivityCache(folder).info()["portals"]
         {}
         """
-        portals: dict[str, int] = {}
+        portals: Counter[str] = Counter()
         timestamps: list[int] = []
         names = 0
         for key, head in self._store.keys_with_times():
@@ -236,12 +237,11 @@ class ActivityCache:
                 if parsed.method != ACTIVITY_METHOD:
                     names += 1
                     continue
-                name = f"{parsed.host} {parsed.user}"
-                portals[name] = portals.get(name, 0) + 1
+                portals[parsed.owner] += 1
                 timestamps.append(timestamp)
         facts = {
             "path": str(self.path or self._store),
-            "entries": sum(portals.values()),
+            "entries": len(timestamps),
             "names": names,
             "size": self._store.size(),
             "oldest": _iso(min(timestamps)) if timestamps else None,
@@ -284,7 +284,7 @@ class ActivityCache:
             key
             for key, _ in self._store.keys_with_times()
             if key.startswith(prefix)
-            and (wanted is None or ((parsed := parse_key(key)) and parsed[2:] in wanted))
+            and (wanted is None or ((parsed := parse_key(key)) and parsed[1:] in wanted))
         )
 
     @scrub_traceback

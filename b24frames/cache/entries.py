@@ -81,8 +81,7 @@ def prefix_of(portal: PortalUser) -> str:
 class Key(NamedTuple):
     """What the key of an entry says."""
 
-    host: str
-    user: str
+    owner: str  # host and user
     method: str
     id: int
 
@@ -90,7 +89,7 @@ class Key(NamedTuple):
 def parse_key(key: str) -> Key | None:
     """Return what a key says; None: it is no key of ours."""
     match = _KEY.fullmatch(key)
-    return Key(unquote(match[1]), match[2], match[3], int(match[4])) if match else None
+    return Key(f"{unquote(match[1])} {match[2]}", match[3], int(match[4])) if match else None
 
 
 def encode(key: str, is_record: bool, timestamp: int, text: bytes) -> bytes:

@@ -351,7 +351,10 @@ class SQLiteStore:
                 if read_hour != hour:
                     unnoted.append(key)
             if unnoted:
-                _note_reading(connection, unnoted, hour)
+                # A locked or read-only file goes without.
+                with suppress(sqlite3.OperationalError), transaction(connection):
+                    note = f"UPDATE {TABLE} SET read_hour = {hour} WHERE {_KEY_IN_LIST}"
+                    connection.execute(note, [json.dumps(unnoted)])
             return entries
 
         return self._file.read(read, {})
@@ -407,13 +410,6 @@ class SQLiteStore:
             return deleted
 
         return self._file.read(evict, 0)
-
-
-def _note_reading(connection: sqlite3.Connection, keys: Sequence[str], hour: int) -> None:
-    """Record the hour of reading; ignore a locked or read-only file."""
-    with suppress(sqlite3.OperationalError), transaction(connection):
-        query = f"UPDATE {TABLE} SET read_hour = {hour} WHERE {_KEY_IN_LIST}"
-        connection.execute(query, [json.dumps(keys)])
 
 
 def _evict(connection: sqlite3.Connection, max_size: int) -> int:

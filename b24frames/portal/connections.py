@@ -129,7 +129,9 @@ class Connections:
         except (OSError, ValueError, HTTPError) as error:  # those of requests are OSErrors
             host, proxy = urlsplit(url).hostname or "", select_proxy(url, settings["proxies"])
             name = one_line(_PROXY_HOST.sub(r"\1", proxy or ""))
-            return self._failure(error, host, name, method)
+            failure = self._failure(error, host, name)
+            failure.method = method
+            return failure
 
     def _settings(self, url: str) -> Any:
         """Return proxies and certificates of the session, else of the environment."""
@@ -144,37 +146,37 @@ class Connections:
         verify = None if session.verify is True else session.verify
         return session.merge_environment_settings(url, proxies, False, verify, None)
 
-    def _failure(self, error: Exception, host: str, proxy: str, method: str) -> PortalError:
+    def _failure(self, error: Exception, host: str, proxy: str) -> PortalError:
         """Return the error of a failed request; the message of requests would hold the URL."""
         text, connect_and_read = str(error), "{:g} s + {:g} s".format(*self._timeout)
         way = f"{host} by the proxy {proxy}" if proxy else host
         if isinstance(error, requests.Timeout):
             words = f"no answer from {way} within {connect_and_read}"
             if isinstance(error, requests.ReadTimeout):
-                return _unavailable(words, method, code="TIMEOUT")
-            return _unavailable(words, method, reached=False)
+                return _unavailable(words, code="TIMEOUT")
+            return _unavailable(words, reached=False)
         if reason := _TLS_REASON.search(text):
             words = f"no TLS connection to {way}: {reason[1].replace('_', ' ').lower()}"
             if "VERIFY_FAILED" in reason[1]:
                 words = f"the TLS certificate of {way} cannot be verified: {reason[2]}"
-            return _unavailable(words, method, code="TLS", **_FINAL)
+            return _unavailable(words, code="TLS", **_FINAL)
         if isinstance(error, requests.exceptions.ProxyError):
-            return _refused_by_proxy(_CONNECT_STATUS.search(text), host, proxy, method)
+            return _refused_by_proxy(_CONNECT_STATUS.search(text), host, proxy)
         if isinstance(error, requests.exceptions.RetryError):  # of a session that repeats by itself
-            return _unavailable(f"{host} keeps refusing the request", method)
+            return _unavailable(f"{host} keeps refusing the request")
         if isinstance(error, requests.ConnectionError):
             reason = getattr(error.args[0], "reason", None) if error.args else None
             is_new = isinstance(reason, NewConnectionError)
-            return _unavailable(f"no connection to {way}", method, reached=not is_new)
+            return _unavailable(f"no connection to {way}", reached=not is_new)
         if isinstance(error, (ChunkedEncodingError, ContentDecodingError, HTTPError)):
-            return _unavailable(f"the answer of {host} was damaged", method)
+            return _unavailable(f"the answer of {host} was damaged")
         _, is_missing, path = text.partition("invalid path: ")
         if is_missing:
             words = f"there is no file {redact_addresses(one_line(path))} of TLS certificates"
-            return _unavailable(words, method, code="TLS", **_FINAL)
+            return _unavailable(words, code="TLS", **_FINAL)
         # For example an unusable proxy, or a redirect to an invalid URL.
         words = f"{way} cannot be asked ({type(error).__name__})"
-        return _unavailable(words, method, code="PROXY" if proxy else "", **_FINAL)
+        return _unavailable(words, code="PROXY" if proxy else "", **_FINAL)
 
 
 def make_session(connections: int) -> requests.Session:
@@ -188,23 +190,21 @@ def make_session(connections: int) -> requests.Session:
     return session
 
 
-def _refused_by_proxy(
-    refusal: re.Match[str] | None, host: str, proxy: str, method: str
-) -> PortalError:
+def _refused_by_proxy(refusal: re.Match[str] | None, host: str, proxy: str) -> PortalError:
     """Return the error of an unreachable proxy, or of one that refuses to connect."""
     if refusal is None:
         words = f"no connection to the proxy {proxy}"
-        return _unavailable(words, method, code="PROXY", reached=False)
+        return _unavailable(words, code="PROXY", reached=False)
     status = int(refusal[1])
     words = f"the proxy {proxy} does not connect to {host}: HTTP {status}"
     if status == 407:
         words = f"the proxy {proxy} wants a user and a password (HTTP 407)"
     if status >= 500 or status in STATUSES_THAT_PASS:
-        return _unavailable(words, method, code="PROXY", reached=False)
-    return _unavailable(words, method, code="PROXY", **_FINAL)
+        return _unavailable(words, code="PROXY", reached=False)
+    return _unavailable(words, code="PROXY", **_FINAL)
 
 
-def _unavailable(words: str, method: str, code: str = "", **changes: bool) -> PortalError:
-    error = PortalUnavailableError(words, code=code, method=method)
+def _unavailable(words: str, code: str = "", **changes: bool) -> PortalError:
+    error = PortalUnavailableError(words, code=code)
     vars(error).update(changes)
     return error

@@ -7,14 +7,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any
 
+from b24frames.portal.commands import Task
 from b24frames.portal.pacing import Clock
 
-Task = TypeVar("Task")
 
-
-class Hands(Generic[Task]):
+class Hands:
     """A pool of threads, one per request in flight.
 
     Parameters

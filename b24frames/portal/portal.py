@@ -412,9 +412,8 @@ def check_positive(name: str, value: Any, *, whole: bool = False) -> Any:
 
 def check_timeout(timeout: tuple[float, float]) -> tuple[float, float]:
     """Return (connect, read) seconds, or raise."""
-    connect = read = 0.0
-    if isinstance(timeout, (tuple, list)) and len(timeout) == 2:
-        connect, read = (part if isinstance(part, (int, float)) else 0.0 for part in timeout)
+    pair = timeout if isinstance(timeout, (tuple, list)) and len(timeout) == 2 else (0.0, 0.0)
+    connect, read = (part if isinstance(part, (int, float)) else 0.0 for part in pair)
     if not (0 < connect < TIMEOUT_MAX and 0 < read < TIMEOUT_MAX):
         given = short_repr(timeout)
         raise ValueError(f"timeout={given} is not a pair (connect, read) of positive seconds")

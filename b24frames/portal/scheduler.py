@@ -146,9 +146,7 @@ class Run:
         self._repeats_help = False
         self._renewed: set[str] = set()
         self._alone: Task | None = None
-        self._hands: Hands[Task] = Hands(
-            lambda task: scheduler.post(task.commands, task.in_batch, task.expired)
-        )
+        self._hands = Hands(lambda task: scheduler.post(task.commands, task.in_batch, task.expired))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         try:
