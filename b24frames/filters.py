@@ -18,7 +18,7 @@ from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
 from math import inf, isfinite
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -37,14 +37,6 @@ _ORDERS = (">", ">=", "<", "<=")
 _PREFIXES = {"==": "=", "=": "=", "!=": "!="} | {order: order for order in _ORDERS}
 _PREFIXES |= {"in": "@", "not in": "!@", "contains": "%"}
 _EQUALS = ("=", "!=", "@", "!@")
-_OPERATORS: Mapping[Wire, tuple[str, ...]] = {
-    **dict.fromkeys((Wire.INTEGER, Wire.DOUBLE, Wire.DATETIME), (*_EQUALS, *_ORDERS)),
-    Wire.FLAG: _EQUALS,
-    Wire.TEXT: (*_EQUALS, "%"),
-}
-FIELDS = tuple(name for name in COLUMNS if ACTIVITY[name].wire in _OPERATORS)
-"""The fields that conditions may be about, besides BINDINGS."""
-
 # The database's maximum, which says "none", at any offset is later; no date of anybody's is.
 # What is before the year 1 the portal does not understand.
 _NEVER = "9999-12-30T00:00:00Z"
@@ -82,11 +74,16 @@ class Condition:
     @property
     def wire(self) -> Any:
         """The value in the portal's filter."""
+        if self.field == BINDINGS:
+            # Without the type, the portal would ignore a link.
+            return [
+                {"OWNER_TYPE_ID": kind} | ({"OWNER_ID": i} if i else {}) for kind, i in self.values
+            ]
         if self.prefix == "=" and self.values == (None,):
             return ""
-        written = [_WRITERS[ALL_FIELDS[self.field].wire](value) for value in self.asked]
-        is_list = self.field == BINDINGS or self.prefix == "@" or len(written) > 1
-        return written if is_list else written[0]
+        write = _KINDS[ALL_FIELDS[self.field].wire].write
+        written = [write(value) for value in self.asked]
+        return written if self.prefix == "@" or len(written) > 1 else written[0]
 
     @property
     def asked(self) -> tuple[Any, ...]:
@@ -248,8 +245,9 @@ def _parse_condition(part: Any, tz: tzinfo, fields: Mapping[str, Field]) -> Cond
         raise ValueError(f"filters: {why}; fields of conditions are {', '.join(accepted)}")
     field = fields[name]
     prefix = _PREFIXES.get(operator) if isinstance(operator, str) else None
-    if prefix not in _OPERATORS[field.wire]:
-        known_as = [o for o, p in _PREFIXES.items() if p in _OPERATORS[field.wire] and o != "="]
+    prefixes = _KINDS[field.wire].prefixes
+    if prefix not in prefixes:
+        known_as = [o for o, p in _PREFIXES.items() if p in prefixes and o != "="]
         raise ValueError(
             f"filters: {short_repr(operator)} is not an operator of {name}; "
             f"accepted are {', '.join(map(repr, known_as))}"
@@ -307,10 +305,10 @@ def _parse_value(field: Field, value: Any, tz: tzinfo = UTC) -> Any:
     """Return what a field is compared with; a date in microseconds since 1970."""
     value = code_of(field, value)
     with suppress(ValueError, TypeError, ArithmeticError, NotImplementedError):  # NaN, infinity …
-        parsed = _PARSERS[field.wire](value, tz)
+        parsed = _KINDS[field.wire].parse(value, tz)
         if parsed is not None:
             return parsed
-    accepted = _ACCEPTED_VALUES[field.wire]
+    accepted = _KINDS[field.wire].accepted
     if field.labels and field.wire is Wire.INTEGER:
         accepted += f", or one of {', '.join(map(repr, field.labels.values()))}"
     elif field.name == "DEADLINE":
@@ -371,36 +369,32 @@ def _on_whole_seconds(prefix: str, moment: int, name: str, value: object) -> tup
     return prefix, (max(_FIRST_SECOND, min(seconds, _LAST_SECOND)) * 1_000_000,)
 
 
-_PARSERS: Mapping[Wire, Callable[[Any, tzinfo], Any]] = {
-    Wire.INTEGER: _parse_integer,
-    Wire.DOUBLE: _parse_double,
-    Wire.FLAG: _parse_flag,
-    Wire.TEXT: _parse_text,
-    Wire.DATETIME: _parse_date,
-}
-_ACCEPTED_VALUES: Mapping[Wire, str] = {
-    Wire.INTEGER: "int and str of digits",
-    Wire.DOUBLE: "numbers",
-    Wire.FLAG: "True, False, 'Y' and 'N'",
-    Wire.TEXT: "texts",
-    Wire.DATETIME: "datetime, Timestamp, date and ISO text, such as '2026-10-01T09:00+03:00'",
-}
-
-
 def _write_date(value: int | None) -> str:
     """Return a moment as the portal reads it whatever carries it: no ``+`` that could be lost."""
     return _NEVER if value is None else f"{np.datetime64(value // 1_000_000, 's')}Z"
 
 
-_WRITERS: Mapping[Wire, Callable[[Any], Any]] = {
-    Wire.INTEGER: int,
-    Wire.DOUBLE: lambda value: f"{Decimal(repr(value)):f}",  # no exponent
-    Wire.FLAG: lambda value: "Y" if value else "N",
-    Wire.TEXT: str,
-    Wire.DATETIME: _write_date,
-    # Without the type, the portal would ignore a link.
-    Wire.LIST: lambda pair: {"OWNER_TYPE_ID": pair[0]} | ({"OWNER_ID": pair[1]} if pair[1] else {}),
+class _Kind(NamedTuple):
+    """How conditions on the fields of one wire form are parsed and written."""
+
+    prefixes: tuple[str, ...]
+    parse: Callable[[Any, tzinfo], Any]
+    write: Callable[[Any], Any]
+    accepted: str
+
+
+_NUMBERS = (*_EQUALS, *_ORDERS)
+_DATES = "datetime, Timestamp, date and ISO text, such as '2026-10-01T09:00+03:00'"
+_KINDS: Mapping[Wire, _Kind] = {
+    Wire.INTEGER: _Kind(_NUMBERS, _parse_integer, int, "int and str of digits"),
+    # No exponent.
+    Wire.DOUBLE: _Kind(_NUMBERS, _parse_double, lambda v: f"{Decimal(repr(v)):f}", "numbers"),
+    Wire.FLAG: _Kind(_EQUALS, _parse_flag, lambda v: "Y" if v else "N", "True, False, 'Y' and 'N'"),
+    Wire.TEXT: _Kind((*_EQUALS, "%"), _parse_text, str, "texts"),
+    Wire.DATETIME: _Kind(_NUMBERS, _parse_date, _write_date, _DATES),
 }
+FIELDS = tuple(name for name in COLUMNS if ACTIVITY[name].wire in _KINDS)
+"""The fields that conditions may be about, besides BINDINGS."""
 
 
 def _without_none(conditions: Sequence[Condition]) -> list[list[Condition]]:

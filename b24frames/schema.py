@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 # The enumerations are in ACTIVITY, as labels; labels.json has them in both languages.
 __all__ = ["ACTIVITY", "CALL", "COLUMNS", "DTYPES", "USER", "Field", "Wire", "label"]
@@ -55,30 +55,20 @@ class Wire(StrEnum):
     ANY = "not documented"
 
 
+_DTYPES: Mapping[Wire, tuple[str, str]] = {
+    Wire.INTEGER: ("Int64", "int64[pyarrow]"),
+    Wire.DOUBLE: ("Float64", "double[pyarrow]"),
+    # Microseconds: nanoseconds end in the year 2262.
+    Wire.DATETIME: ("datetime64[us, {tz}]", "timestamp[us, tz={tz}][pyarrow]"),
+    Wire.FLAG: ("boolean", "bool[pyarrow]"),
+    Wire.TEXT: ("string", "string[pyarrow]"),
+    # With Arrow JSON text: objects differ in their keys, and its structs must not.
+    **dict.fromkeys((Wire.OBJECT, Wire.LIST, Wire.ANY), ("object", "string[pyarrow]")),
+}
 DTYPES: Mapping[str, Mapping[Wire, str]] = MappingProxyType(
     {
-        "numpy_nullable": {
-            Wire.INTEGER: "Int64",
-            Wire.DOUBLE: "Float64",
-            # Microseconds: nanoseconds end in the year 2262.
-            Wire.DATETIME: "datetime64[us, {tz}]",
-            Wire.FLAG: "boolean",
-            Wire.TEXT: "string",
-            Wire.OBJECT: "object",
-            Wire.LIST: "object",
-            Wire.ANY: "object",
-        },
-        "pyarrow": {
-            Wire.INTEGER: "int64[pyarrow]",
-            Wire.DOUBLE: "double[pyarrow]",
-            Wire.DATETIME: "timestamp[us, tz={tz}][pyarrow]",
-            Wire.FLAG: "bool[pyarrow]",
-            Wire.TEXT: "string[pyarrow]",
-            # JSON text: objects differ in their keys, and Arrow's structs must not.
-            Wire.OBJECT: "string[pyarrow]",
-            Wire.LIST: "string[pyarrow]",
-            Wire.ANY: "string[pyarrow]",
-        },
+        backend: {wire: dtypes[number] for wire, dtypes in _DTYPES.items()}
+        for number, backend in enumerate(get_args(Backend))
     }
 )
 """The dtype of each wire form, by `dtype_backend`; ``{tz}`` stands for the zone."""
