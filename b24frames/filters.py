@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
+from functools import cached_property
 from math import inf, isfinite
 from numbers import Real
 from typing import Any, NamedTuple
@@ -85,14 +86,19 @@ class Condition:
         written = [write(value) for value in self.asked]
         return written if self.prefix == "@" or len(written) > 1 else written[0]
 
-    @property
+    @cached_property
     def asked(self) -> tuple[Any, ...]:
         """The values that the portal compares the field with."""
         # Where it excludes 0, the portal excludes empty numbers, too.
         excludes_0 = self.is_loose and self.prefix == "!="
         return tuple(v for v in self.values if v != 0) if excludes_0 else self.values
 
-    @property
+    @cached_property
+    def equals(self) -> frozenset[Any]:
+        """The same to compare rows with: texts, whose case the portal ignores, in lower case."""
+        return frozenset(v.lower() if isinstance(v, str) else v for v in self.asked)
+
+    @cached_property
     def is_loose(self) -> bool:
         """Whether the portal gives more than matches: to it, an empty number is 0."""
         is_number = ALL_FIELDS[self.field].wire in (Wire.INTEGER, Wire.DOUBLE)

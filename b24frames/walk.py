@@ -275,8 +275,7 @@ def holds(condition: Condition, row: dict[str, Any], *, exact: bool) -> bool:
         return True
     if wire is Wire.TEXT:
         # Equal to us is equal to the portal, but not the other way round.
-        texts = {text.lower() for text in wanted}
-        return "!" not in prefix or value is None or value.lower() not in texts
+        return "!" not in prefix or value is None or value.lower() not in condition.equals
     if value is None:
         is_none = wanted == (None,) and prefix in ("=", ">=")
         return is_none or "!" in prefix or condition.is_loose
@@ -288,4 +287,4 @@ def holds(condition: Condition, row: dict[str, Any], *, exact: bool) -> bool:
     if wire is Wire.DATETIME and not exact:
         near = any(abs(value - one) <= _MAY_BE_OFF for one in wanted)
         return near or "!" in prefix
-    return (value in wanted) is ("!" not in prefix)
+    return (value in condition.equals) is ("!" not in prefix)
