@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 import pandas as pd
 
 from b24frames.accessor import analysis
 from b24frames.accessor.interchange import spreadsheet_safe, storable, to_json
+from b24frames.activities import Missing
 from b24frames.arguments import check_columns, parse_age
+from b24frames.by_id import Via
 from b24frames.credentials import redact_addresses
 from b24frames.errors import B24Warning
+from b24frames.filters import parse_where
 from b24frames.frame import Layout, build_frame_of_lines
+from b24frames.ids import parse_id_text
 from b24frames.messages import one_line, short_repr
+from b24frames.schema import Language, OnBadValue
 
-SUFFIXES = (".parquet", ".csv", ".json")
+_SUFFIXES = (".parquet", ".csv", ".json")
+_OPTIONS: Mapping[str, Mapping[str, Mapping[str, Any]]] = json.loads(
+    files("b24frames").joinpath("options.json").read_text("utf-8")
+)
+_EXCLUSIVE = ("portal", "store", "%portal")
+_CHOICES = {
+    "--language": Language,
+    "--missing": Missing,
+    "--on-bad-value": OnBadValue,
+    "--via": Via,
+}
 # Control characters but line breaks, and what breaks a line or turns its direction elsewhere.
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
@@ -53,8 +70,8 @@ def check_file(path: Path | None) -> None:
     if path is None:
         return
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise ValueError(f"--to {path}: accepted are files of {', '.join(SUFFIXES)}")
+    if suffix not in _SUFFIXES:
+        raise ValueError(f"--to {path}: accepted are files of {', '.join(_SUFFIXES)}")
     if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
         raise ValueError(f"--to {path}: a folder, a pipe, or a file that must not be written")
     if not path.parent.is_dir():
@@ -98,31 +115,20 @@ def write_file(frame: pd.DataFrame, path: Path, what: str) -> None:
     print(f"{len(frame):,} {what} written to {path}")
 
 
-def count_option(text: str) -> int:
-    """Read an option that is a number."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{short_repr(text)} is not a number of at least 1")
-    return int(text)
+def add_options(parser: argparse.ArgumentParser, *groups: str) -> None:
+    """Add groups of arguments as ``options.json`` describes them; of some only one may be given."""
+    for group in groups:
+        place: Any = parser.add_mutually_exclusive_group() if group in _EXCLUSIVE else parser
+        for name, about in _OPTIONS[group].items():
+            keywords = dict(about)
+            if "type" in about:
+                keywords["type"] = _TYPES[about["type"]]
+            if name in _CHOICES:
+                keywords["choices"] = get_args(_CHOICES[name])
+            place.add_argument(name, **keywords)
 
 
-def age_option(text: str, besides: str = "") -> str:
-    """Check an option that is a time span; the message is of command lines, not of Python."""
-    try:
-        parse_age(text, "age")
-    except ValueError:
-        problem = (
-            f"{short_repr(text)} is not a time span; accepted are 1h, 30d and the like{besides}"
-        )
-        raise argparse.ArgumentTypeError(problem) from None
-    return text
-
-
-def max_age_option(text: str) -> str | None:
-    """Read the option for the oldest entry to accept; None is any."""
-    return None if text == "any" else age_option(text, besides=", 0 and any")
-
-
-def option(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+def _option(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     """Return a parser of an argument of which argparse shows what is wrong."""
 
     def parse_argument(text: str) -> Any:
@@ -132,6 +138,33 @@ def option(parse: Callable[[str], Any]) -> Callable[[str], Any]:
             raise argparse.ArgumentTypeError(str(error)) from None
 
     return parse_argument
+
+
+def _parse_count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise ValueError(f"{short_repr(text)} is not a number of at least 1")
+    return int(text)
+
+
+def _check_age(text: str, besides: str = "") -> str:
+    """Check a time span; the message is of command lines, not of Python."""
+    try:
+        parse_age(text, "age")
+    except ValueError:
+        accepted = f"accepted are 1h, 30d and the like{besides}"
+        raise ValueError(f"{short_repr(text)} is not a time span; {accepted}") from None
+    return text
+
+
+_TYPES: Mapping[str, Callable[[str], Any]] = {
+    "age": _option(_check_age),
+    "condition": _option(parse_where),
+    "count": _option(_parse_count),
+    "ids": _option(parse_id_text),
+    "int": int,
+    "max_age": _option(lambda text: None if text == "any" else _check_age(text, ", 0 and any")),
+    "path": Path,
+}
 
 
 @contextmanager

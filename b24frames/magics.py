@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, get_args
+from typing import Any
 
 import pandas as pd
 from IPython.core.error import UsageError
@@ -17,13 +17,13 @@ from IPython.core.magic_arguments import MagicArgumentParser
 
 from b24frames.activities import find_activities, read_activities
 from b24frames.credentials import looks_like_address
+from b24frames.delivery import add_options
 from b24frames.errors import B24Error
 from b24frames.filters import parse_where
 from b24frames.ids import parse_id_text
 from b24frames.messages import one_line, redirect_warnings
 from b24frames.portal import WEBHOOK_VARIABLE, Portal
 from b24frames.practice import practice_portal
-from b24frames.schema import Language
 
 _NO_URL = (
     "a webhook URL in a cell would be saved in the notebook and in IPython's history, for everyone "
@@ -57,26 +57,7 @@ def _parser(name: str) -> ArgumentParser:
     )
     parser.allow_abbrev = False
     parser.add_argument("-h", "--help", action="help", help="show this")
-    if name == "activity":
-        parser.add_argument("ids", nargs="+", help="such as 999 1000-1010")
-    else:
-        text = "such as CREATED>=2026-10-01 TYPE_ID=call 'SUBJECT contains offer'; all must hold"
-        parser.add_argument("conditions", nargs="+", help=text)
-        parser.add_argument(
-            "--limit", type=int, metavar="N", help="at most so many, the highest ids"
-        )
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument(
-        "--portal",
-        metavar="NAME",
-        help="a variable that holds a Portal; by default the portal of the webhook URL in the "
-        f"environment variable {WEBHOOK_VARIABLE}",
-    )
-    source.add_argument(
-        "--practice", action="store_true", help="ask a practice portal on this machine"
-    )
-    parser.add_argument("--labels", action="store_true", help="names in place of codes")
-    parser.add_argument("--language", choices=get_args(Language), help="names in this language")
+    add_options(parser, f"%{name}", "%portal", "%words")
     return parser
 
 
