@@ -31,7 +31,6 @@ from b24frames.ids import parse_id_text
 from b24frames.messages import one_line, short_repr
 from b24frames.schema import Language, OnBadValue
 
-_SUFFIXES = (".parquet", ".csv", ".json")
 _OPTIONS: Mapping[str, Mapping[str, Mapping[str, Any]]] = json.loads(
     files("b24frames").joinpath("options.json").read_text("utf-8")
 )
@@ -70,8 +69,8 @@ def check_file(path: Path | None) -> None:
     if path is None:
         return
     suffix = path.suffix.lower()
-    if suffix not in _SUFFIXES:
-        raise ValueError(f"--to {path}: accepted are files of {', '.join(_SUFFIXES)}")
+    if suffix not in _WRITERS:
+        raise ValueError(f"--to {path}: accepted are files of {', '.join(_WRITERS)}")
     if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
         raise ValueError(f"--to {path}: a folder, a pipe, or a file that must not be written")
     if not path.parent.is_dir():
@@ -93,6 +92,17 @@ def parse_columns(text: str | None, labels: bool, names: bool) -> tuple[str, ...
     return columns
 
 
+_WRITERS: Mapping[str, Callable[[pd.DataFrame, Path], object]] = {
+    ".parquet": lambda frame, path: storable(frame).to_parquet(path),
+    # The mark is for Excel.
+    ".csv": lambda frame, path: spreadsheet_safe(frame).to_csv(path, encoding="utf-8-sig"),
+    # What UTF-8 cannot write becomes an escape, which JSON reads as what it was.
+    ".json": lambda frame, path: path.write_text(
+        to_json(frame.reset_index()), encoding="utf-8", errors="backslashreplace"
+    ),
+}
+
+
 def write_file(frame: pd.DataFrame, path: Path, what: str) -> None:
     """Write a frame to a file, of the form that its suffix names; all of it, or nothing."""
     target = path.resolve()  # a link stays one
@@ -101,14 +111,7 @@ def write_file(frame: pd.DataFrame, path: Path, what: str) -> None:
         if target.exists():  # nobody else is to read what replaces it, not for a moment
             part.touch(0o600)
             shutil.copymode(target, part)
-        if path.suffix.lower() == ".csv":
-            spreadsheet_safe(frame).to_csv(part, encoding="utf-8-sig")  # the mark is for Excel
-        elif path.suffix.lower() == ".json":
-            # What UTF-8 cannot write becomes an escape, which JSON reads as what it was.
-            text = to_json(frame.reset_index())
-            part.write_text(text, encoding="utf-8", errors="backslashreplace")
-        else:
-            storable(frame).to_parquet(part)
+        _WRITERS[path.suffix.lower()](frame, part)
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)

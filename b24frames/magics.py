@@ -6,7 +6,7 @@ import shlex
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -41,24 +41,16 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
         The shell, passed by ``%load_ext b24frames``.
     """
     manager: Any = shell.magics_manager  # its types are those of an unbound method
-    for name, get_frame in (("activity", _read), ("activities", _find)):
-        magic = partial(_run, shell, name, get_frame)
-        magic.__doc__ = _parser(name).format_help()
-        manager.register_function(magic, "line", name)
-
-
-def _parser(name: str) -> ArgumentParser:
-    """Describe the arguments of a magic."""
     make: Any = MagicArgumentParser  # it has no types
-    does = "Read" if name == "activity" else "Find"
-    parser: ArgumentParser = make(
-        name,
-        description=f"{does} activities; the frame is the cell's result, and so `_` in the next.",
-    )
-    parser.allow_abbrev = False
-    parser.add_argument("-h", "--help", action="help", help="show this")
-    add_options(parser, f"%{name}", "%portal", "%words")
-    return parser
+    for name, does, get_frame in (("activity", "Read", _read), ("activities", "Find", _find)):
+        about = f"{does} activities; the frame is the cell's result, and so `_` in the next."
+        parser: ArgumentParser = make(name, description=about)
+        parser.allow_abbrev = False
+        parser.add_argument("-h", "--help", action="help", help="show this")
+        add_options(parser, f"%{name}", "%portal", "%words")
+        magic = partial(_run, shell, parser, get_frame)
+        magic.__doc__ = parser.format_help()
+        manager.register_function(magic, "line", name)
 
 
 def _read(options: Namespace, portal: Portal | None) -> pd.DataFrame:
@@ -73,7 +65,7 @@ def _find(options: Namespace, portal: Portal | None) -> pd.DataFrame:
 
 def _run(
     shell: InteractiveShell,
-    name: str,
+    parser: ArgumentParser,
     get_frame: Callable[[Namespace, Portal | None], pd.DataFrame],
     line: str,
 ) -> pd.DataFrame | None:
@@ -81,15 +73,11 @@ def _run(
     if looks_like_address(line):
         raise UsageError(_NO_URL)
     try:
-        options = _parser(name).parse_args(shlex.split(line))
-        with ExitStack() as stack:
-            portal = (
-                stack.enter_context(practice_portal())
-                if options.practice
-                else _portal(shell, options.portal)
-            )
-            # warnings.warn would show a line of IPython's own code.
-            stack.enter_context(redirect_warnings(lambda note: sys.stderr.write(f"{note}\n")))
+        options = parser.parse_args(shlex.split(line))
+        named = nullcontext(_portal(shell, options.portal))
+        source: Any = practice_portal() if options.practice else named
+        # warnings.warn would show a line of IPython's own code.
+        with source as portal, redirect_warnings(lambda note: sys.stderr.write(f"{note}\n")):
             frame = get_frame(options, portal)
     except (B24Error, ValueError, TypeError, OSError) as error:
         problem = one_line(error)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from copy import deepcopy
-from itertools import chain
+from itertools import chain, count, islice
 from typing import Any
 from warnings import catch_warnings
 
@@ -93,24 +93,23 @@ def iter_frames(
         yield build_frame(records, [i for ids in ready for i in ids], layout, next(attrs))
         return
     extras: Sequence[str] = ()
+    ids: Iterator[int] = chain.from_iterable(ready)
     # Without `columns`, the extra ones depend on all records, which are awaited.
     if layout.columns is None:
-        ready = iter([[i for ids in ready for i in ids]])
+        every = list(ids)
+        extras = sort_extras(extra_names(records[i] for i in every if i in records))
+        ids = iter(every)
     waiting: list[int] = []
-    done = 0
-    for ids in chain(ready, [None]):
-        if ids is not None:
-            waiting += ids
-            if layout.columns is None:
-                extras = sort_extras(extra_names(records[i] for i in waiting if i in records))
-        is_last = ids is None
-        while len(waiting) > chunksize or (is_last and (waiting or not done)):
-            some, waiting = waiting[:chunksize], waiting[chunksize:]
-            frame = build_frame(records, some, layout, next(attrs), extras)
-            if layout.index_col is None:
-                frame.index += done
-            done += max(1, len(some))
-            yield frame
+    for start in count(0, chunksize):
+        # One more than a frame takes: the attrs of the last frame are those of the end.
+        waiting += islice(ids, chunksize + 1 - len(waiting))
+        some, waiting = waiting[:chunksize], waiting[chunksize:]
+        frame = build_frame(records, some, layout, next(attrs), extras)
+        if layout.index_col is None:
+            frame.index += start
+        yield frame
+        if not waiting:
+            return
 
 
 def attrs_of(portal: Portal, report: ReadReport) -> dict[str, Any]:
