@@ -5,7 +5,7 @@ A look-up reports its progress, can be cancelled, and ends with a message.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,7 +44,7 @@ class LookUp:
     wanted : object
         Ids, as a caller or the text in the field names them; of a search its filters.
     on_progress : callable
-        Called, in the thread that reads, with how many ids are settled, and why the read waits.
+        Called, in the thread that reads, when more ids are settled, or the read waits.
     texts : Texts
         The words for how it ends.
     is_search : bool
@@ -53,57 +53,63 @@ class LookUp:
         What is looked up, or was found.
     total : int
         How many ids there are; of a search, what the portal says meanwhile.
+    done : int
+        How many ids are settled.
+    waiting : str
+        Why the read waits.
     lines : sequence of str
         How it ended: a message, then what else the user should know.
     frame : pandas.DataFrame or None
         What was read.
     problem : bool
-        Whether it ended otherwise than by its result or by `cancel`.
+        Whether it ended otherwise than by its result or because it was cancelled.
+    cancelled : bool
+        Whether the read is to end, soon.
     """
 
     wanted: Any
-    on_progress: Callable[[int, str], object]
+    on_progress: Callable[[], object]
     texts: Texts
     is_search: bool = False
     ids: list[int] = field(default_factory=list)
     total: int = 0
+    done: int = 0
+    waiting: str = ""
     lines: Sequence[str] = ()
     frame: pd.DataFrame | None = None
     problem: bool = True
-    _done: int = 0
     # Set in the kernel's thread, read in the one that reads: a bool needs no lock.
-    _cancelled: bool = False
+    cancelled: bool = False
 
     def __post_init__(self) -> None:
         self.lines = [self.texts("ended_early")]
 
-    @property
-    def code(self) -> tuple[str, str]:
-        """The function that reads the same, and its arguments, but for the zone."""
+    def code(self, facts: Mapping[str, Any], tz: str) -> str:
+        """Return the code that reads the same activities; the secret stays out of it."""
+        call = f"read_activities({ids_code(self.ids)}"
         if self.is_search:
-            return "find_activities", f"{filters_code(self.wanted)}, limit={MOST_FOUND}"
-        return "read_activities", ids_code(self.ids)
-
-    def cancel(self) -> None:
-        """End the read, soon."""
-        self._cancelled = True
+            call = f"find_activities({filters_code(self.wanted)}, limit={MOST_FOUND}"
+        zone = "" if tz == "UTC" else f", tz={tz!r}"
+        comment = self.texts("code_comment", portal=facts["portal"], user=facts["user_id"])
+        return f"import b24frames as b24\n\n{comment}\ndf = b24.{call}{zone})"
 
     def update(self, n: int, /) -> None:
         """Take note that n more ids are settled."""
-        if self._cancelled:
+        if self.cancelled:
             raise _Cancelled
         if n:
-            self._done += n
-            self.on_progress(self._done, "")
+            self.done, self.waiting = self.done + n, ""
+            self.on_progress()
 
     def progress(self) -> dict[str, str]:
         """Return how many ids are settled, and of how many."""
         total = self.texts.count(self.total, "of_activity")
-        return {"done": self.texts.number(self._done), "total": total}
+        return {"done": self.texts.number(self.done), "total": total}
 
     def set_postfix_str(self, text: str, /) -> None:
         """Take note of what the portal is waited for."""
-        self.on_progress(self._done, text)
+        self.waiting = text
+        self.on_progress()
 
     def read(self, make_portal: MakePortal, options: ReadOptions) -> None:
         """Read the activities; an error becomes a message."""
@@ -111,31 +117,28 @@ class LookUp:
         fetch = self._find if self.is_search else self._read
         try:
             with redirect_warnings(notes.append):
-                frame, lines = fetch(make_portal, options)
+                if not self.is_search:
+                    self.wanted = self.ids = self._parse()
+                frame, lines = fetch(make_portal(), options)
         except _Cancelled:
             kept = "" if options["cache"] is False else "_kept"
             key = f"cancelled_search{kept}" if self.is_search else f"cancelled{kept}"
-            done = {"activities": self.texts.count(self._done, "activity"), **self.progress()}
+            done = {"activities": self.texts.count(self.done, "activity"), **self.progress()}
             self.lines, self.problem = [self.texts(key, **done)], False
         except _ERRORS as error:
             self.lines = [self.texts.explain(error)]
         else:
             self.lines, self.frame, self.problem = [*lines, *notes], frame, False
 
-    def _read(
-        self, make_portal: MakePortal, options: ReadOptions
-    ) -> tuple[pd.DataFrame, list[str]]:
-        self.wanted = self.ids = self._parse()
+    def _read(self, portal: Portal, options: ReadOptions) -> tuple[pd.DataFrame, list[str]]:
         self.total = len(self.ids)
         # Missing ids are part of the message, and neither an error nor a warning.
         options = {**options, "missing": "ignore", "progress": self}
-        frame = read_activities(self.ids, make_portal(), **options)
+        frame = read_activities(self.ids, portal, **options)
         return frame, summary_lines(frame.attrs["b24"], len(frame), self.texts)
 
-    def _find(
-        self, make_portal: MakePortal, options: ReadOptions
-    ) -> tuple[pd.DataFrame, list[str]]:
-        portal, tz = make_portal(), options["tz"]
+    def _find(self, portal: Portal, options: ReadOptions) -> tuple[pd.DataFrame, list[str]]:
+        tz = options["tz"]
         shared: Any = {"cache": options["cache"], "limit": MOST_FOUND, "progress": self}
         frame = find_activities(self.wanted, portal, tz=tz, **shared)
         self.ids = frame.index.tolist()
@@ -188,43 +191,21 @@ def _with_names(table: pd.DataFrame, portal: Portal, cache: CachePlace) -> pd.Da
     return table.assign(**table.b24.names(portal, cache=cache))
 
 
-@dataclass(eq=False)
-class Loading:
-    """What is read for a result once it is shown.
-
-    Attributes
-    ----------
-    reads : dict of str to callable
-        What to read.
-    show_found : callable
-        Called with what was found.
-    texts : Texts
-        The words for errors.
-    cancelled : bool
-        Whether nothing more is to be read, or shown.
-    found : tuple or None
-        What was read; errors and warnings are sentences.
-    """
-
-    reads: Reads
-    show_found: Callable[[Found], object]
-    texts: Texts
-    cancelled: bool = False
-    found: Found | None = None
-
-    def read(self, make_portal: MakePortal) -> None:
-        """Read the tables that can be read."""
-        tables: dict[str, pd.DataFrame] = {}
-        notes: list[str] = []
-        for name, read in self.reads.items():
-            if self.cancelled:
-                return
-            try:
-                with redirect_warnings(notes.append):
-                    tables[name] = read(make_portal())
-            except _ERRORS as error:
-                notes.append(self.texts.explain(error))
-        self.found = tables, list(dict.fromkeys(notes))
+def read_tables(
+    reads: Reads, make_portal: MakePortal, texts: Texts, is_wanted: Callable[[], bool]
+) -> Found:
+    """Read the tables that can be read, as long as they are wanted; errors become sentences."""
+    tables: dict[str, pd.DataFrame] = {}
+    notes: list[str] = []
+    for name, read in reads.items():
+        if not is_wanted():
+            break
+        try:
+            with redirect_warnings(notes.append):
+                tables[name] = read(make_portal())
+        except _ERRORS as error:
+            notes.append(texts.explain(error))
+    return tables, list(dict.fromkeys(notes))
 
 
 def portal_maker(portal: Portal | str | None) -> MakePortal:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +27,7 @@ from b24frames.panel.html import (
     table_rows,
 )
 from b24frames.panel.lookup import Found, Reads, detail_reads, name_reads
-from b24frames.panel.texts import Html, Texts, code_text, source_text
+from b24frames.panel.texts import Html, Texts, source_text
 
 _PAGE = 20
 _FORMATS = {
@@ -36,6 +36,8 @@ _FORMATS = {
 }
 Load = Callable[[Reads, Callable[[Found], object]], None]
 """Reads tables in another thread, then shows them."""
+GetCode = Callable[[Mapping[str, Any], str], str]
+"""Returns the code that reads a frame with such attrs, in a zone."""
 
 
 class Results:
@@ -65,7 +67,7 @@ class Results:
     def __init__(self, tz: str, cache: CachePlace, load: Load, texts: Texts) -> None:
         self._tz, self._cache, self._load, self._texts = tz, cache, load, texts
         self._frame = self.named = pd.DataFrame()
-        self._code = ("", "")
+        self._code: GetCode | None = None
         # The positions of the frame's rows in the order of the table.
         self._order: list[int] = []
         self._page = 0
@@ -127,14 +129,15 @@ class Results:
         csv.on_click(lambda _: self._save(".csv"))
         parquet.on_click(lambda _: self._save(".parquet"))
 
-    def show(self, frame: pd.DataFrame | None, code: tuple[str, str]) -> None:
+    def show(self, frame: pd.DataFrame | None, code: GetCode) -> None:
         """Show a frame, the first page of its rows, and where it came from; None: nothing."""
         tools, grid, notes, card, actions, saved, _ = self.children
         self._frame = self.named = pd.DataFrame() if frame is None else frame
-        self._code, self._details, self._asked = code, {}, set()
+        self._code, self._details, self._asked = None, {}, set()
         if frame is None:
             show(False, *self.children)
             return
+        self._code = code
         self._chosen = int(frame.index[0]) if len(frame) == 1 else None
         self._source.value = self._note(source_text(frame.attrs["b24"], self._texts))
         self._notes.value = self._saved.value = self._card.value = ""
@@ -224,11 +227,9 @@ class Results:
 
     def _update_code(self) -> None:
         """Show the code that reads the same, or hide it."""
-        facts: Any = self._frame.attrs.get("b24")
-        shown = facts is not None and self._show_code.value
-        code = code_text(*self._code, facts, self._tz, self._texts) if shown else ""
-        self._code_area.value = code
-        show(shown, self._code_area)
+        code = self._code if self._show_code.value else None
+        self._code_area.value = code(self._frame.attrs["b24"], self._tz) if code else ""
+        show(code is not None, self._code_area)
 
     def _save(self, suffix: str) -> None:
         """Save the frame in the working folder, and report the name of the file."""

@@ -266,15 +266,6 @@ def filters_code(filters: Any) -> str:
     return redact_addresses(repr(plain(filters)))
 
 
-def code_text(
-    function: str, arguments: str, facts: Mapping[str, Any], tz: str, texts: Texts
-) -> str:
-    """Return the code that reads the same activities; the secret stays out of it."""
-    zone = "" if tz == "UTC" else f", tz={tz!r}"
-    comment = texts("code_comment", portal=facts["portal"], user=facts["user_id"])
-    return f"import b24frames as b24\n\n{comment}\ndf = b24.{function}({arguments}{zone})"
-
-
 def source_text(facts: Mapping[str, Any], texts: Texts) -> str:
     """Return where the data came from, and how old they are."""
     parts = []

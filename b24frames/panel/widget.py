@@ -22,7 +22,7 @@ from b24frames.credentials import looks_like_address, scrub_traceback
 from b24frames.filters import Filters
 from b24frames.output import CachePlace
 from b24frames.panel.html import later_html, message_html, static_html
-from b24frames.panel.lookup import Found, Loading, LookUp, Reads, portal_maker
+from b24frames.panel.lookup import Found, LookUp, Reads, portal_maker, read_tables
 from b24frames.panel.results import Results, bar, show
 from b24frames.panel.search import SearchForm
 from b24frames.panel.texts import Texts, ids_text, short_ids_text
@@ -110,7 +110,7 @@ class LookupPanel(widgets.VBox):
         self._history: deque[list[int]] = deque(maxlen=_HISTORY)
         self._look_up: LookUp | None = None
         self._shown: LookUp | None = None
-        self._loadings: list[Loading] = []
+        self._loadings: list[Callable[[Found], object]] = []
         self._late_until: dict[Any, float] = {}
         self._display: Any = None
         texts = self._texts = Texts(check_choice("language", language, Language))
@@ -143,35 +143,32 @@ class LookupPanel(widgets.VBox):
                 self._field.value = ids_text(change["new"])
                 self._start(change["new"])
 
-        def look_up(*, again: bool = False) -> None:
-            self._start(self._field.value, again=again)
-
-        def find(*, again: bool = False) -> None:
-            self._start(self._search.filters(), again=again, is_search=True)
-
         def cancel() -> None:
             if self._look_up is None:
-                for loading in self._drop_loadings():
-                    loading.show_found(({}, [self._texts("loading_cancelled")]))
+                for show_found in self._drop_loadings():
+                    show_found(({}, [self._texts("loading_cancelled")]))
             self._cancel_look_up()
 
         def refresh() -> None:
             if (shown := self._shown) is not None:
                 self._start(shown.wanted, shown.frame, is_search=shown.is_search, max_age=0)
 
-        self._connect_form(look_up, self._button, [self._field])
-        self._connect_form(find, self._search.button, self._search.fields)
+        search = self._search
+        self._connect_form(lambda: self._field.value, self._button, [self._field])
+        self._connect_form(search.filters, search.button, search.fields, is_search=True)
         self._cancel.on_click(lambda _: cancel())
         self._recent.observe(on_recent, "value")
         self._results.refresh.on_click(lambda _: refresh())
 
-    def _connect_form(self, start: Callable[..., None], button: Any, fields: Sequence[Any]) -> None:
+    def _connect_form(
+        self, wanted: Callable[[], Any], button: Any, fields: Sequence[Any], **options: Any
+    ) -> None:
         """Let a button, Enter, and what a browser sends after these, start a look-up."""
 
         def begin(_: object) -> None:
             # Of quick changes the browser sends the last when the kernel is idle.
             self._late_until = dict.fromkeys(fields, monotonic() + _LATE)
-            start()
+            self._start(wanted(), **options)
 
         def on_enter(_: object, content: dict[str, Any], __: object) -> None:
             # A change of the value would do for Enter, but also comes when the field is left.
@@ -186,7 +183,7 @@ class LookupPanel(widgets.VBox):
                 field.value = ""
                 self._say([self._texts("address")], problem=True)
             elif is_late and _running_loop() is not None:
-                start(again=True)
+                self._start(wanted(), again=True, **options)
 
         for field in fields:
             field.on_msg(on_enter)
@@ -255,8 +252,8 @@ class LookupPanel(widgets.VBox):
             portal = self._make_portal()
             return portal if shown is None else portal_of(shown, portal)
 
-        def on_progress(done: int, waiting: str) -> None:
-            _post(loop, lambda: self._show_progress(look_up, done, waiting))
+        def on_progress() -> None:
+            _post(loop, lambda: self._show_progress(look_up))
 
         self._cancel_look_up()
         self._drop_loadings()
@@ -265,52 +262,52 @@ class LookupPanel(widgets.VBox):
         self._bar.value = 0
         self._say([self._texts("searching" if is_search else "looking_up")])
         self.busy = True
-        _run(loop, lambda: look_up.read(make_portal, merged), lambda: self._finish(look_up))
+        _run(loop, lambda: look_up.read(make_portal, merged), lambda _: self._finish(look_up))
 
     def _load(self, reads: Reads, show_found: Callable[[Found], object]) -> None:
         """Read what is shown after the rows, in a thread, or at once where no event loop runs."""
         loop = _running_loop()
-        loading = Loading(reads, show_found, self._texts)
 
-        def finish() -> None:
-            if loading in self._loadings:
-                self._loadings.remove(loading)
-                if loading.found is not None:
-                    show_found(loading.found)
+        def is_wanted() -> bool:
+            return show_found in self._loadings
+
+        def finish(found: Found | None) -> None:
+            if is_wanted():
+                self._loadings.remove(show_found)
+                if found is not None:
+                    show_found(found)
                 self._update_static()
                 self._show_busy()
 
         def notice() -> None:
-            if loading in self._loadings:
+            if is_wanted():
                 self._later.value = later_html([self._texts("loading")], self._texts.language)
                 show(True, self._cancel)
 
-        self._loadings.append(loading)
-        _run(loop, lambda: loading.read(self._make_portal), finish)
+        self._loadings.append(show_found)
+        _run(loop, lambda: read_tables(reads, self._make_portal, self._texts, is_wanted), finish)
         if loop is not None:
             loop.call_later(_UNNOTICED, notice)
 
     def _cancel_look_up(self) -> None:
         """End the look-up that is under way."""
         if self._look_up is not None:
-            self._look_up.cancel()
+            self._look_up.cancelled = True
             self._say([self._texts("cancelling")])
 
-    def _drop_loadings(self) -> list[Loading]:
-        """Wait no longer for names and details; return what was awaited."""
+    def _drop_loadings(self) -> list[Callable[[Found], object]]:
+        """Wait no longer for names and details; return what would have shown them."""
         dropped, self._loadings = self._loadings, []
-        for loading in dropped:
-            loading.cancelled = True
         self._show_busy()
         return dropped
 
-    def _show_progress(self, look_up: LookUp, done: int, waiting: str) -> None:
+    def _show_progress(self, look_up: LookUp) -> None:
         """Show how far a look-up is, unless another has begun."""
         if look_up is self._look_up:
             self._bar.max = max(1, look_up.total)
-            self._bar.value = done
-            progress = self._texts("progress", **look_up.progress())
-            self._say([progress, waiting] if waiting else [progress])
+            self._bar.value = look_up.done
+            lines = [self._texts("progress", **look_up.progress()), look_up.waiting]
+            self._say([line for line in lines if line])
 
     def _finish(self, look_up: LookUp) -> None:
         """Set the traits and show how a look-up ended, unless another has begun."""
@@ -390,16 +387,17 @@ def _post(loop: asyncio.AbstractEventLoop | None, function: Callable[[], object]
 
 def _run(
     loop: asyncio.AbstractEventLoop | None,
-    work: Callable[[], object],
-    finish: Callable[[], object],
+    work: Callable[[], Any],
+    finish: Callable[[Any], object],
 ) -> None:
     """Work in a thread and finish, whatever happened, in that of a loop; or do both at once."""
 
     def run() -> None:
+        result = None
         try:
-            work()
+            result = work()
         finally:
-            _post(loop, finish)
+            _post(loop, lambda: finish(result))
 
     if loop is None:
         run()
