@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from importlib.resources import files
 from typing import Any
 
 import pandas as pd
@@ -15,10 +16,15 @@ from b24frames.schema import ACTIVITY
 
 _STATIC_ROWS = 50
 _FOLDED = ("SETTINGS", "PROVIDER_PARAMS", "PROVIDER_DATA")
-_LINK = Html('<a href="{}" target="_blank" rel="noopener noreferrer" title="{}">{} ↗</a>')
-# In elements of these classes MathJax leaves dollar signs alone.
-_NO_MATHS = "tex2jax_ignore mathjax_ignore"
-_NOTHING = Html()
+# The classes tex2jax_ignore and mathjax_ignore make MathJax leave dollar signs alone.
+_TEMPLATES: Mapping[str, Html] = {
+    name: Html(re.sub(r"\n *", "", html))
+    for name, html in re.findall(
+        r"<!-- (\w+) -->\n(.*?\n)(?=\n|\Z)",
+        files("b24frames.panel").joinpath("panel.html").read_text("utf-8"),
+        re.S,
+    )
+}
 _ENGLISH = Texts("en")
 
 _SORT_KEYS: Mapping[str, Callable[[pd.DataFrame], pd.Series]] = {
@@ -76,50 +82,37 @@ def table_html(
 ) -> Html:
     """Return rows as a table, with marks at the chosen activity and the column sorted by."""
     by, direction = sort
-    th = Html('<th scope="col" class="b24-{}" aria-sort="{}">{}</th>')
-    head = (
-        th.format(name, direction if name == by else "none", texts(f"column.{name}"))
-        for name in HEADS
-    )
-    body = (_row_html(row, texts, marked=row["ID"] == str(chosen)) for row in rows)
-    return Html(
-        '<table class="b24-table {}" lang="{}"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>'
-    ).format(_NO_MATHS, texts.language, Html().join(head), Html().join(body))
+    heads = [
+        fill("head", name=n, order=direction if n == by else "none", text=texts(f"column.{n}"))
+        for n in HEADS
+    ]
+    body = [_row_html(row, texts, marked=row["ID"] == str(chosen)) for row in rows]
+    return fill("table", language=texts.language, heads=heads, rows=body)
 
 
 def static_html(frame: pd.DataFrame | None, message: str, texts: Texts) -> Html:
     """Return the last result for a page where no kernel and no JavaScript runs."""
-    paragraph = Html("<p>{}</p>")
-    parts = [paragraph.format(message or texts("nothing"))]
+    parts = [fill("paragraph", text=message or texts("nothing"))]
     if frame is not None and len(frame):
         parts.append(table_html(table_rows(frame.head(_STATIC_ROWS), texts), texts))
         if len(frame) > _STATIC_ROWS:
             rows = texts.count(len(frame), "of_row")
-            parts.append(paragraph.format(texts("first_rows", shown=_STATIC_ROWS, rows=rows)))
-    return Html('<div class="b24-fallback {}" lang="{}">{}</div>').format(
-        _NO_MATHS, texts.language, Html().join(parts)
-    )
+            shown = texts("first_rows", shown=_STATIC_ROWS, rows=rows)
+            parts.append(fill("paragraph", text=shown))
+    return fill("static", language=texts.language, parts=parts)
 
 
 def message_html(lines: Sequence[str], language: str, *, problem: bool = False) -> Html:
     """Return a message that screen readers read out; all lines but the first are softer."""
     first, *others = lines
     role, look = ("alert", "b24-message b24-problem") if problem else ("status", "b24-message")
-    return Html('<div role="{}" class="{} {}" lang="{}"><p>{}</p>{}</div>').format(
-        role, look, _NO_MATHS, language, first, _soft_html(others)
-    )
+    soft = _soft_html(others)
+    return fill("message", role=role, look=look, language=language, first=first, others=soft)
 
 
 def later_html(lines: Sequence[str], language: str) -> Html:
     """Return what comes after the message of the look-up, and is read out too."""
-    return Html('<div aria-live="polite" class="{}" lang="{}">{}</div>').format(
-        _NO_MATHS, language, _soft_html(lines)
-    )
-
-
-def note_html(text: str, language: str) -> Html:
-    """Return a short text beside the buttons."""
-    return Html('<span class="b24-soft {}" lang="{}">{}</span>').format(_NO_MATHS, language, text)
+    return fill("later", language=language, lines=_soft_html(lines))
 
 
 def card_html(
@@ -128,52 +121,48 @@ def card_html(
     address: str,
     now: pd.Timestamp,
     texts: Texts,
-    details: Html = _NOTHING,
+    details: str = "",
 ) -> Html:
     """Return the card of an activity of a frame, read from the portal at an address."""
     one = frame.loc[[number]]
     (row,) = _records(one.assign(owner_url=owner_url(one, address)), now)
-    fact = Html("<div><dt>{}</dt><dd>{}</dd></div>")
     text = description_text(row["DESCRIPTION"] or "", row["DESCRIPTION_TYPE"], texts)
-    description = Html('<div class="b24-description" dir="auto">{}</div>').format(text)
-    folded = Html('<details><summary>{}</summary><pre dir="auto">{}</pre></details>')
-    return Html(
-        '<article class="b24-card {maths}" aria-label="{name}" lang="{language}">'
-        '<h3 dir="auto">{subject}</h3>'
-        '<p class="b24-chips">{chips}<span class="b24-number">{name}</span></p>'
-        "<dl>{facts}</dl>{details}{description}{folded}</article>"
-    ).format(
-        maths=_NO_MATHS,
+    facts = [(texts(f"column.{name}"), value) for name, value in _facts(row, now, texts) if value]
+    return fill(
+        "card",
         language=texts.language,
         name=texts("card", number=number),
         subject=row["SUBJECT"] or texts("no_subject"),
-        chips=Html().join(_chips(row, texts)),
-        facts=Html().join(
-            fact.format(texts(f"column.{name}"), value)
-            for name, value in _facts(row, now, texts)
-            if value
-        ),
+        chips=list(_chips(row, texts)),
+        facts=[fill("fact", name=name, value=value) for name, value in facts],
         details=details,
-        description=description if text else "",
-        folded=Html().join(folded.format(n, _json(row[n])) for n in _FOLDED if row[n]),
+        description=fill("description", text=text) if text else "",
+        folded=[fill("folded", name=n, text=_json(row[n])) for n in _FOLDED if row[n]],
     )
 
 
 def details_html(tables: Mapping[str, pd.DataFrame], notes: Sequence[str], texts: Texts) -> Html:
     """Return what was read about an activity after its card was shown, in lists."""
-    section = Html("<section><h4>{}</h4><ul>{}</ul></section>")
-    item = Html('<li dir="auto">{} <span class="b24-soft">{}</span></li>')
     parts = []
     for name, table in tables.items():
         lines = (_DETAILS[name](row, texts) for row in _plain(table))
-        items = [item.format(text, " · ".join(filter(None, beside))) for text, *beside in lines]
+        items = [
+            fill("item", text=text, beside=" · ".join(filter(None, beside)))
+            for text, *beside in lines
+        ]
         if items:
-            parts.append(section.format(texts(name), Html().join(items)))
-    return Html().join([*parts, _soft_html(notes)])
+            parts.append(fill("section", name=texts(name), items=items))
+    return Html().join(parts + _soft_html(notes))
 
 
-def _soft_html(lines: Sequence[str]) -> Html:
-    return Html().join(Html('<p class="b24-soft">{}</p>').format(line) for line in lines)
+def fill(template: str, **values: object) -> Html:
+    """Return a template of ``panel.html`` with texts, which are escaped, and lists of HTML."""
+    parts = {k: Html().join(v) if isinstance(v, list) else v for k, v in values.items()}
+    return _TEMPLATES[template].format(**parts)
+
+
+def _soft_html(lines: Sequence[str]) -> list[Html]:
+    return [fill("soft", text=line) for line in lines]
 
 
 def _records(frame: pd.DataFrame, now: pd.Timestamp | None = None) -> list[dict[str, Any]]:
@@ -199,27 +188,25 @@ def _name_key(frame: pd.DataFrame, who: str) -> pd.Series:
 
 def _name(who: str, row: Mapping[str, Any], texts: Texts) -> str:
     """Return the name of a user or owner; as long as there is none, its type and number."""
-    unnamed = _owner_text if who == "OWNER" else partial(_user_text, who)
     name = row.get(f"{who}_NAME")
     # What has no name is numbered in English.
-    return unnamed(row, texts) if name in (None, unnamed(row, _ENGLISH)) else name
+    return _number(who, row, texts) if name in (None, _number(who, row, _ENGLISH)) else name
 
 
-def _user_text(who: str, row: Mapping[str, Any], texts: Texts) -> str:
+def _number(who: str, row: Mapping[str, Any], texts: Texts) -> str:
+    """Return the type and number of a user or owner; of none an empty text."""
     number = row[f"{who}_ID"]
+    if who == "OWNER":
+        kind = _label("OWNER_TYPE_ID", row, texts)
+        return f"{kind} {number}" if kind and number else ""
     return texts("user", number=number) if number else ""
-
-
-def _owner_text(row: Mapping[str, Any], texts: Texts) -> str:
-    kind = _label("OWNER_TYPE_ID", row, texts)
-    return f"{kind} {row['OWNER_ID']}" if kind and row["OWNER_ID"] else ""
 
 
 def _link(row: Mapping[str, Any], texts: Texts) -> str:
     """Return the name of an owner, with a link to its page if there is one."""
     url, name = row["owner_url"] or "", _name("OWNER", row, texts)
     is_safe = url.startswith(("http://", "https://"))
-    return _LINK.format(url, texts("link_hint"), name) if is_safe else name
+    return fill("link", url=url, hint=texts("link_hint"), name=name) if is_safe else name
 
 
 def _call_texts(row: Mapping[str, Any], texts: Texts) -> Iterator[str]:
@@ -238,7 +225,7 @@ def _call_texts(row: Mapping[str, Any], texts: Texts) -> Iterator[str]:
 # The text of a line of a detail, then what stands beside it.
 _DETAILS: Mapping[str, Callable[[Mapping[str, Any], Texts], Iterable[str]]] = {
     "communications": lambda row, texts: (row["VALUE"] or "", _medium(row, texts), row["NAME"]),
-    "links": lambda row, texts: (_link(row, texts), _owner_text(row, texts)),
+    "links": lambda row, texts: (_link(row, texts), _number("OWNER", row, texts)),
     "calls": _call_texts,
 }
 
@@ -269,48 +256,42 @@ def _status(row: Mapping[str, Any]) -> str:
 
 
 def _row_html(row: Mapping[str, str], texts: Texts, *, marked: bool) -> Html:
-    cells = Html().join(
-        Html('<td class="b24-{}{}" dir="auto">{}</td>').format(
-            name,
-            f" b24-is-{text}" if name == "Status" else "",
-            texts(text) if text and name == "Status" else text,
-        )
-        for name, text in row.items()
-    )
-    mark = Html(' class="b24-chosen" aria-current="true"') if marked else ""
-    return Html("<tr{}>{}</tr>").format(mark, cells)
+    status = row["Status"]
+    shown = {**row, "Status": texts(status) if status else ""}
+    looks = {"Status": f" b24-is-{status}"}
+    cells = [fill("cell", name=n, look=looks.get(n, ""), text=text) for n, text in shown.items()]
+    return fill("row", mark=_TEMPLATES["chosen"] if marked else "", cells=cells)
 
 
 def _chips(row: Mapping[str, Any], texts: Texts) -> Iterator[Html]:
     """Yield what an activity is, and what is wrong with it."""
-    chip = Html('<span class="b24-chip{}">{}</span>')
     type_name = _type_name(row["TYPE_ID"], row["PROVIDER_ID"], texts)
     for mark in (type_name, _label("DIRECTION", row, texts), _label("STATUS", row, texts)):
         if mark:
-            yield chip.format("", mark)
+            yield fill("chip", look="", text=mark)
     for name in ("overdue", "missed_call"):
         if row[name]:
-            yield chip.format(" b24-is-overdue", texts(name))
+            yield fill("chip", look=" b24-is-overdue", text=texts(name))
 
 
 def _facts(row: Mapping[str, Any], now: pd.Timestamp, texts: Texts) -> Iterator[tuple[str, str]]:
     """Yield facts by their names; empty ones are not shown."""
-    if owner := _owner_text(row, texts):
+    if owner := _number("OWNER", row, texts):
         beside = owner if _name("OWNER", row, texts) != owner else ""
-        yield "Owner", Html("{} <small>{}</small>").format(_link(row, texts), beside)
+        yield "Owner", fill("with_small", text=_link(row, texts), small=beside)
     for who in ("RESPONSIBLE", "AUTHOR"):
         yield who.capitalize(), _name(who, row, texts)
     for field in ("START_TIME", "END_TIME", "DEADLINE", "CREATED", "LAST_UPDATED"):
         if moment := row[field]:
             name = field.removesuffix("_TIME").removeprefix("LAST_").capitalize()
             age = texts.age((now - moment).total_seconds())
-            yield name, Html("{:%Y-%m-%d %H:%M %Z} <small>{}</small>").format(moment, age)
+            yield name, fill("with_small", text=f"{moment:%Y-%m-%d %H:%M %Z}", small=age)
     yield "Talk", "" if row["talk"] is None else str(row["talk"].to_pytimedelta())
     yield "Priority", _label("PRIORITY", row, texts)
-    yield "Place", row["LOCATION"] and Html('<span dir="auto">{}</span>').format(row["LOCATION"])
+    yield "Place", row["LOCATION"] and fill("place", text=row["LOCATION"])
     if row["PROVIDER_ID"]:
         provider = f"{row['PROVIDER_ID']} / {row['PROVIDER_TYPE_ID'] or '–'}"
-        yield "Provider", Html("<code>{}</code>").format(provider)
+        yield "Provider", fill("code", text=provider)
 
 
 def _json(value: object) -> str:

@@ -20,8 +20,8 @@ from b24frames.panel.html import (
     SORTS,
     card_html,
     details_html,
+    fill,
     later_html,
-    note_html,
     sort_rows,
     table_html,
     table_rows,
@@ -222,7 +222,7 @@ class Results:
             address = self._frame.attrs["b24"]["portal"]
             # Microseconds, as in the frame: nanoseconds end in 2262.
             now = pd.Timestamp.now("UTC").as_unit("us")
-            details = self._details.get(number, Html())
+            details = self._details.get(number, "")
             self._card.value = card_html(self.named, number, address, now, self._texts, details)
 
     def _update_code(self) -> None:
@@ -245,7 +245,7 @@ class Results:
         self._saved.value = self._note(" ".join([text, *notes]))
 
     def _note(self, text: str) -> Html:
-        return note_html(text, self._texts.language)
+        return fill("note", language=self._texts.language, text=text)
 
 
 def bar(name: str, *children: widgets.Widget) -> widgets.Box:
