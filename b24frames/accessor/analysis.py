@@ -68,7 +68,19 @@ def labels(
     frame: pd.DataFrame, columns: Iterable[str] | None = None, language: Language = "en"
 ) -> pd.DataFrame:
     """Return enumerations as ordered categoricals."""
-    names = _enumerations(frame, columns)
+    if isinstance(columns, str):
+        raise TypeError(
+            f"columns={short_repr(columns)} is not a list of names, such as ['TYPE_ID']"
+        )
+    if columns is None:
+        names = [name for name in ENUMERATIONS if name in frame.columns]
+        if not names:
+            raise AttributeError(f"df.b24.labels needs one of {', '.join(ENUMERATIONS)}; {HOW}")
+    else:
+        names = list(dict.fromkeys(columns))
+    accepted = (*ENUMERATIONS, "PROVIDER_ID")
+    if unknown := [short_repr(name) for name in names if name not in accepted]:
+        raise ValueError(f"{name_some(unknown)}: no enumeration; those are {', '.join(accepted)}")
     require(frame, "labels", names)
     labelled = {name: _labels(frame, name, language) for name in names}
     return pd.DataFrame(labelled, index=frame.index)
@@ -128,16 +140,15 @@ def is_missed_call(frame: pd.DataFrame) -> pd.Series:
     require(frame, "is_missed_call", ["RESULT_STREAM", "SETTINGS", "DIRECTION"])
     is_incoming = frame["DIRECTION"] == _INCOMING
     rows = np.flatnonzero(is_incoming.fillna(True)).tolist()
-    told = [
-        (row, cell)
+    told = {
+        row: cell
         for row, cell in zip(rows, frame["SETTINGS"].iloc[rows].to_numpy(object), strict=True)
         if isinstance(cell, (dict, str)) and _MISSED_CALL in cell
-    ]
-    missed = [False] * len(frame)
-    for (row, _), parts in zip(told, _nested("SETTINGS", told), strict=True):
-        missed[row] = parts.get(_MISSED_CALL) in (True, "Y")
-    by_settings = pd.Series(missed, frame.index, dtype=bool)
-    unanswered = (frame["RESULT_STREAM"] == _MISSED_STREAM) | by_settings
+    }
+    missed = np.zeros(len(frame), bool)
+    parts = _nested("SETTINGS", told.items())
+    missed[list(told)] = [part.get(_MISSED_CALL) in (True, "Y") for part in parts]
+    unanswered = (frame["RESULT_STREAM"] == _MISSED_STREAM) | missed
     return (unanswered & is_incoming).rename("is_missed_call")
 
 
@@ -344,26 +355,6 @@ def require(frame: pd.DataFrame, method: str, names: Sequence[str]) -> None:
             raise AttributeError(
                 f"df.b24.{method} needs {name} as {dtype}; here it is {frame[name].dtype}; {HOW}"
             )
-
-
-def _enumerations(frame: pd.DataFrame, columns: Iterable[str] | None) -> list[str]:
-    """Return the names of the enumerations to label."""
-    if columns is None:
-        names = [name for name in ENUMERATIONS if name in frame.columns]
-        if not names:
-            raise AttributeError(f"df.b24.labels needs one of {', '.join(ENUMERATIONS)}; {HOW}")
-        return names
-    if isinstance(columns, str):
-        raise TypeError(
-            f"columns={short_repr(columns)} is not a list of names, such as ['TYPE_ID']"
-        )
-    names = list(dict.fromkeys(columns))
-    accepted = (*ENUMERATIONS, "PROVIDER_ID")
-    unknown = [name for name in names if name not in accepted]
-    if unknown:
-        named = name_some([short_repr(name) for name in unknown])
-        raise ValueError(f"{named}: no enumeration; those are {', '.join(accepted)}")
-    return names
 
 
 def parse_moment(at: object) -> pd.Timestamp:

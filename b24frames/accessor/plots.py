@@ -32,18 +32,8 @@ _WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 # Up to how many days each unit of time makes a readable number of bars.
 _UNITS = {"day": ("D", 62), "week": ("W-SUN", 430), "month": ("M", 3_700), "year": ("Y", np.inf)}
 _LAST_DAY = pd.Period("9999-12-31", "D").ordinal
-_TALKS = {  # where each bar ends [s]
-    "none": 0,
-    "≤ 15 s": 15,
-    "≤ 30 s": 30,
-    "≤ 1 min": 60,
-    "≤ 2 min": 120,
-    "≤ 5 min": 300,
-    "≤ 10 min": 600,
-    "≤ 30 min": 1800,
-    "≤ 1 h": 3600,
-    "longer": np.inf,
-}
+_TALKS = "none|≤ 15 s|≤ 30 s|≤ 1 min|≤ 2 min|≤ 5 min|≤ 10 min|≤ 30 min|≤ 1 h|longer".split("|")
+_TALK_EDGES = [-np.inf, 0, 15, 30, 60, 120, 300, 600, 1800, 3600, np.inf]  # [s]
 
 
 def plot(
@@ -75,29 +65,28 @@ def _draw_timeline(frame: pd.DataFrame, ax: Axes, _: pd.Timestamp) -> int:
     created, zone = _wall_time(frame["CREATED"])
     days = (created.max() - created.min()).days if len(created) else 0
     unit, freq = next((name, freq) for name, (freq, most) in _UNITS.items() if days <= most)
-    periods = created.dt.to_period(freq)
     names = analysis.provider_name(frame)[frame["CREATED"].notna()].fillna("unknown")
-    counts = _count(periods, names, _MOST_TYPES)
+    counts = _count(created.dt.to_period(freq), names, _MOST_TYPES)
+    title = f"{len(created):,} activities created, by {unit}"
+    _describe(ax, title, f"created ({zone})", "activities")
+    _integers(ax.yaxis)
     if len(created):
-        shown = pd.period_range(periods.min(), periods.max())
-        _draw_bars(ax, shown, counts.reindex(shown, fill_value=0))
+        _draw_bars(ax, counts)
     else:
         ax.set_xticks([])
-    _describe(
-        ax, f"{len(created):,} activities created, by {unit}", f"created ({zone})", "activities"
-    )
-    _integers(ax.yaxis)
     return len(created)
 
 
-def _draw_bars(ax: Axes, periods: pd.PeriodIndex, counts: pd.DataFrame) -> None:
+def _draw_bars(ax: Axes, counts: pd.DataFrame) -> None:
     """Draw counts by period as bars, one colour for each column on top of the others."""
     from matplotlib import dates
 
+    periods = pd.period_range(counts.index.min(), counts.index.max())
     # Days since 1970, as matplotlib counts, since its dates end with the year 9999.
     left = periods.asfreq("D", "S").asi8
     right = np.minimum(periods.asfreq("D", "E").asi8 + 1, _LAST_DAY)
-    bottom = np.zeros(len(counts))
+    bottom = np.zeros(len(periods))
+    counts = counts.reindex(periods, fill_value=0)
     for name, colour in zip(counts, _COLOURS, strict=False):
         ax.bar(left, counts[name], right - left, bottom, align="edge", color=colour, label=name)
         bottom += counts[name].to_numpy()
@@ -149,9 +138,9 @@ def _draw_workload(frame: pd.DataFrame, ax: Axes, moment: pd.Timestamp) -> int:
 def _draw_talk_time(frame: pd.DataFrame, ax: Axes, _: pd.Timestamp) -> int:
     """Draw how long the calls that telephony made lasted."""
     seconds = analysis.talk_time(frame).dropna().dt.total_seconds().astype(float)
-    bars = pd.cut(seconds, [-np.inf, *_TALKS.values()], labels=list(_TALKS))
+    bars = pd.cut(seconds, _TALK_EDGES, labels=_TALKS)
     ax.bar(range(len(_TALKS)), bars.value_counts(sort=False), color=_COLOURS[0])
-    ax.set_xticks(range(len(_TALKS)), list(_TALKS))
+    ax.set_xticks(range(len(_TALKS)), _TALKS)
     ax.tick_params(axis="x", labelsize="small")
     title = f"Talk time of {len(seconds):,} telephony calls"
     if len(seconds):
