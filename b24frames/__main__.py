@@ -67,10 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _read(options: Namespace, portal: Any) -> int:
     """Read activities by their ids, and print or write them."""
-    keywords = _keywords(options) | {
-        name: getattr(options, name)
-        for name in ("missing", "max_age", "only_if_cached", "stale_if_error", "via")
-    }
+    names = ("missing", "max_age", "only_if_cached", "stale_if_error", "via")
+    keywords = _keywords(options, *names)
     try:
         frame, status = read_activities(chain(*options.ids), portal, **keywords), 0
         missing = frame.attrs["b24"]["missing"]
@@ -157,17 +155,13 @@ def _cache_prune(options: Namespace, _: None) -> None:
     print(f"{forgotten:,} entries forgotten")
 
 
-def _keywords(options: Namespace) -> dict[str, Any]:
-    """Return the keywords that reading and finding share."""
-    return {
-        "columns": parse_columns(
-            options.columns, options.labels or bool(options.language), options.names
-        ),
-        "tz": options.tz,
-        "on_bad_value": options.on_bad_value,
-        "cache": options.cache,
-        "progress": False if options.quiet else None,
-    }
+def _keywords(options: Namespace, *names: str) -> dict[str, Any]:
+    """Return the keywords that reading and finding share, and further ones by name."""
+    words = options.labels or options.language is not None
+    columns = parse_columns(options.columns, words, options.names)
+    keywords = {"columns": columns, "progress": False if options.quiet else None}
+    shared = ("tz", "on_bad_value", "cache")
+    return keywords | {name: getattr(options, name) for name in (*shared, *names)}
 
 
 def _deliver(

@@ -14,33 +14,24 @@ from contextlib import contextmanager
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import Any, NoReturn
 
 import pandas as pd
 
 from b24frames.accessor import analysis
 from b24frames.accessor.interchange import spreadsheet_safe, storable, to_json
-from b24frames.activities import Missing
 from b24frames.arguments import check_columns, parse_age
-from b24frames.by_id import Via
 from b24frames.credentials import redact_addresses
 from b24frames.errors import B24Warning
 from b24frames.filters import parse_where
 from b24frames.frame import Layout, build_frame_of_lines
 from b24frames.ids import parse_id_text
 from b24frames.messages import one_line, short_repr
-from b24frames.schema import Language, OnBadValue
 
 _OPTIONS: Mapping[str, Mapping[str, Mapping[str, Any]]] = json.loads(
     files("b24frames").joinpath("options.json").read_text("utf-8")
 )
 _EXCLUSIVE = ("portal", "store", "%portal")
-_CHOICES = {
-    "--language": Language,
-    "--missing": Missing,
-    "--on-bad-value": OnBadValue,
-    "--via": Via,
-}
 # Control characters but line breaks, and what breaks a line or turns its direction elsewhere.
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
@@ -123,12 +114,8 @@ def add_options(parser: argparse.ArgumentParser, *groups: str) -> None:
     for group in groups:
         place: Any = parser.add_mutually_exclusive_group() if group in _EXCLUSIVE else parser
         for name, about in _OPTIONS[group].items():
-            keywords = dict(about)
-            if "type" in about:
-                keywords["type"] = _TYPES[about["type"]]
-            if name in _CHOICES:
-                keywords["choices"] = get_args(_CHOICES[name])
-            place.add_argument(name, **keywords)
+            parse = {"type": _TYPES[about["type"]]} if "type" in about else {}
+            place.add_argument(name, **{**about, **parse})
 
 
 def _option(parse: Callable[[str], Any]) -> Callable[[str], Any]:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from importlib.resources import files
 from io import StringIO
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 import pytest
 
 import b24frames as b24
 from b24frames.__main__ import main
+from b24frames.activities import Missing
+from b24frames.by_id import Via
 from b24frames.cache import ActivityCache
 from b24frames.delivery import print_table
 from b24frames.filters import parse_where
 from b24frames.practice import PracticePortal
+from b24frames.schema import Language, OnBadValue
 from tests.helpers.caches import ACME
 from tests.helpers.practice import asked, posts
 
@@ -161,6 +167,23 @@ def test_main__columns_without_codes(
     arguments = [*command, "--portal", portal.url, "--columns", columns, option]
     assert_refused(arguments, needed, capsys)
     assert portal.server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("name", "accepted"),
+    [
+        ("--language", Language),
+        ("--missing", Missing),
+        ("--on-bad-value", OnBadValue),
+        ("--via", Via),
+    ],
+)
+def test_options__choices(name: str, accepted: object) -> None:
+    """What an option accepts is what the function behind it accepts."""
+    groups = json.loads(files("b24frames").joinpath("options.json").read_text("utf-8")).values()
+    choices = [group[name]["choices"] for group in groups if name in group]
+    assert choices
+    assert all(tuple(some) == get_args(accepted) for some in choices)
 
 
 def test_read__portal_down(portal: PracticePortal, capsys: pytest.CaptureFixture[str]) -> None:
