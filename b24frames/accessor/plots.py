@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["timeline", "week", "workload", "talk_time"]
 """The pictures that can be drawn."""
+_Drawn = tuple[int, str, str, str]
+"""How much there was to draw, a title, and what is along the axes; a zone may have any name."""
 
 _MOST_TYPES, _MOST_USERS = 7, 20
 _LONGEST_NAME = 40
@@ -55,12 +57,14 @@ def plot(
         ax = pyplot.subplots(figsize=(8, 4), layout="constrained")[1]
     elif not isinstance(ax, Axes):
         raise TypeError(f"ax is of type {type(ax).__name__}; a matplotlib Axes is needed")
-    if not draw(frame, ax, moment):
+    number, title, x, y = draw(frame, ax, moment)
+    _as_written([ax.set_title(title), ax.set_xlabel(x), ax.set_ylabel(y)])
+    if not number:
         ax.text(0.5, 0.5, "no activities", transform=ax.transAxes, ha="center", va="center")
     return ax
 
 
-def _draw_timeline(frame: pd.DataFrame, ax: Axes, _: pd.Timestamp) -> int:
+def _draw_timeline(frame: pd.DataFrame, ax: Axes, _: pd.Timestamp) -> _Drawn:
     """Draw how many activities were created, by type as the provider names it."""
     created, zone = _wall_time(frame["CREATED"])
     days = (created.max() - created.min()).days if len(created) else 0
@@ -68,13 +72,12 @@ def _draw_timeline(frame: pd.DataFrame, ax: Axes, _: pd.Timestamp) -> int:
     names = analysis.provider_name(frame)[frame["CREATED"].notna()].fillna("unknown")
     counts = _count(created.dt.to_period(freq), names, _MOST_TYPES)
     title = f"{len(created):,} activities created, by {unit}"
-    _describe(ax, title, f"created ({zone})", "activities")
     _integers(ax.yaxis)
     if len(created):
         _draw_bars(ax, counts)
     else:
         ax.set_xticks([])
-    return len(created)
+    return len(created), title, f"created ({zone})", "activities"
 
 
 def _draw_bars(ax: Axes, counts: pd.DataFrame) -> None:
@@ -98,7 +101,7 @@ def _draw_bars(ax: Axes, counts: pd.DataFrame) -> None:
     _add_legend(ax)
 
 
-def _draw_week(frame: pd.DataFrame, ax: Axes, _: pd.Timestamp) -> int:
+def _draw_week(frame: pd.DataFrame, ax: Axes, _: pd.Timestamp) -> _Drawn:
     """Draw at which hours of the week activities start, as a heat map."""
     starts, zone = _wall_time(frame["START_TIME"])
     counts = np.zeros((7, 24), int)
@@ -109,11 +112,10 @@ def _draw_week(frame: pd.DataFrame, ax: Axes, _: pd.Timestamp) -> int:
     ax.set_yticks(range(7), _WEEKDAYS)
     ax.set_xticks(range(0, 24, 3), [f"{hour}:00" for hour in range(0, 24, 3)])
     title = f"Start of {len(starts):,} activities in the week"
-    _describe(ax, title, f"hour of START_TIME ({zone})", "weekday")
-    return len(starts)
+    return len(starts), title, f"hour of START_TIME ({zone})", "weekday"
 
 
-def _draw_workload(frame: pd.DataFrame, ax: Axes, moment: pd.Timestamp) -> int:
+def _draw_workload(frame: pd.DataFrame, ax: Axes, moment: pd.Timestamp) -> _Drawn:
     """Draw how many activities are open, and how many of them overdue, by responsible user."""
     overdue = analysis.is_overdue(frame, moment).fillna(False).astype(bool)
     users = ("user " + frame["RESPONSIBLE_ID"].astype("Int64").astype("string")).fillna("nobody")
@@ -128,14 +130,14 @@ def _draw_workload(frame: pd.DataFrame, ax: Axes, moment: pd.Timestamp) -> int:
     ax.invert_yaxis()
     zone = frame["DEADLINE"].dt.tz
     on = f"{moment.tz_convert(zone):%Y-%m-%d %H:%M} ({_readable(zone)})"
-    _describe(ax, f"Open activities at {on}", "activities not completed", "responsible")
     _integers(ax.xaxis)
     if counts.shape[1]:
         _add_legend(ax)
-    return counts.shape[1]
+    title = f"Open activities at {on}"
+    return counts.shape[1], title, "activities not completed", "responsible"
 
 
-def _draw_talk_time(frame: pd.DataFrame, ax: Axes, _: pd.Timestamp) -> int:
+def _draw_talk_time(frame: pd.DataFrame, ax: Axes, _: pd.Timestamp) -> _Drawn:
     """Draw how long the calls that telephony made lasted."""
     seconds = analysis.talk_time(frame).dropna().dt.total_seconds().astype(float)
     bars = pd.cut(seconds, _TALK_EDGES, labels=_TALKS)
@@ -146,13 +148,12 @@ def _draw_talk_time(frame: pd.DataFrame, ax: Axes, _: pd.Timestamp) -> int:
     if len(seconds):
         median = int(seconds.median())
         title += f", median {median // 60} min {median % 60} s"
-    _describe(ax, title, "talk time, END_TIME - START_TIME", "calls")
     _integers(ax.yaxis)
-    return len(seconds)
+    return len(seconds), title, "talk time, END_TIME - START_TIME", "calls"
 
 
-# What draws each kind and returns how much there was to draw, and the columns it needs.
-_KINDS: Mapping[Kind, tuple[Callable[[pd.DataFrame, Axes, pd.Timestamp], int], list[str]]] = {
+# What draws each kind, and the columns it needs.
+_KINDS: Mapping[Kind, tuple[Callable[[pd.DataFrame, Axes, pd.Timestamp], _Drawn], list[str]]] = {
     "timeline": (_draw_timeline, ["CREATED", "PROVIDER_ID"]),
     "week": (_draw_week, ["START_TIME"]),
     "workload": (_draw_workload, ["RESPONSIBLE_ID", "COMPLETED", "DEADLINE"]),
@@ -177,11 +178,6 @@ def _count(rows: pd.Series, names: pd.Series, most: int) -> pd.DataFrame:
     shown = [columns[name] for name in names]
     counts = pd.DataFrame({"row": rows.array, "name": shown}).value_counts().unstack(fill_value=0)
     return counts.reindex(columns=list(dict.fromkeys(columns.values())))
-
-
-def _describe(ax: Axes, title: str, x: str, y: str) -> None:
-    """Write what is drawn, and along which axes; a zone may have any name."""
-    _as_written([ax.set_title(title), ax.set_xlabel(x), ax.set_ylabel(y)])
 
 
 def _add_legend(ax: Axes) -> None:
