@@ -159,8 +159,9 @@ def parse_age(age: Any, name: str) -> float | None:
         seconds = 0.0 if not isinstance(age, bool) and age in (0, "0") else -1.0
     else:
         with suppress(ValueError, TypeError):
-            # pandas 3 expects days as a capital D.
-            span = re.sub(r"(?<=[0-9 ])d(?![A-Za-z])", "D", age) if isinstance(age, str) else age
+            span = age
+            if isinstance(age, str):  # pandas 3 expects days and weeks as capitals
+                span = re.sub(r"(?<=[0-9 ])[dw](?![A-Za-z])", lambda unit: unit[0].upper(), age)
             seconds = pd.Timedelta(span).total_seconds()
     if not seconds >= 0:
         raise ValueError(

@@ -29,6 +29,8 @@ from b24frames.walk import belongs, holds
 
 _ACTIVITIES_A_PAGE = 40  # few have more than one row, so that a page holds them
 _ADDRESSES = ("CALL_RECORD_URL", "CALL_LOG")
+# To the portal, addresses have the tokens that no frame shows.
+_FIELDS = {name: field for name, field in CALL.items() if name not in _ADDRESSES}
 
 
 class CallOptions(TypedDict, total=False):
@@ -103,7 +105,7 @@ def read_calls(
     0
     """
     tz = arguments.check_tz(tz)
-    alternatives = parse_filters(filters, tz, CALL)
+    alternatives = parse_filters(filters, tz, _FIELDS)
     wanted = None if activities is None else parse_ids(activities)
     layout = Layout(tuple(CALL), dtype_backend=arguments.check_backend(dtype_backend), tz=tz)
     portal = as_portal(portal)

@@ -174,7 +174,8 @@ def fail(message: str, status: int) -> int:
 
 def say(message: str) -> None:
     """Print one line on stderr; arguments in it may be a webhook in the wrong place."""
-    print(one_line(redact_addresses(message)), file=sys.stderr)
+    if sys.stderr is not None:  # closed: print would write into the data
+        print(one_line(redact_addresses(message)), file=sys.stderr)
 
 
 class Parser(argparse.ArgumentParser):

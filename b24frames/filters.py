@@ -27,7 +27,7 @@ import pandas as pd
 from b24frames.arguments import unknown_field
 from b24frames.ids import GREATEST_ID, IdList
 from b24frames.messages import short_repr, visible
-from b24frames.schema import ACTIVITY, ALL_FIELDS, COLUMNS, Field, Wire, code_of
+from b24frames.schema import ACTIVITY, ALL_FIELDS, CALL, COLUMNS, Field, Wire, code_of
 
 BINDINGS = "BINDINGS"
 Filters = Sequence[Any]
@@ -228,7 +228,7 @@ def parse_where(text: str) -> tuple[str, str, Any]:
         )
     name, operator, value = match[1].upper(), " ".join(match[2].lower().split()), match[3].strip()
     if name == BINDINGS:
-        pairs = (part.strip().split(":") for part in value.split(","))
+        pairs = (part.strip().split(":") for part in value.split(",") if part.strip())
         return name, operator, [(kind, ":".join(i) if i else None) for kind, *i in pairs]
     if operator in ("in", "not in"):
         return name, operator, [part.strip() for part in value.split(",") if part.strip()]
@@ -245,9 +245,10 @@ def _parse_condition(part: Any, tz: tzinfo, fields: Mapping[str, Field]) -> Cond
     accepted = (*FIELDS, BINDINGS) if fields is ACTIVITY else tuple(fields)
     if name not in accepted:
         why = f"{short_repr(name)} is not a field of a call"
-        if fields is ACTIVITY:
-            known = isinstance(name, str) and name in ACTIVITY
-            why = f"{name} cannot be filtered by the portal" if known else unknown_field(name)
+        if isinstance(name, str) and name in (ACTIVITY if fields is ACTIVITY else CALL):
+            why = f"{name} cannot be filtered by"
+        elif fields is ACTIVITY:
+            why = unknown_field(name)
         raise ValueError(f"filters: {why}; fields of conditions are {', '.join(accepted)}")
     field = fields[name]
     prefix = _PREFIXES.get(operator) if isinstance(operator, str) else None
@@ -309,7 +310,7 @@ def _parse_bindings(operator: Any, pairs: Any) -> Condition:
 
 def _parse_value(field: Field, value: Any, tz: tzinfo = UTC) -> Any:
     """Return what a field is compared with; a date in microseconds since 1970."""
-    value = code_of(field, value)
+    value = code_of(field, value.as_py() if hasattr(value, "as_py") else value)  # of Arrow
     with suppress(ValueError, TypeError, ArithmeticError, NotImplementedError):  # NaN, infinity …
         parsed = _KINDS[field.wire].parse(value, tz)
         if parsed is not None:

@@ -25,6 +25,7 @@ GREATEST_ID = 2**63 - 1
 _MOST_DIGITS = 30
 _ACCEPTED = "accepted are positive whole numbers, as int, str of digits or whole float"
 _GAPS = ("None", "nan", "NaN", "<NA>", "NaT", "--")
+_NO_ID = "; where it stands for no id, put NA in its place"
 _KEEP = "; leave gaps out by dropna(), or keep them by the Series' .b24.read_activities()"
 _NUMBERS: Any = (Real, Decimal)
 _TEXTS = (bytes, bytearray, memoryview, UserString)  # and arrays of letters: not one id a letter
@@ -138,6 +139,7 @@ def _parse_id(value: Any, where: str) -> int:
         return int(number)
     kind = f" (a {type(value).__name__})" if number is None else ""
     hint = _KEEP if not isinstance(value, str) and str(value) in _GAPS else ""
+    hint = _NO_ID if number == 0 and str(value) in ("0", "0.0") else hint
     error = TypeError if number is None else ValueError
     raise error(f"ids: {short_repr(value)}{where}{kind} is not an id; {_ACCEPTED}{hint}")
 

@@ -116,7 +116,7 @@ class ActivityStore:
             raise ImportError("ActivityStore needs: python -m pip install 'b24frames[store]'")
         if not isinstance(place, (str, os.PathLike)) or not str(place):
             raise TypeError(f"place={short_repr(place)} is not a folder or another address")
-        self._place = os.fspath(place)
+        self._place = os.path.expanduser(place)  # noqa: PTH111 - a Path would spoil s3://
         if looks_like_address(self._place) and re.search(r"/rest/\d+/", self._place):
             raise ValueError("place is the address of a portal, not of a table")
         if _UNSHOWN.search(self._place) or re.search(r"://.*\?", self._place):
@@ -209,7 +209,8 @@ class ActivityStore:
         ----------
         columns, filters, dtype_backend, tz : optional
             As of `find_activities`, but BINDINGS. Only these columns are read, and only those
-            parts of the files in which rows may match.
+            parts of the files in which rows may match. COMMUNICATIONS and IS_INCOMING_CHANNEL are
+            in no table, and so NA.
 
         Returns
         -------
@@ -268,7 +269,7 @@ class ActivityStore:
             "filters": self._selection,
             "schema": _SCHEMA_VERSION,
         }
-        with _storing(self._place):
+        with _storing(self._place, "no table can be made there"):
             dl.DeltaTable.create(
                 self._place,
                 arrow.add_blocks(arrow.to_arrow([])).schema,
@@ -422,7 +423,7 @@ class _Sync:
 
 
 @contextmanager
-def _storing(place: str) -> Iterator[None]:
+def _storing(place: str, why: str = "there is no table; the first sync makes it") -> Iterator[None]:
     """Raise errors of our own in place of those of deltalake and Arrow."""
     try:
         yield
@@ -431,7 +432,7 @@ def _storing(place: str) -> Iterator[None]:
             f"{place}: another program has written to the table meanwhile; sync again"
         ) from None
     except TableNotFoundError:
-        raise StoreError(f"{place}: there is no table; the first sync makes it") from None
+        raise StoreError(f"{place}: {why}") from None
     except BaseException as error:
         # Bare exceptions of deltalake, too, and its PanicException, which is none.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":

@@ -325,7 +325,9 @@ def test_cache__of_practice_portals(make_portal: MakePortal, tmp_path: Path) -> 
     assert not (tmp_path / "default-cache").exists()
 
 
-@pytest.mark.parametrize(("max_age", "requests"), [("1h", 1), (None, 1), (0, 2), ("1ms", 2)])
+@pytest.mark.parametrize(
+    ("max_age", "requests"), [("1h", 1), ("2 d", 1), ("1w", 1), (None, 1), (0, 2), ("1ms", 2)]
+)
 def test_max_age__decides(portal: PracticePortal, max_age: Any, requests: int) -> None:
     """Only entries that are young enough are taken."""
     old = read(1, portal)

@@ -214,6 +214,8 @@ def test_parse_filters__no_key_twice(conditions: Any, filters: Any) -> None:
         [("DEADLINE", "==", None), ("DEADLINE", "!=", None)],
         [("DEADLINE", "==", None), ("DEADLINE", ">", "2026-01-01")],
         [("BINDINGS", "in", [])],
+        [parse_where("TYPE_ID in ")],
+        [parse_where("BINDINGS in ")],
     ],
 )
 def test_parse_filters__nothing_can_match(portal: Any, conditions: Any) -> None:
@@ -364,3 +366,17 @@ def test_parse_filters__no_list(filters: Any) -> None:
     """What is no list is refused, though it compares in ways of its own."""
     with pytest.raises(ValueError, match=f"a {type(filters).__name__} was given; accepted"):
         parse_filters(filters, UTC)
+
+
+def test_parse_filters__values_of_arrow() -> None:
+    """Values of an Arrow array, and one alone, are those of any other list."""
+    pa = pytest.importorskip("pyarrow")
+    days = pa.array([datetime(2026, 10, 1)])
+    for by_arrow, plain in (
+        (("OWNER_ID", "in", pa.array([5, 7])), ("OWNER_ID", "in", [5, 7])),
+        (("SUBJECT", "==", pa.scalar("x")), ("SUBJECT", "==", "x")),
+        (("CREATED", "in", days), ("CREATED", "in", ["2026-10-01"])),
+    ):
+        assert parse_filters([by_arrow], UTC) == parse_filters([plain], UTC)
+    with pytest.raises(ValueError, match="OWNER_ID is compared with None"):
+        parse_filters([("OWNER_ID", "in", pa.array([5, None]))], UTC)

@@ -37,6 +37,13 @@ def test_parse_ids__gap(gap: Any) -> None:
         parse_ids([1, gap])
 
 
+@pytest.mark.parametrize("ids", [[0], ["0"], [0.0]])
+def test_parse_ids__zero(ids: Any) -> None:
+    """Portals write 0 for none: the message says what to do about it."""
+    with pytest.raises(ValueError, match="is not an id.*no id, put NA in its place"):
+        parse_ids(ids)
+
+
 @pytest.mark.parametrize("ids", [[-1], [0.5], ["nan"], ["None"], ["x"], ["NaT"]])
 def test_parse_ids__no_gap(ids: Any) -> None:
     """Who gives anything else is told nothing of gaps."""

@@ -613,3 +613,15 @@ def test_process__pipe_closed() -> None:
     process.wait()
     assert b"Traceback" not in error
     assert b"Exception" not in error
+
+
+def test_process__stderr_closed() -> None:
+    """Without a place for warnings, none gets into the data."""
+    run = (
+        "import os, runpy, sys; os.close(2); sys.stderr = None; "
+        "sys.argv[1:] = ['read', '1-3,99999', '--practice', '--missing', 'warn', '--quiet']; "
+        "runpy.run_module('b24frames', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", run], stdout=subprocess.PIPE, check=True)
+    assert b"warning" not in done.stdout
+    assert done.stdout.count(b"\n") > 3

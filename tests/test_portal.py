@@ -351,11 +351,20 @@ def test_rate_limit_error__retry_after(make_portal: MakePortal) -> None:
     assert caught.value.retry_after == 3.0
 
 
-@pytest.mark.parametrize("session", [5, "x", {}, object()])
+@pytest.mark.parametrize("session", [5, "x", {}, object(), requests.Session])
 def test_portal__refuses_session(session: Any) -> None:
     """What is no session is refused by name, not when it is first used."""
     with pytest.raises(TypeError, match="session=.* is not a requests.Session"):
         b24.Portal("https://acme.bitrix24.com/rest/1/s3cret0s3cret/", session=session)
+
+
+def test_portal__numbers_of_numpy() -> None:
+    """They count as numbers, as they do everywhere else."""
+    options: Any = {"limits": (np.int64(50), np.float32(2)), "concurrency": np.int64(3)}
+    options |= {"timeout": (np.float64(1.5), np.int64(9)), "max_wait": np.float64(60)}
+    b24.Portal("https://acme.bitrix24.com/rest/1/s3cret0s3cret/", **options).close()
+    with pytest.raises(ValueError, match="concurrency=True is not"):
+        b24.Portal("https://acme.bitrix24.com/rest/1/s3cret0s3cret/", concurrency=True)
 
 
 def test_portal__refuses_session_without_adapter() -> None:

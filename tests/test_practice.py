@@ -20,7 +20,8 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from b24frames import schema
+from b24frames import practice_portal, read_calls, schema
+from b24frames.practice import PracticePortal
 from b24frames.practice.dataset import Record, make_record
 from b24frames.practice.faults import SYSTEM_ERRORS
 from b24frames.practice.formats import as_int, parse_query, read_date, write_date, write_map
@@ -1003,3 +1004,35 @@ def test_server__prints_nothing(
         client.sendall(b"nonsense\r\n\r\n")
         client.recv(1000)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("activities", value) for value in (-1, "x", 1.5, None)],
+        *[("seed", value) for value in (None, "abc", 1.5)],
+        *[("speed", value) for value in (0, -1, "fast", True)],
+        *[("user_id", value) for value in (0, "x", None)],
+        *[("latency", value) for value in (-1, "x", None)],
+        *[("deleted", value) for value in (2.0, -1, [1, "a"], "12", None)],
+        ("refused", -0.5),
+        ("scopes", "crm"),
+    ],
+)
+def test_practice_portal__arguments(name: str, value: Any) -> None:
+    """What it cannot be made of is refused by name before it starts."""
+    with (
+        pytest.raises((TypeError, ValueError), match=f"^{name}="),
+        practice_portal(**{name: value}),
+    ):
+        pass
+
+
+def test_calls__compared_by_their_kind(make_portal: Callable[..., PracticePortal]) -> None:
+    """Numbers in the statistics of calls are compared as numbers."""
+    portal = make_portal(activities=600)
+    calls = read_calls(None, portal)
+    for name in [name for name, field in schema.CALL.items() if field.wire is schema.Wire.INTEGER]:
+        bound = int(calls[name].quantile(0.5)) if name != "ID" and calls[name].count() else 30
+        found = read_calls(None, portal, filters=[(name, ">=", bound)])
+        assert len(found) == ((calls.index if name == "ID" else calls[name]) >= bound).sum()

@@ -308,6 +308,8 @@ def test_read_calls__dates_and_alternatives(portal: PracticePortal) -> None:
     [
         ([("SUBJECT", "==", "x")], "'SUBJECT' is not a field of a call.*CALL_TYPE"),
         ([("BINDINGS", "in", [("deal", 5)])], "not a field of a call"),
+        ([("CALL_LOG", "contains", "token=")], "CALL_LOG cannot be filtered"),
+        ([("CALL_RECORD_URL", "==", "x")], "CALL_RECORD_URL cannot be filtered"),
         ([("CALL_TYPE", "==", "telepathy")], "'incoming'"),
         ([("CALL_TYPE", "like", 5)], "not an operator"),
         ([("PHONE_NUMBER", ">", "1")], "'>' is not an operator of PHONE_NUMBER"),

@@ -724,3 +724,17 @@ def test_info__facts(store: b24.ActivityStore, portal: PracticePortal) -> None:
     assert (facts["portal"], facts["user_id"], facts["filters"]) == (portal.address, 1, [[{}]])
     assert pd.Timestamp(facts["synced_at"]) <= pd.Timestamp.now("UTC")
     assert facts["size"] > 1_000
+
+
+def test_sync__no_place_for_a_table(portal: PracticePortal, tmp_path: Path) -> None:
+    """An address of an unknown kind is named, and not said to lack what the first sync makes."""
+    store = b24.ActivityStore("odd://bucket/calls", portal)
+    with pytest.raises(StoreError, match="odd://bucket/calls: no table can be made there"):
+        store.sync()
+
+
+def test_place__home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The home folder may be written as everywhere else."""
+    monkeypatch.setenv("HOME", "/home/ann")
+    monkeypatch.setenv("USERPROFILE", "/home/ann")
+    assert repr(b24.ActivityStore("~/calls")) == "ActivityStore('/home/ann/calls')"

@@ -299,7 +299,7 @@ def _check_hosts(hosts: Iterable[str]) -> set[str]:
     """Return host names in lower case, or raise."""
     if isinstance(hosts, Iterable) and not isinstance(hosts, str):
         names = list(hosts)
-        if all(isinstance(name, str) for name in names):
+        if all(isinstance(name, str) and "/" not in name for name in names):
             return {name.lower() for name in names}
     raise TypeError(f"trusted_hosts={short_repr(hosts)} is not a list of host names")
 

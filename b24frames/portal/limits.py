@@ -14,6 +14,7 @@ import random
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Literal
 
 from b24frames.errors import (
@@ -154,7 +155,7 @@ def parse_limits(limits: Limits) -> LeakyBucket | None:
     """
     if isinstance(limits, str) and limits in _PLANS:
         return _PLANS[limits]
-    if isinstance(limits, (tuple, list)) and all(isinstance(n, (int, float)) for n in limits):
+    if isinstance(limits, (tuple, list)) and all(isinstance(n, Real) for n in limits):
         with suppress(ValueError, OverflowError):  # not two, or more than a float can be
             capacity, leak = map(float, limits)
             if 1 <= capacity < math.inf and 0 < leak < math.inf:

@@ -17,7 +17,7 @@ from contextlib import closing
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from b24frames.errors import CacheError, is_of_caller
 from b24frames.paths import cache_file
@@ -27,6 +27,7 @@ _FILE_NAME = "request-rate.sqlite"
 _BUSY_TIMEOUT = 5.0  # [s]
 # Windows delivers Ctrl-C only between two waits [s].
 _LONGEST_TAKE = 0.1
+T = TypeVar("T")
 Change = Callable[[BucketState], tuple[BucketState, float]]
 """Returns a new state, and how long to wait [s]."""
 _log = logging.getLogger("b24frames")
@@ -44,8 +45,8 @@ class Clock(Protocol):
     def unix_after(self, seconds: float) -> float:
         """Return the Unix time in so many seconds [s]."""
 
-    def take(self, inbox: SimpleQueue[None], seconds: float) -> None:
-        """Wait for the next item of a queue; raise `queue.Empty` after at most so many seconds.
+    def take(self, inbox: SimpleQueue[T], seconds: float) -> T:
+        """Return the next item of a queue; raise `queue.Empty` after at most so many seconds.
 
         The caller repeats the wait, so that Ctrl-C takes effect in between.
         """
@@ -75,9 +76,9 @@ class SystemClock:
         """Return the time left until a Unix time [s]."""
         return max(0.0, unix_time - time.time()) * self.speed
 
-    def take(self, inbox: SimpleQueue[None], seconds: float) -> None:
-        """Wait for the next item of a queue; raise `queue.Empty` after at most so many seconds."""
-        inbox.get(timeout=min(seconds / self.speed, _LONGEST_TAKE))
+    def take(self, inbox: SimpleQueue[T], seconds: float) -> T:
+        """Return the next item of a queue; raise `queue.Empty` after at most so many seconds."""
+        return inbox.get(timeout=min(seconds / self.speed, _LONGEST_TAKE))
 
 
 @dataclass

@@ -128,7 +128,8 @@ class Portal:
             check_positive("operating_limit", operating_limit)
         self._own_session = session is None
         # Not by its type, which requests_cache may have replaced.
-        if session is not None and not hasattr(session, "get_adapter"):
+        is_session = hasattr(session, "get_adapter") and not isinstance(session, type)
+        if session is not None and not is_session:
             raise TypeError(f"session={short_repr(session)} is not a requests.Session")
         self._session = make_session(self._concurrency) if session is None else session
         self._process = os.getpid()
@@ -402,18 +403,19 @@ def _as_json(value: Any) -> Any:
 
 def check_positive(name: str, value: Any, *, whole: bool = False) -> Any:
     """Return a positive number, or raise."""
-    kinds = (int,) if whole else (int, float)
+    kind: Any = Integral if whole else Real
     # `not value > 0` also refuses NaN.
-    if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
+    if isinstance(value, bool) or not isinstance(value, kind) or not value > 0:
         number = "whole number" if whole else "number"
         raise ValueError(f"{name}={short_repr(value)} is not a positive {number}")
-    return value
+    return int(value) if whole else float(value)
 
 
 def check_timeout(timeout: tuple[float, float]) -> tuple[float, float]:
     """Return (connect, read) seconds, or raise."""
     pair = timeout if isinstance(timeout, (tuple, list)) and len(timeout) == 2 else (0.0, 0.0)
-    connect, read = (part if isinstance(part, (int, float)) else 0.0 for part in pair)
+    is_number = [isinstance(part, Real) and not isinstance(part, bool) for part in pair]
+    connect, read = pair if all(is_number) else (0.0, 0.0)
     if not (0 < connect < TIMEOUT_MAX and 0 < read < TIMEOUT_MAX):
         given = short_repr(timeout)
         raise ValueError(f"timeout={given} is not a pair (connect, read) of positive seconds")

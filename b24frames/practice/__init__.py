@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
+from numbers import Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from b24frames.messages import short_repr
 from b24frames.portal import Portal
 from b24frames.portal.limits import Limits, parse_limits
 from b24frames.portal.pacing import SystemClock
+from b24frames.portal.portal import check_positive
 
 if TYPE_CHECKING:
     from b24frames.practice.server import PracticeServer
@@ -95,6 +98,11 @@ def practice_portal(
         own, deleted at the end; the user's cache is not touched. (Pass the portal itself: its URL
         alone is a portal like any other.)
 
+    Raises
+    ------
+    TypeError, ValueError
+        An argument that is not accepted.
+
     Examples
     --------
     >>> with practice_portal(activities=100, deleted=[7]) as portal:
@@ -107,6 +115,21 @@ def practice_portal(
     from b24frames.practice.methods import Webhook
     from b24frames.practice.server import PracticeServer
 
+    check_positive("speed", speed)
+    check_positive("user_id", user_id, whole=True)
+    times = {
+        "latency": latency,
+        "command_seconds": command_seconds,
+        "operating_cost": operating_cost,
+    }
+    for name, number in ({"activities": activities} | times).items():
+        check_positive(name, 1 if number == 0 else number, whole=name == "activities")
+    _check_share("deleted", deleted)
+    _check_share("refused", refused)
+    if not isinstance(seed, int):
+        raise TypeError(f"seed={short_repr(seed)} is not an int")
+    if isinstance(scopes, str):
+        raise TypeError(f"scopes={short_repr(scopes)} is not a list of scopes")
     # The client's own presets, so that both sides agree on the request rate.
     bucket = parse_limits(limits)
     server = PracticeServer(
@@ -131,3 +154,12 @@ def practice_portal(
         ) as portal,
     ):
         yield portal
+
+
+def _check_share(name: str, some: Any) -> None:
+    """Refuse what is neither a share nor ids."""
+    is_share = isinstance(some, Real) and 0 <= float(some) <= 1
+    if not is_share and not (
+        isinstance(some, Collection) and all(isinstance(i, int) for i in some)
+    ):
+        raise ValueError(f"{name}={short_repr(some)} is neither a share from 0 to 1 nor ids")
