@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from numbers import Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from b24frames.messages import short_repr
 from b24frames.portal import Portal
@@ -30,10 +30,10 @@ class PracticePortal(Portal):
         The webhook URL. Its secret is no secret.
     """
 
-    def __init__(
-        self, server: PracticeServer, folder: Path, limits: Limits, speed: float, **options: Any
-    ) -> None:
-        super().__init__(server.url, limits=limits, clock=SystemClock(speed), **options)
+    def __init__(self, server: PracticeServer, folder: Path, limits: Limits) -> None:
+        clock = SystemClock(server.speed)
+        operating_limit = server.operating_limit
+        super().__init__(server.url, limits=limits, clock=clock, operating_limit=operating_limit)
         self.server = server
         self.url = server.url
         # Neither cache entries nor the request rate of practice mix with the user's own.
@@ -149,9 +149,7 @@ def practice_portal(
         server,
         # Windows does not delete open files, such as a cache that is still in use.
         TemporaryDirectory(prefix="b24frames-", ignore_cleanup_errors=True) as folder,
-        closing(
-            PracticePortal(server, Path(folder), limits, speed, operating_limit=operating_limit)
-        ) as portal,
+        closing(PracticePortal(server, Path(folder), limits)) as portal,
     ):
         yield portal
 

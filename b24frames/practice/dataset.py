@@ -6,33 +6,44 @@ them has met what real portals send.
 
 from __future__ import annotations
 
-import math
-import re
 import threading
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import accumulate
+from itertools import accumulate, islice, repeat
 from random import Random
 from typing import Any, Literal, NamedTuple
 
-from b24frames.practice.formats import as_int, comparable, load, read_date, write_date
+from b24frames.practice.faults import Refused
+from b24frames.practice.formats import (
+    PREFIXES,
+    Holds,
+    as_int,
+    as_list,
+    as_map,
+    comparable,
+    fill,
+    load,
+    parse_condition,
+    read_date,
+    write_date,
+)
 from b24frames.schema import ACTIVITY, Wire
 
 Record = dict[str, Any]
+Page = tuple[list[Record], dict[str, int]]
+"""The rows of a page, and its ``next`` and ``total``."""
 Kind = Literal["created", "changed", "deleted", "restored"]
+_PAGE = 50
 
 USERS: list[Record] = load("users")
 """The users who work with activities, ids 1 to 12; customers have the same names."""
 
 _TEMPLATES = load("templates")
-_WORDS = _TEMPLATES["words"] | {
-    "name": {"choice": [f"{u['NAME']} {u['LAST_NAME']}" for u in USERS]}
-}
 _KINDS = _TEMPLATES["kinds"]
 _CUMULATED_WEIGHTS = tuple(accumulate(kind["weight"] for kind in _KINDS))
 _REFUSED = _TEMPLATES["refused_kind"]
@@ -42,7 +53,8 @@ REFUSED_PROVIDER: str = _REFUSED["PROVIDER_ID"]
 # Awkward values that careless readers do not expect. A wheel of 200 positions has an edit at every
 # eighth: each is applied to half a per cent of the ids.
 _WHEEL = 200
-_EDIT_AT = {place * 8 + 5: edit for place, edit in enumerate(_TEMPLATES["edits"])}
+_EDITS = [edit for edit in _TEMPLATES["edits"] for _ in range(edit.get("places", 1))]
+_EDIT_AT = {place * 8 + 5: edit for place, edit in enumerate(_EDITS)}
 
 _WORK: dict[str, Any] = _TEMPLATES["work"]
 _NEVER = "9999-12-31T00:00:00"
@@ -60,92 +72,6 @@ _HALFWAY = 4_000
 _FOLLOWED_WITHIN = 12  # activities, so two or three days
 
 
-class RecordBuilder:
-    """Generate the fields of a record from templates.
-
-    A template is a JSON value. In its texts, ``$name`` stands for the value drawn under that name
-    before, or is one of the words in ``templates.json``. Names in lower case do not get into the
-    record. An object with one of these keys stands for a drawn value:
-
-    - ``choice``: one of these templates;
-    - ``random``: the integer that a method of `random.Random` returns; ``as``: in this format;
-    - ``chance``: ``Y`` with this probability, or ``N``;
-    - ``by``: the value of the object under the key that this template draws;
-    - ``after``: the date of this name, and so much later;
-    - ``product``: these numbers multiplied, in the format ``as``.
-
-    Parameters
-    ----------
-    rng : random.Random
-        The source of all random values.
-    **given : str
-        Further words.
-    """
-
-    def __init__(self, rng: Random, **given: str) -> None:
-        self.record: Record = {}
-        self._rng = rng
-        self._given = given
-        self._words: dict[str, Any] = {}
-
-    def fill(self, template: Any, **given: Any) -> Record:
-        """Draw an object, and set its fields, new ones at the end; return the record."""
-        # Words are drawn once per template: an e-mail names the same person in all its fields.
-        self._words = self._given | self.record | given
-        fields = self._draw(template) or {}
-        self.record.update((name, value) for name, value in fields.items() if name.isupper())
-        return self.record
-
-    def write_integers(self) -> None:
-        """Replace strings of integers by JSON numbers, as some portals send them."""
-        for name, value in self.record.items():
-            is_integer = ACTIVITY[name].wire is Wire.INTEGER
-            if is_integer and isinstance(value, str) and value.isdecimal():
-                self.record[name] = int(value)
-
-    def attach_files(self) -> None:
-        """Attach one or two files."""
-        first = self._rng.randrange(1, 10_000)
-        numbers = range(first, first + self._rng.randrange(1, 3))
-        address = "https://portal.example/bitrix/tools/crm_show_file.php?fileId={}&ownerTypeId=6"
-        query = f"&ownerId={self.record['ID']}&auth={self._rng.getrandbits(128):032x}"
-        self.record["FILES"] = [{"id": i, "url": address.format(i) + query} for i in numbers]
-
-    def _draw(self, template: Any) -> Any:
-        match template:
-            case str():
-                if "$" not in template:
-                    return template
-                return re.sub(r"\$(\w+)", lambda found: str(self._word(found[1])), template)
-            case {"choice": options}:
-                return self._draw(self._rng.choice(options))
-            case {"random": [method, *arguments]}:
-                number = int(getattr(self._rng, method)(*arguments))
-                return template["as"].format(number) if "as" in template else number
-            case {"chance": float(probability)}:
-                return "Y" if self._rng.random() < probability else "N"
-            case {"by": key, **cases}:
-                return self._draw(cases.get(self._draw(key)))
-            case {"after": name, **span}:
-                moment = read_date(self._word(name)) or _FIRST_DAY
-                return write_date(moment + timedelta(**self._draw(span)))
-            case {"product": factors, "as": form}:
-                return form.format(math.prod(float(self._draw(factor)) for factor in factors))
-            case list():
-                return [self._draw(item) for item in template]
-            case dict():
-                drawn = {}
-                for name, value in template.items():
-                    drawn[name] = self._words[name] = self._draw(value)
-                return drawn
-        return template
-
-    def _word(self, name: str) -> Any:
-        if name not in self._words:
-            self._words[name] = self._draw(_WORDS[name])
-        return self._words[name]
-
-
 def make_record(seed: int, number: int, refused: bool = False) -> Record:
     """Return the record of one activity as JSON values, in the order of the method's page.
 
@@ -158,25 +84,25 @@ def make_record(seed: int, number: int, refused: bool = False) -> Record:
     refused : bool, default False
         Whether its provider is the one that ``crm.activity.get`` refuses.
     """
-    builder = _draw(seed, number, refused)
-    if is_made(builder.record) and not builder.record["SETTINGS"]:
-        _follow_up(builder, seed, number)
-    match _EDIT_AT.get((number * 73 + seed * 31) % _WHEEL):
-        case "write_integers":
-            builder.write_integers()
-        case "attach_files":
-            builder.attach_files()
-        case fields:
-            builder.fill(fields)
-    return builder.record
+    rng, record = _draw(seed, number, refused)
+    if is_made(record) and not record["SETTINGS"]:
+        record |= _follow_up(rng, record, seed, number)
+    edit = _EDIT_AT.get((number * 73 + seed * 31) % _WHEEL, {})
+    record |= fill(rng, edit, record)
+    # Some portals send JSON numbers in place of strings.
+    for name in record if "as_numbers" in edit else ():
+        if ACTIVITY[name].wire is Wire.INTEGER and str(record[name]).isdecimal():
+            record[name] = int(record[name])
+    return record
 
 
-def _draw(seed: int, number: int, refused: bool = False, only: str = "") -> RecordBuilder:
+def _draw(seed: int, number: int, refused: bool = False, only: str = "") -> tuple[Random, Record]:
     """Draw a record without regard to others; nothing if it is not of the only family wanted."""
     rng = Random(f"{seed}:{number}")
     kind = rng.choices(_KINDS, cum_weights=_CUMULATED_WEIGHTS)[0] if not refused else _REFUSED
+    record: Record = {}
     if only not in ("", kind["family"]):
-        return RecordBuilder(rng)
+        return rng, record
     # Greater ids are created later, but none after the last day.
     days = _DAYS * number / (number + _HALFWAY) + rng.random() / 3
     created = _FIRST_DAY + timedelta(seconds=int(days * 86_400))
@@ -185,15 +111,15 @@ def _draw(seed: int, number: int, refused: bool = False, only: str = "") -> Reco
     away = (0, 0, 0, 0, 0, -1, 1)[created.weekday()] * (1 + number % 3)
     workday = hour.replace(hour=0) + timedelta(days=away)
     times = {"created": created, "hour": hour, "workday": workday}
-    builder = RecordBuilder(rng, id=str(number), **{n: write_date(t) for n, t in times.items()})
+    given = {"id": number, **{name: write_date(moment) for name, moment in times.items()}}
     for template in (_TEMPLATES["common"] | kind, *_TEMPLATES["families"][kind["family"]]):
-        builder.fill(template)
-    return builder
+        record |= fill(rng, template, given | record)
+    return rng, record
 
 
 # Portals of one seed share their records, which nobody changes in place.
 _shared_record = lru_cache(maxsize=20_000)(make_record)
-_call = lru_cache(maxsize=1_000)(lambda seed, number: _draw(seed, number, only="call").record)
+_call = lru_cache(maxsize=1_000)(lambda seed, number: _draw(seed, number, only="call")[1])
 
 
 def is_made(record: Record) -> bool:
@@ -201,13 +127,15 @@ def is_made(record: Record) -> bool:
     return str(record.get("ORIGIN_ID"))[:3] == "VI_" and record["CREATED"] == record["START_TIME"]
 
 
-def _follow_up(builder: RecordBuilder, seed: int, number: int) -> None:
+def _follow_up(rng: Random, record: Record, seed: int, number: int) -> Record:
     """Let a call be one to the customer of the call before it if nobody answered that one."""
     earlier = range(number - 1, max(0, number - _FOLLOWED_WITHIN), -1)
     before = next((n for n in earlier if is_made(_call(seed, n))), 0)
-    if before and _call(seed, before)["RESULT_STREAM"] == "4":
-        call = _shared_record(seed, before)  # which may itself be one that follows another
-        builder.fill(_TEMPLATES["follow_up"], **{f"its_{name}": call[name] for name in call})
+    if not before or _call(seed, before)["RESULT_STREAM"] != "4":
+        return {}
+    call = _shared_record(seed, before)  # which may itself be one that follows another
+    its = {f"its_{name}": value for name, value in call.items()}
+    return fill(rng, _TEMPLATES["follow_up"], record | its)
 
 
 def phone(record: Record) -> str:
@@ -219,16 +147,16 @@ def phone(record: Record) -> str:
 def communications(record: Record) -> list[Record]:
     """Return the phones or e-mail addresses of an activity, which lists return on request."""
     number = int(record["ID"])
-    user = USERS[number % len(USERS)]
-    mail = record["PROVIDER_ID"] == "CRM_EMAIL"
+    is_mail = record["PROVIDER_ID"] == "CRM_EMAIL"
+    person = USERS[number % len(USERS)]
     return [
         {
             "ID": str(number * 2),
-            "TYPE": "EMAIL" if mail else "PHONE",
-            "VALUE": f"client{number}@example.com" if mail else phone(record),
+            "TYPE": "EMAIL" if is_mail else "PHONE",
+            "VALUE": f"client{number}@example.com" if is_mail else phone(record),
             "ENTITY_ID": record["OWNER_ID"],
             "ENTITY_TYPE_ID": "3",
-            "ENTITY_SETTINGS": {"NAME": user["NAME"], "LAST_NAME": user["LAST_NAME"]},
+            "ENTITY_SETTINGS": {name: person[name] for name in ("NAME", "LAST_NAME")},
         }
     ]
 
@@ -244,7 +172,7 @@ def links(record: Record) -> list[tuple[int, int]]:
 
 @dataclass
 class Table:
-    """Rows by id, and their values as the portal compares them.
+    """Rows by id, and lists of them as the portal filters, sorts and cuts them.
 
     Attributes
     ----------
@@ -253,19 +181,31 @@ class Table:
     row : callable
         Returns the row with an id.
     fields : mapping of str to Wire
-        The fields that conditions and orders may name.
+        The fields that conditions and orders may name, the id first.
+    prefixes : mapping of str to str
+        The operators of the prefixes of keys in a filter.
+    order : mapping of str to str
+        The order if no valid one is asked for.
+    strict : bool
+        Whether invalid conditions and orders are refused; else they are dropped.
     """
 
     ids: Callable[[], Sequence[int]]
     row: Callable[[int], Record]
     fields: Mapping[str, Wire]
+    prefixes: Mapping[str, str]
+    order: Mapping[str, str] = field(default_factory=dict)
+    strict: bool = False
 
     def __post_init__(self) -> None:
+        self.key = next(iter(self.fields))
         self.names = {name.upper(): name for name in self.fields}
         self._columns: defaultdict[str, dict[int, Any]] = defaultdict(dict)
 
     def value(self, number: int, field: str) -> Any:
         """Return the comparable value of a field of a row; cached."""
+        if field == self.key:
+            return number
         column = self._columns[field]
         if number not in column:
             value = self.row(number).get(field)
@@ -279,6 +219,91 @@ class Table:
         """Remove a changed row from the cache."""
         for column in self._columns.values():
             column.pop(number, None)
+
+    def find(
+        self,
+        params: Mapping[str, Any],
+        order: Mapping[str, Any],
+        times: Callable[[int], int] = lambda _: 1,
+    ) -> Page:
+        """Return one page of the rows that satisfy all conditions, and its ``next`` and ``total``.
+
+        Parameters
+        ----------
+        params : mapping of str to object
+            Those of the method: ``filter`` has the conditions by prefix and field; ``start`` is the
+            first row; if negative, nothing is counted.
+        order : mapping of str to object
+            The fields to sort by; those with ``DESC`` are descending.
+        times : callable
+            Returns how often a row occurs; 0 if the user may not see it.
+        """
+        sorting = self._parse_order(order) or self._parse_order(self.order)
+        ids, conditions = self._parse_filter(as_map(params.get("filter")))
+        start = as_int(params.get("start"))
+
+        def matches(ids: Iterable[int]) -> Iterator[int]:
+            for number in ids:
+                if all(holds(self.value(number, name)) for name, holds in conditions):
+                    yield from repeat(number, times(number))
+
+        if sorting and sorting[0][0] == self.key:
+            return self._cut(matches(reversed(ids) if sorting[0][1] else ids), start)
+        # Ties are not broken: equal rows are in a different order on each page.
+        found = sorted(matches(ids), key=lambda number: hash((start, number)))
+        for name, descending in reversed(sorting):
+            # Sorting is stable, so the last key is sorted by first; NULL is less than any value.
+            values = {number: self.value(number, name) for number in found}
+            found.sort(key=lambda n: (values[n] is not None, values[n]), reverse=descending)
+        return self._cut(found, start)
+
+    def _parse_order(self, order: Mapping[str, Any]) -> list[tuple[str, bool]]:
+        """Return the fields to sort by, and whether each is descending."""
+        found = [(self._name(name, "order", name), way) for name, way in order.items()]
+        return [(name, str(way).upper() == "DESC") for name, way in found if name is not None]
+
+    def _parse_filter(
+        self, filters: Mapping[str, Any]
+    ) -> tuple[Sequence[int], list[tuple[str, Holds]]]:
+        """Return sorted ids, all that conditions on ids leave, and the conditions by field."""
+        ids, conditions = self.ids(), []
+        for key, value in filters.items():
+            name = key.lstrip("!=<>@%?")
+            operator = self.prefixes.get(key.removesuffix(name), "")
+            field = self._name(name if operator else "", "filter", key)
+            holds = field and parse_condition(operator, self.fields[field], value)
+            if not (field and holds):
+                continue
+            conditions.append((field, holds))
+            # A portal may have a million rows: bounds and equality must not scan them.
+            if field == self.key and operator in ("=", "@"):
+                wanted = sorted({as_int(item) for item in as_list(value)})
+                ids = [n for n in wanted if bisect_left(ids, n) < bisect_right(ids, n)]
+            elif field == self.key and operator in (">", ">="):
+                ids = ids[bisect_left(ids, as_int(value)) :]
+            elif field == self.key and operator in ("<", "<="):
+                ids = ids[: bisect_right(ids, as_int(value))]
+        return ids, conditions
+
+    def _name(self, name: str, part: str, entry: str) -> str | None:
+        """Return the field that an entry of a filter or order names; None to drop the entry."""
+        known = self.names.get(name.upper())
+        if known is None and self.strict:
+            text = f"Invalid {part}: field '{entry}' is not allowed"
+            raise Refused("INVALID_ARG_VALUE", text)
+        return known
+
+    def _cut(self, found: Iterable[int], start: int) -> Page:
+        """Return the page with the row `start`, or the first if there is none."""
+        # Without a count, no row after the page has to be read.
+        numbers = list(found if start >= 0 else islice(found, _PAGE))
+        first = start // _PAGE * _PAGE
+        first = first if 0 <= first < len(numbers) else 0
+        page = [self.row(number) for number in numbers[first : first + _PAGE]]
+        if start < 0:
+            return page, {}
+        following = {"next": first + _PAGE} if first + _PAGE < len(numbers) else {}
+        return page, {**following, "total": len(numbers)}
 
 
 class Change(NamedTuple):
@@ -332,44 +357,35 @@ class Store:
         self.seed = seed
         self.lock = threading.RLock()
         self.changes: list[Change] = []
-        self.table = Table(self.ids, lambda number: self.record(number) or {}, FILTERABLE)
-        self._activities = activities
+        self.table = Table(
+            self.ids, lambda number: self.record(number) or {}, FILTERABLE, PREFIXES["activity"]
+        )
         self._is_refused = _chooser(refused, f"{seed}:refused")
-        self._deleted_at_start = _chooser(deleted, f"{seed}:deleted")
-        self._deleted_since: dict[int, bool] = {}
+        is_deleted = _chooser(deleted, f"{seed}:deleted")
+        self._last = activities
+        self._ids = [number for number in range(1, activities + 1) if not is_deleted(number)]
         self._changed: dict[int, Record] = {}
-        self._ids: list[int] | None = None
 
-    def exists(self, number: int) -> bool:
-        """Return whether there is an activity with this id."""
-        if not 1 <= number <= self._activities:
-            return False
-        deleted = self._deleted_since.get(number)
-        return not (self._deleted_at_start(number) if deleted is None else deleted)
+    def ids(self) -> list[int]:
+        """Return the ids of all activities, sorted, read-only."""
+        return self._ids
 
     def record(self, number: int) -> Record | None:
         """Return an activity's record, read-only, or None if there is none."""
         with self.lock:
-            if not self.exists(number):
+            if bisect_left(self._ids, number) == bisect_right(self._ids, number):
                 return None
             changed = self._changed.get(number)
             return changed or _shared_record(self.seed, number, self._is_refused(number))
 
-    def ids(self) -> list[int]:
-        """Return the ids of all activities, sorted, read-only."""
-        with self.lock:
-            if self._ids is None:
-                self._ids = [i for i in range(1, self._activities + 1) if self.exists(i)]
-            return self._ids
-
     def create(self, **fields: object) -> int:
         """Create an activity with these fields, and return its id."""
         with self.lock:
-            number = self._activities = self._activities + 1
+            number = self._last = self._last + 1
             made = make_record(self.seed, number, self._is_refused(number))
             times = ("CREATED", "LAST_UPDATED", "START_TIME", "END_TIME", "DEADLINE")
             self._changed[number] = made | dict.fromkeys(times, write_date(_now())) | fields
-            self._set_deleted(number, False, "created")
+            self._note("created", number)
             return number
 
     def touch(self, number: int, **fields: object) -> None:
@@ -392,27 +408,21 @@ class Store:
 
     def delete(self, number: int) -> None:
         """Delete an activity."""
-        with self.lock:
-            self._set_deleted(number, True, "deleted")
+        self._note("deleted", number)
 
     def restore(self, number: int) -> None:
         """Restore a deleted activity."""
-        with self.lock:
-            self._set_deleted(number, False, "restored")
-
-    def _set_deleted(self, number: int, deleted: bool, kind: Kind) -> None:
-        self._deleted_since[number] = deleted
-        # Changed in place: a list of a million ids is not to be rebuilt for each change.
-        if self._ids is not None:
-            place = bisect_left(self._ids, number)
-            self._ids[place : bisect_right(self._ids, number)] = (
-                [number] if self.exists(number) else []
-            )
-        self._note(kind, number)
+        self._note("restored", number)
 
     def _note(self, kind: Kind, number: int) -> None:
-        self.table.forget(number)
-        self.changes.append(Change(kind, number, self.record(number)))
+        """Make a change, but for the record itself, which must be changed before."""
+        with self.lock:
+            exists = kind != "deleted" and 1 <= number <= self._last
+            # Changed in place: a list of a million ids is not to be rebuilt for each change.
+            place = slice(bisect_left(self._ids, number), bisect_right(self._ids, number))
+            self._ids[place] = [number] * exists
+            self.table.forget(number)
+            self.changes.append(Change(kind, number, self.record(number)))
 
 
 class Colleagues:
@@ -444,15 +454,15 @@ class Colleagues:
 
     def _change(self, number: int) -> None:
         updated = self._store.table.row(number)["LAST_UPDATED"]
-        builder = RecordBuilder(self._rng, now=write_date(_now()), updated=updated)
         kind = self._rng.choice(list(_WORK))
-        builder.fill(_WORK[kind])
+        words = {"now": write_date(_now()), "updated": updated}
+        fields = fill(self._rng, _WORK[kind], words)
         if kind == "delete":
             self._store.delete(number)
         elif kind in ("edit", "rebind"):
-            self._store.touch(number, **builder.record)
+            self._store.touch(number, **fields)
         else:
-            self._store.create(**builder.record)
+            self._store.create(**fields)
 
 
 def _now() -> datetime:
@@ -463,7 +473,7 @@ def _chooser(choice: float | Collection[int], salt: str) -> Callable[[int], bool
     """Return the predicate of a share of all ids, or of these ids."""
     if not isinstance(choice, (int, float)):
         return frozenset(choice).__contains__
-    # By a hash of the id: no list of ids, and independent of their number.
+    # By a hash of the id, independent of the number of ids.
     bound = int(choice * 2**64)
 
     def is_chosen(number: int) -> bool:

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
-from functools import cached_property, partial
-from http.server import BaseHTTPRequestHandler
+from functools import cached_property
 from random import Random
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NoReturn, TypeVar
@@ -61,13 +61,14 @@ class Reply:
         # The header has the length of that half: the client sees invalid JSON, no lost connection.
         return replace(self, body=self.body[: len(self.body) // 2])
 
-    def send(self, handler: BaseHTTPRequestHandler) -> None:
-        """Write the whole answer."""
+    def send(self, handler: Any) -> None:
+        """Write the whole answer by the handler of a connection."""
         self.send_head(handler)
         handler.wfile.write(self.body)
 
-    def send_head(self, handler: BaseHTTPRequestHandler) -> None:
+    def send_head(self, handler: Any) -> None:
         """Write the status line and the headers."""
+        handler.received.status = self.status
         handler.send_response(self.status)
         headers = {"Content-Type": self.content_type, "Content-Length": len(self.body)}
         for name, value in {**headers, **self.headers}.items():
@@ -76,6 +77,7 @@ class Reply:
         handler.end_headers()
 
 
+@dataclass(eq=False)
 class Refused(Exception):
     """A call that the portal refuses.
 
@@ -89,27 +91,26 @@ class Refused(Exception):
         The HTTP status; by default the documented one of a system error.
     retry_after : int, optional
         The header ``Retry-After`` of the answer [s].
+
+    Attributes
+    ----------
+    answer : dict of str to str
+        The error as the portal writes it.
+    reply : Reply
+        The HTTP answer to a refused request.
     """
 
-    def __init__(
-        self,
-        code: str,
-        description: str | None = None,
-        *,
-        status: int | None = None,
-        retry_after: int | None = None,
-    ) -> None:
-        usual_status, usual_description = SYSTEM_ERRORS.get(code, (400, ""))
-        text = usual_description if description is None else description
-        self.answer = {"error": code, "error_description": text}
-        self.status = status or usual_status
-        self.retry_after = retry_after
-        super().__init__(code, text)
+    code: str
+    description: str | None = None
+    status: int | None = None
+    retry_after: int | None = None
 
-    def reply(self) -> Reply:
-        """Return the HTTP answer to a refused request."""
-        headers = {"Retry-After": self.retry_after}
-        return Reply(self.status, json.dumps(self.answer).encode(), headers=headers)
+    def __post_init__(self) -> None:
+        status, usual = SYSTEM_ERRORS.get(self.code, (400, ""))
+        text = usual if self.description is None else self.description
+        self.answer = {"error": self.code, "error_description": text}
+        body, headers = json.dumps(self.answer).encode(), {"Retry-After": self.retry_after}
+        self.reply = Reply(self.status or status, body, headers=headers)
 
 
 @dataclass
@@ -140,11 +141,8 @@ class Target:
 
 def activity_id(params: Mapping[str, Any]) -> int | None:
     """Return the activity that a call concerns, or None."""
-    value = params.get("id")
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        return None
-    text = str(value).strip()
-    return int(text) if text.isascii() and text.isdigit() and int(text) > 0 else None
+    match = re.fullmatch(r"\s*(0*[1-9][0-9]*)\s*", str(params.get("id")))
+    return int(match[1]) if match else None
 
 
 T = TypeVar("T")
@@ -266,32 +264,8 @@ class Fault:
         )
 
 
-@dataclass
-class _Entry:
-    """A fault, and how often it occurred and was drawn for each target."""
-
-    fault: Fault
-    name: str
-    used: int = 0
-    drawn: Counter[object] = field(default_factory=Counter)
-
-    def happens(self, target: Target) -> bool:
-        """Return whether it occurs now, and count it."""
-        if self.used == self.fault.times or not self.fault.matches(target):
-            return False
-        if self.fault.probability < 1:
-            # Drawn per target, so that the result does not depend on the order of threads.
-            what = (target.method, target.commands, tuple(target.ids))
-            self.drawn[what] += 1
-            draw = Random(f"{self.name}:{what}:{self.drawn[what]}").random()
-            if draw >= self.fault.probability:
-                return False
-        self.used += 1
-        return True
-
-
-class Faults:
-    """The faults of a server, in the order in which they are tried.
+class Faults(list[Fault]):
+    """The faults of a server, in the order in which they are tried; only appended and cleared.
 
     At most one affects a request, and one a command.
 
@@ -302,39 +276,38 @@ class Faults:
     """
 
     def __init__(self, seed: int) -> None:
+        super().__init__()
         self._seed = seed
-        self._entries: list[_Entry] = []
+        self._counts: Counter[object] = Counter()
         self._lock = threading.Lock()
-
-    def append(self, fault: Fault) -> None:
-        """Add a fault."""
-        with self._lock:
-            # Named by its position: two equal faults are drawn independently.
-            self._entries.append(_Entry(fault, f"{self._seed}:{len(self._entries)}"))
 
     def clear(self) -> None:
         """Remove all faults."""
         with self._lock:
-            self._entries.clear()
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def __iter__(self) -> Iterator[Fault]:
-        # Over a copy, since another thread may append or clear.
-        return iter([entry.fault for entry in self._entries])
+            super().clear()
+            self._counts.clear()
 
     def apply(self, scope: Scope, target: Target, answer: Callable[[], T]) -> T:
         """Return the answer to a command or request, after the first fault that affects it."""
-        # Not under the lock: the answer to a request applies the faults of its commands.
-        effect = self._take(scope, target)
-        answered: T = answer() if effect is None else effect(target, answer)
-        return answered
+        for place, fault in enumerate(list(self)):
+            effect = fault.effect_on(scope)
+            if effect is not None and fault.matches(target) and self._happens(place, fault, target):
+                answered: T = effect(fault, target, answer)
+                return answered
+        return answer()
 
-    def _take(self, scope: Scope, target: Target) -> Callable[..., Any] | None:
+    def _happens(self, place: int, fault: Fault, target: Target) -> bool:
+        """Return whether a fault that matches occurs now, and count it."""
         with self._lock:
-            for entry in self._entries:
-                effect = entry.fault.effect_on(scope)
-                if effect is not None and entry.happens(target):
-                    return partial(effect, entry.fault)
-        return None
+            if self._counts[place] == fault.times:
+                return False
+            if fault.probability < 1:
+                # Drawn per target, so that the result does not depend on the order of threads, and
+                # per place: two equal faults are drawn independently.
+                what = (target.method, target.commands, tuple(target.ids))
+                self._counts[place, what] += 1
+                key = f"{self._seed}:{place}:{what}:{self._counts[place, what]}"
+                if Random(key).random() >= fault.probability:
+                    return False
+            self._counts[place] += 1
+            return True

@@ -1,4 +1,4 @@
-"""The formats of a portal, which is written in PHP: parameters, arrays and dates.
+"""The formats of a portal, which is PHP over a database: parameters, dates, and conditions.
 
 Its dates have the offset of the server, which changes twice a year. The data files are JSON.
 """
@@ -6,25 +6,95 @@ Its dates have the offset of the server, which changes twice a year. The data fi
 from __future__ import annotations
 
 import json
+import math
+import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from importlib.resources import files
+from random import Random
 from typing import Any
 from urllib.parse import parse_qsl
 
 from b24frames.schema import Wire
 
-_KEY = re.compile(r"([^\[]+)((?:\[[^\]]*\])*)")
-_BRACKETS = re.compile(r"\[([^\]]*)\]")
 _WINTER = timedelta(hours=1)
 _SUMMER = timedelta(hours=2)
+
+_COMPARISONS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
+_COMMON = {op: op for op in ("=", "!=", "%", *_COMPARISONS)} | {"": "=", "!": "!="}
+_CRM = _COMMON | {"@": "@", "!@": "!@", "=%": "like", "%=": "like"}
+_CALL = _COMMON | {"?": "%", "!%": "!%", "><": "><", "!><": "!><"}
+# Lists of activities ignore the negation of ``%``.
+_ACTIVITY = _CRM | {"!%": "%", "!=%": "like", "!%=": "like"}
+PREFIXES = {"activity": _ACTIVITY, "call": _CALL, "item": _CRM | _CALL, "user": _CRM}
+"""The operators of the prefixes of keys in a filter, by what is listed."""
+
+Holds = Callable[[Any], bool]
+"""Returns whether a comparable value satisfies a condition."""
 
 
 def load(name: str) -> Any:
     """Return the content of a data file of this package."""
     return json.loads(files(__package__).joinpath(f"{name}.json").read_text("utf-8"))
+
+
+_WORDS: dict[str, Any] = load("words")
+
+
+def fill(rng: Random, template: Any, words: Mapping[str, Any]) -> dict[str, Any]:
+    """Draw the fields of a record from a template.
+
+    A template is a JSON value. In its texts, ``$name`` stands for the value drawn under that name
+    before, or is one of the words given or in ``words.json``. Names in lower case do not get
+    into the record. An object with one of these keys stands for a drawn value:
+
+    - ``choice``: one of these templates;
+    - ``random``: the integer that a method of `random.Random` returns; ``as``: in this format;
+    - ``chance``: ``Y`` with this probability, or ``N``;
+    - ``by``: the value of the object under the key that this template draws;
+    - ``after``: the date of this name, and so much later;
+    - ``sum``: these integers added;
+    - ``product``: these numbers multiplied, in the format ``as``.
+    """
+    # Words are drawn once per template: an e-mail names the same person in all its fields.
+    known = dict(words)
+
+    def word(name: str) -> Any:
+        if name not in known:
+            known[name] = draw(_WORDS[name])
+        return known[name]
+
+    def draw(template: Any) -> Any:
+        match template:
+            case str():
+                return re.sub(r"\$(\w+)", lambda found: str(word(found[1])), template)
+            case {"choice": options}:
+                return draw(rng.choice(options))
+            case {"random": [method, *arguments]}:
+                number = int(getattr(rng, method)(*arguments))
+                return template["as"].format(number) if "as" in template else number
+            case {"chance": float(probability)}:
+                return "Y" if rng.random() < probability else "N"
+            case {"by": key, **cases}:
+                return draw(cases.get(draw(key)))
+            case {"after": name, **span}:
+                return write_date(datetime.fromisoformat(word(name)) + timedelta(**draw(span)))
+            case {"sum": terms}:
+                return sum(int(draw(term)) for term in terms)
+            case {"product": factors, "as": form}:
+                return form.format(math.prod(float(draw(factor)) for factor in factors))
+            case list():
+                return [draw(item) for item in template]
+            case dict():
+                drawn = {}
+                for name, value in template.items():
+                    drawn[name] = known[name] = draw(value)
+                return drawn
+        return template
+
+    return {name: value for name, value in (draw(template) or {}).items() if name.isupper()}
 
 
 def parse_query(text: str) -> dict[str, Any]:
@@ -37,10 +107,10 @@ def parse_query(text: str) -> dict[str, Any]:
     """
     params: dict[str, Any] = {}
     for key, value in parse_qsl(text, keep_blank_values=True):
-        match = _KEY.fullmatch(key)
-        if match is None:
+        name, *parts = key.split("[")
+        if not name or not all(part.endswith("]") for part in parts):
             continue
-        *path, last = [match[1], *_BRACKETS.findall(match[2])]
+        *path, last = [name, *(part[:-1] for part in parts)]
         target = params
         # Empty brackets append; a key that is both a text and an array is dropped.
         for name in path:
@@ -114,6 +184,38 @@ def comparable(wire: Wire, value: object) -> Any:
         return float(match[0]) if match else 0.0
     # PHP converts true to "1" and false to "".
     return ((value is True and "1") or None) if isinstance(value, bool) else str(value).casefold()
+
+
+def parse_condition(operator_: str, wire: Wire, value: object) -> Holds | None:
+    """Return the predicate of a condition, or None if the portal drops the condition."""
+    if operator_.startswith("!"):
+        opposite, is_list = parse_condition(operator_[1:], wire, value), operator_ == "!@"
+        # SQL's NOT IN is never true of NULL; other negations take it in.
+        return opposite and (lambda found: not opposite(found) and not (is_list and found is None))
+    if operator_ in _COMPARISONS and wire is Wire.INTEGER:
+        value = as_int(value)
+    items = as_list(value)
+    if not items:
+        return None
+    if operator_ in ("%", "like"):
+        texts = [re.escape(str(item).casefold()) for item in items]
+        if operator_ == "like":
+            texts = [text.replace("%", ".*").replace("_", ".") for text in texts]
+        match = re.compile("|".join(texts), re.DOTALL)
+        test = match.search if operator_ == "%" else match.fullmatch
+        return lambda found: found is not None and test(str(found)) is not None
+    nothing = {Wire.INTEGER: 0, Wire.DOUBLE: 0.0}.get(wire)
+    operands: list[Any] = [comparable(wire, item) or nothing for item in items]
+    if operator_ in ("=", "@"):
+        # A number that is 0 also equals NULL, but not in a list of ``@``.
+        wanted = {*operands, *([None] if operator_ == "=" and 0 in operands else [])}
+        return wanted.__contains__
+    if None in operands:
+        return lambda found: found is None
+    if operator_ == "><":
+        return lambda found: found is not None and operands[0] <= found <= operands[-1]
+    compare = _COMPARISONS[operator_]
+    return lambda found: found is not None and any(compare(found, it) for it in operands)
 
 
 def write_map(array: Mapping[str, Any]) -> dict[str, Any] | list[Any]:

@@ -1,4 +1,4 @@
-"""The REST methods of the practice portal, and the dispatcher that runs them.
+"""The REST methods of the practice portal.
 
 References
 ----------
@@ -9,46 +9,54 @@ References
 .. [5] https://apidocs.bitrix24.com/api-reference/crm/universal/crm-item-list.html
 .. [6] https://apidocs.bitrix24.com/api-reference/crm/timeline/activities/binding/crm-activity-binding-list.html
 .. [7] https://apidocs.bitrix24.com/api-reference/telephony/voximplant/statistic/voximplant-statistic-get.html
+.. [8] https://apidocs.bitrix24.com/api-reference/crm/timeline/activities/activity-base/crm-activity-list.html
 """
 
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from b24frames.practice.dataset import REFUSED_PROVIDER, Record, Store, Table, links
-from b24frames.practice.faults import Faults, Refused, Target, activity_id
+from b24frames.practice.dataset import REFUSED_PROVIDER, Record, Store, communications, links
+from b24frames.practice.faults import Refused, Target, activity_id
 from b24frames.practice.formats import (
     as_int,
     as_list,
     as_map,
     load,
-    lower_keys,
     parse_query,
     write_date,
     write_map,
 )
-from b24frames.practice.listing import (
-    CALL_PREFIXES,
-    CRM_PREFIXES,
-    find,
-    list_activities,
-    parse_filter,
-)
-from b24frames.practice.metering import OperatingTime
 from b24frames.practice.related import BRIEF, ITEM_TYPES, calls, is_readable, items, users
 
 # A documented limit of batches [1]_.
 _MAX_COMMANDS = 50
-_MAPS = ("result", "result_error", "result_total", "result_next", "result_time")
+_PARTS = {
+    "result": "result",
+    "result_error": "error",
+    "result_total": "total",
+    "result_next": "next",
+    "result_time": "time",
+}
 
 # A command may refer to the results of earlier ones: $result[name][ID].
-_REFERENCE = re.compile(r"\$(result|error|total|next|time)((?:\[[^\]]*\])+)")
+_REFERENCE = re.compile(rf"\$({'|'.join(_PARTS.values())})((?:\[[^\]]*\])+)")
+
+# Fields that bring others along, and those that a list makes if they are named.
+_ALONG = {
+    "DESCRIPTION": ("PROVIDER_ID", "PROVIDER_TYPE_ID"),
+    "WEBDAV_ELEMENTS": ("FILES",),
+    "STORAGE_ELEMENT_IDS": ("FILES",),
+}
+_MADE: dict[str, Callable[[Record], object]] = {
+    "COMMUNICATIONS": communications,
+    "IS_INCOMING_CHANNEL": lambda record: "NY"[str(record["DIRECTION"]) == "1"],
+}
 
 Answer = dict[str, Any]
 """The answer to a call: ``result``; for a page also ``next`` and ``total``."""
@@ -103,6 +111,11 @@ class Call(Target):
         responsible = as_int(record.get("RESPONSIBLE_ID")) == self.webhook.user_id
         return responsible or is_readable(*links(record)[0])
 
+    def select(self, row: Record, key: str) -> Record:
+        """Return a row with its id and the fields of ``select``; by default all."""
+        names = {key, *map(str, as_list(self.params.get("select") or "*"))}
+        return row if "*" in names else _pick(row, names)
+
 
 def _get(call: Call) -> Answer:
     """Answer ``crm.activity.get``."""
@@ -117,6 +130,42 @@ def _get(call: Call) -> Answer:
     if record["PROVIDER_ID"] == REFUSED_PROVIDER:
         raise Refused("", "Use crm.activity.configurable.get for this activity provider")
     return {"result": record}
+
+
+def _list(call: Call) -> Answer:
+    """Answer ``crm.activity.list`` [8]_, which silently drops invalid conditions."""
+    table, params = call.store.table, call.params
+    for name in ("filter", "order", "select"):
+        if not isinstance(params.get(name) or [], (list, dict)):
+            raise Refused("", f"Parameter '{name}' must be array.")
+    pairs = as_map(as_map(params.get("filter")).get("BINDINGS"))
+    wanted = [
+        (as_int(entry["OWNER_TYPE_ID"]), entry.get("OWNER_ID"))
+        for entry in pairs.values()
+        if isinstance(entry, dict) and "OWNER_TYPE_ID" in entry
+    ]
+
+    def times(number: int) -> int:
+        if not call.may_see(number):
+            return 0
+        # A row occurs once for each of its links that matches.
+        return not wanted or sum(
+            any(kind == link[0] and (i is None or as_int(i) == link[1]) for kind, i in wanted)
+            for link in links(table.row(number))
+        )
+
+    asked = as_map(params.get("order")) or {"START_TIME": "ASC"}
+    order = {name: "ASC" if str(way).upper() == "ASC" else "DESC" for name, way in asked.items()}
+    found, paging = table.find(params, order, times)
+    asked_for = {"ID", *(str(name).upper() for name in as_list(params.get("select") or "*"))}
+    names = asked_for.union(*(_ALONG.get(name, ()) for name in asked_for))
+    return {"result": [_select(record, names) for record in found], **paging}
+
+
+def _select(record: Record, names: Set[str]) -> Record:
+    """Return the fields of these names; ``*`` stands for those that a list always has but files."""
+    made = {name: make(record) for name, make in _MADE.items() if name in names}
+    return _pick(record | made, names | (record.keys() - {"FILES"} if "*" in names else set()))
 
 
 def _links(call: Call) -> Answer:
@@ -138,25 +187,22 @@ def _users(call: Call) -> Answer:
     filters = dict(call.params) | as_map(call.params.get("filter"))
     for key in [key for key in filters if key.upper() == "ACTIVE"]:
         filters[key] = str(filters[key]).upper() in ("Y", "1", "TRUE")
-    conditions = parse_filter(table, filters, CRM_PREFIXES)
-    order = _parse_sort(table, call.params) or [("ID", False)]
 
     def is_told(number: int) -> bool:
         return call.webhook.admin or bool(table.row(number)["UF_DEPARTMENT"])
 
-    numbers, paging = find(table, conditions, order, call.params, is_told)
-    found = _pick(table, numbers, call.params)
+    found, paging = table.find(call.params | {"filter": filters}, _sort(call), is_told)
+    found = [call.select(user, "ID") for user in found]
     if not call.webhook.scopes & {"user", "user_basic"}:
-        found = [{name: user[name] for name in user if name in BRIEF} for user in found]
+        found = [_pick(user, BRIEF) for user in found]
     # An empty result has no total on a portal, either.
     return {"result": found, **paging} if found else {"result": []}
 
 
 def _profile(call: Call) -> Answer:
     """Answer ``profile`` and ``user.current``."""
-    user = users().row((call.webhook.user_id - 1) % 12 + 1)
-    brief = {name: user[name] for name in user if name in BRIEF}
-    return {"result": brief | {"ID": str(call.webhook.user_id), "ADMIN": call.webhook.admin}}
+    user = _pick(users().row((call.webhook.user_id - 1) % 12 + 1), BRIEF)
+    return {"result": user | {"ID": str(call.webhook.user_id), "ADMIN": call.webhook.admin}}
 
 
 def _items(call: Call) -> Answer:
@@ -164,17 +210,10 @@ def _items(call: Call) -> Answer:
     kind = as_int(call.params.get("entitytypeid"))
     if kind not in ITEM_TYPES:
         raise Refused("NOT_FOUND", "Smart process not found")
-    table = items(call.store.seed, kind)
-    order = []
-    for name, way in as_map(call.params.get("order")).items():
-        if name.upper() not in table.names:
-            raise Refused("INVALID_ARG_VALUE", f"Invalid order: field '{name}' is not allowed")
-        order.append((table.names[name.upper()], str(way).upper() == "DESC"))
-    filters = as_map(call.params.get("filter"))
-    conditions = parse_filter(table, filters, CRM_PREFIXES | CALL_PREFIXES, strict=True)
+    order = as_map(call.params.get("order"))
     may_read = partial(call.may_read, kind)
-    numbers, paging = find(table, conditions, order or [("id", False)], call.params, may_read)
-    return {"result": {"items": _pick(table, numbers, call.params)}, **paging}
+    found, paging = items(call.store.seed, kind).find(call.params, order, may_read)
+    return {"result": {"items": [call.select(item, "id") for item in found]}, **paging}
 
 
 def _statistics(call: Call) -> Answer:
@@ -182,28 +221,23 @@ def _statistics(call: Call) -> Answer:
     if not call.webhook.admin:
         raise Refused("ACCESS_DENIED", "Access denied!")
     table = calls(call.store, len(call.store.changes))
-    conditions = parse_filter(table, as_map(call.params.get("filter")), CALL_PREFIXES)
     # Without an order, rows are in a different one on each page.
-    numbers, paging = find(table, conditions, _parse_sort(table, call.params), call.params)
-    return {"result": [table.row(number) for number in numbers], **paging}
+    found, paging = table.find(call.params, _sort(call))
+    return {"result": found, **paging}
 
 
-def _parse_sort(table: Table, params: Mapping[str, Any]) -> list[tuple[str, bool]]:
-    """Return the order given by ``sort`` and ``order``; empty if it is invalid."""
-    name = str(params.get("sort")).upper()
-    return [(name, str(params.get("order")).upper() == "DESC")] if name in table.fields else []
+def _sort(call: Call) -> dict[str, Any]:
+    """Return the order given by ``sort`` and ``order``, which are two texts."""
+    return {str(call.params.get("sort")): call.params.get("order")}
 
 
-def _pick(table: Table, numbers: Iterable[int], params: Mapping[str, Any]) -> list[Record]:
-    """Return rows with their id and the fields of ``select``; by default all."""
-    names = {next(iter(table.fields)), *map(str, as_list(params.get("select") or "*"))}
-    rows = map(table.row, numbers)
-    return [{k: row[k] for k in row if k in names or "*" in names} for row in rows]
+def _pick(row: Record, names: Set[str]) -> Record:
+    return {name: value for name, value in row.items() if name in names}
 
 
 METHODS: dict[str, Callable[[Call], Answer]] = {
     "crm.activity.get": _get,
-    "crm.activity.list": lambda call: list_activities(call.store, call.params, call.may_see),
+    "crm.activity.list": _list,
     "crm.activity.binding.list": _links,
     "crm.item.list": _items,
     "user.get": _users,
@@ -218,7 +252,7 @@ METHODS: dict[str, Callable[[Call], Answer]] = {
 }
 """Every method but ``batch``, by its name in lower case."""
 
-_SCOPES = {
+SCOPES = {
     "crm.": {"crm"},
     "user.": {"user", "user_basic", "user_brief"},
     "voximplant.": {"telephony"},
@@ -226,99 +260,44 @@ _SCOPES = {
 """The scopes of which methods with a prefix need one."""
 
 
-@dataclass
-class Dispatcher:
-    """Run calls and batches, subject to the operating time and to faults.
+def run_batch(params: Mapping[str, Any], run: Callable[[str, dict[str, Any]], Answer]) -> Answer:
+    """Run the commands of a batch one after another [1]_.
 
     Parameters
     ----------
-    store : Store
-        The portal's activities.
-    faults : Faults
-        The faults to simulate.
-    operating : OperatingTime
-        The operating time of each method.
-    webhook : Webhook
-        The webhook that calls are made with.
-    take_time : callable
-        Waits as long as a command takes, and returns the operating time to bill [portal s].
+    params : mapping of str to object
+        Those of ``batch``.
+    run : callable
+        Returns the answer to a command, given its method and parameters; one with an ``error`` if
+        it is refused, and an empty one if it is not answered.
     """
-
-    store: Store
-    faults: Faults
-    operating: OperatingTime
-    webhook: Webhook
-    take_time: Callable[[], float]
-
-    def answer(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the whole answer to a request.
-
-        Raises
-        ------
-        Refused
-            The portal refuses the call.
-        """
-        started = time.time()
-        if method == "batch":
-            return {"result": self._batch(lower_keys(params)), "time": _write_time(started)}
-        answer = self._call(method, params)
-        return answer | {"time": _write_time(started) | self.operating.report(method)}
-
-    def _batch(self, params: Mapping[str, Any]) -> Answer:
-        """Run the commands of a batch one after another."""
-        commands = as_map(params.get("cmd"))
-        if len(commands) > _MAX_COMMANDS:
-            raise Refused("ERROR_BATCH_LENGTH_EXCEEDED")
-        maps: dict[str, Answer] = {name: {} for name in _MAPS}
-        for name, command in commands.items():
-            # As on a portal, commands that are not text are not answered.
-            if not isinstance(command, str):
-                continue
-            started = time.time()
-            path, _, query = command.partition("#")[0].partition("?")
-            method = path.strip().lower()
-            try:
-                answer = self._call(method, _substitute(parse_query(query), maps))
-            except Refused as refused:
-                answer = {"error": refused.answer}
-            # An unanswered command is in none of the maps.
-            if answer:
-                answer["time"] = _write_time(started) | self.operating.report(method)
-            for key, value in answer.items():
-                maps["result" if key == "result" else f"result_{key}"][name] = value
-            if "error" in answer and as_int(params.get("halt")):
-                break
-        return {name: write_map(entries) for name, entries in maps.items()}
-
-    def _call(self, method: str, params: Mapping[str, Any]) -> Answer:
-        # `answer` handles batches, so this one is inside another.
-        if method == "batch":
-            raise Refused("ERROR_BATCH_METHOD_NOT_ALLOWED")
-        if method not in METHODS:
-            raise Refused("ERROR_METHOD_NOT_FOUND")
-        for prefix, scopes in _SCOPES.items():
-            if method.startswith(prefix) and not scopes & self.webhook.scopes:
-                raise Refused("insufficient_scope")
-        if not self.operating.admits(method):
-            raise Refused("OPERATION_TIME_LIMIT")
-        call = Call(method, lower_keys(params), self.store, self.webhook)
-
-        def answer() -> Answer:
-            self.operating.bill(method, self.take_time())
-            # A command sees one state of the data, like a database query.
-            with self.store.lock:
-                return METHODS[method](call)
-
-        return self.faults.apply("command", call, answer)
+    commands = as_map(params.get("cmd"))
+    if len(commands) > _MAX_COMMANDS:
+        raise Refused("ERROR_BATCH_LENGTH_EXCEEDED")
+    answers: dict[str, Answer] = {}
+    for name, command in commands.items():
+        # As on a portal, commands that are not text are not answered.
+        if not isinstance(command, str):
+            continue
+        path, _, query = command.partition("#")[0].partition("?")
+        answers[name] = run(path.strip().lower(), _substitute(parse_query(query), answers))
+        if "error" in answers[name] and as_int(params.get("halt")):
+            break
+    return {name: write_map(_collect(part, answers)) for name, part in _PARTS.items()}
 
 
-def _substitute(value: Any, maps: Mapping[str, Answer]) -> Any:
+def _collect(part: str, answers: Mapping[str, Answer]) -> Answer:
+    """Return one part of the answers that have it, such as the errors."""
+    return {name: answer[part] for name, answer in answers.items() if part in answer}
+
+
+def _substitute(value: Any, answers: Mapping[str, Answer]) -> Any:
     """Replace ``$result[name][…]`` and the like by the results of earlier commands."""
     if isinstance(value, dict):
-        return {str(_substitute(k, maps)): _substitute(item, maps) for k, item in value.items()}
+        return {str(_substitute(k, answers)): _substitute(v, answers) for k, v in value.items()}
 
     def look_up(match: re.Match[str]) -> Any:
-        found: Any = maps["result" if match[1] == "result" else f"result_{match[1]}"]
+        found: Any = _collect(match[1], answers)
         for key in re.findall(r"\[([^\]]*)\]", match[2]):
             # As on a portal, a key that is missing leaves the array that was reached.
             if key not in as_map(found):
@@ -328,15 +307,3 @@ def _substitute(value: Any, maps: Mapping[str, Answer]) -> Any:
 
     whole = _REFERENCE.fullmatch(value)
     return look_up(whole) if whole else _REFERENCE.sub(lambda m: str(look_up(m)), value)
-
-
-def _write_time(started: float) -> dict[str, Any]:
-    finished = time.time()
-    return {
-        "start": started,
-        "finish": finished,
-        "duration": finished - started,
-        "processing": finished - started,
-        "date_start": write_date(datetime.fromtimestamp(started, UTC)),
-        "date_finish": write_date(datetime.fromtimestamp(finished, UTC)),
-    }

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import cache, lru_cache
 from random import Random
+from typing import Any
 
-from b24frames.practice.dataset import USERS, Record, RecordBuilder, Store, Table, is_made, phone
-from b24frames.practice.formats import load, read_date, write_date
+from b24frames.practice.dataset import USERS, Record, Store, Table, is_made, phone
+from b24frames.practice.formats import PREFIXES, fill, load, read_date, write_date
 from b24frames.schema import Wire
 
 _TEMPLATES = load("related")
@@ -39,14 +40,14 @@ _WIRES = {name: Wire[kind] for name, kind in _TEMPLATES["wires"].items()}
 def users() -> Table:
     """Return the users, without bots and dismissed ones; the first twelve are fixed."""
     rows = {
-        number: RecordBuilder(Random(f"user:{number}"), id=str(number)).fill(_TEMPLATES["user"])
+        number: fill(Random(f"user:{number}"), _TEMPLATES["user"], {"id": number})
         for number in range(1, _USERS + 1)
     }
     # The colleagues whom activities name as responsible must be found.
     for user in USERS:
         rows[int(user["ID"])] |= user | {"SECOND_NAME": "", "UF_DEPARTMENT": [1]}
     ids = [number for number in rows if number % 50 and number % 61]
-    return _table(ids, rows.__getitem__)
+    return _table(ids, rows.__getitem__, prefixes=PREFIXES["user"], order={"ID": "ASC"})
 
 
 @lru_cache(maxsize=64)
@@ -58,18 +59,18 @@ def items(seed: int, kind: int) -> Table:
     @lru_cache(maxsize=_ITEMS)
     def row(number: int) -> Record:
         rng = Random(f"{seed}:item:{kind}:{number}")
-        own = RecordBuilder(rng, id=str(number)).fill(_TEMPLATES["item"][str(kind)])
+        own = fill(rng, _TEMPLATES["item"][str(kind)], {"id": number})
         drawn = {"ID": number, **own, "ASSIGNED_BY_ID": rng.randrange(1, _USERS)}
         drawn["CREATED_TIME"] = f"{2020 + number % 5}-03-01T10:00:00+01:00"
         camel_case = {name: re.sub("_(.)", lambda m: m[1].upper(), name.lower()) for name in drawn}
         return {camel_case[name]: value for name, value in drawn.items()}
 
-    return _table(ids, row)
+    return _table(ids, row, prefixes=PREFIXES["item"], order={"id": "ASC"}, strict=True)
 
 
-def _table(ids: list[int], row: Callable[[int], Record]) -> Table:
-    fields = row(ids[0]) if ids else {"ID": 0}
-    return Table(lambda: ids, row, {name: _WIRES.get(name, Wire.TEXT) for name in fields})
+def _table(ids: list[int], row: Callable[[int], Record], **options: Any) -> Table:
+    fields = {name: _WIRES.get(name, Wire.TEXT) for name in (row(ids[0]) if ids else ["ID"])}
+    return Table(lambda: ids, row, fields, **options)
 
 
 def is_readable(kind: int, number: int) -> bool:
@@ -107,7 +108,7 @@ def calls(store: Store, changes: int) -> Table:  # noqa: ARG001 - a part of the 
         if str(store.table.value(activity, "ORIGIN_ID")).startswith("vi_")
         for part in [*range(parts(activity)), *([_STRAY] if activity % 11 == 5 else [])]
     ]
-    return _table(ids, row)
+    return _table(ids, row, prefixes=PREFIXES["call"])
 
 
 def _draw_call(activity: Record, number: int, part: int, parts: int) -> Record:
@@ -129,9 +130,5 @@ def _draw_call(activity: Record, number: int, part: int, parts: int) -> Record:
         "begins": write_date(begins + timedelta(seconds=since)) if begins else "",
         "customer": phone(activity) if part != _STRAY else f"+7901{rng.randrange(10**7):07}",
     }
-    builder = RecordBuilder(rng, **{name: str(value) for name, value in words.items()})
-    record = builder.fill(_TEMPLATES["call"])
-    if part == _STRAY:
-        nobody = rng.choice(["0", None])
-        record |= {"CRM_ACTIVITY_ID": nobody, "CRM_ENTITY_TYPE": None, "CRM_ENTITY_ID": "0"}
-    return record
+    record = fill(rng, _TEMPLATES["call"], words)
+    return record | fill(rng, _TEMPLATES["stray"], {}) if part == _STRAY else record

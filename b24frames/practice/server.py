@@ -8,6 +8,7 @@ References
 from __future__ import annotations
 
 import json
+import math
 import re
 import select
 import socket
@@ -15,11 +16,11 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
 from typing import Any, Self
@@ -27,13 +28,12 @@ from urllib.parse import unquote, urlsplit
 
 from b24frames.practice.dataset import Change, Colleagues, Record, Store
 from b24frames.practice.faults import Faults, Refused, Reply, Target
-from b24frames.practice.formats import as_int, as_map, parse_query
+from b24frames.practice.formats import as_int, as_map, lower_keys, parse_query, write_date
 from b24frames.practice.metering import Now, OperatingTime, RequestRate
-from b24frames.practice.methods import Dispatcher, Webhook
+from b24frames.practice.methods import METHODS, SCOPES, Answer, Call, Webhook, run_batch
 
 _PATH = re.compile(r"/rest/(?:([0-9]+)/([^/]+)/)?([^/]*?)(?:\.json)?/?", re.ASCII)
-_JOIN_TIMEOUT = 5.0  # [s]
-_TICK = 0.02  # [s] between two checks whether a waiting client has disconnected
+_TICK = 0.01  # [s] between two checks whether to stop, or a waiting client has disconnected
 
 
 @dataclass
@@ -54,6 +54,7 @@ class Request(Target):
     status: int | None = None
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class PracticeServer:
     """An HTTP server on this machine that implements the REST API of a portal.
 
@@ -79,8 +80,8 @@ class PracticeServer:
         Operating time that a method may use in ten minutes [portal s]; by default no limit.
     operating_cost : float, default 0.0
         Operating time billed for each command, besides its duration [portal s].
-    webhook : Webhook, optional
-        By default an administrator's.
+    webhook : Webhook
+        The webhook; by default an administrator's.
     ssl_context : ssl.SSLContext, optional
         For https.
     clock : callable, optional
@@ -94,10 +95,10 @@ class PracticeServer:
         The parameter ``auth`` of OAuth calls.
     faults : Faults
         Faults to simulate: append a `Fault`, or clear them.
-    refusals : int
-        The number of requests refused for the request rate.
     scopes : set of str
         The scopes of the webhook; remove some to have their methods refused.
+    create, touch, delete, restore : callable
+        Those of `Store`: change activities.
 
     Examples
     --------
@@ -106,56 +107,42 @@ class PracticeServer:
     ('1', None)
     """
 
-    def __init__(
-        self,
-        *,
-        activities: int = 2000,
-        seed: int = 0,
-        deleted: float | Collection[int] = 0.03,
-        refused: float | Collection[int] = 0.005,
-        limits: tuple[float, float] | None = (50, 2),
-        speed: float = 1.0,
-        latency: float = 0.0,
-        command_seconds: float = 0.0,
-        operating_limit: float | None = None,
-        operating_cost: float = 0.0,
-        webhook: Webhook | None = None,
-        ssl_context: ssl.SSLContext | None = None,
-        clock: Now = time.monotonic,
-    ) -> None:
+    activities: int = 2000
+    seed: int = 0
+    deleted: float | Collection[int] = 0.03
+    refused: float | Collection[int] = 0.005
+    limits: tuple[float, float] | None = (50, 2)
+    speed: float = 1.0
+    latency: float = 0.0
+    command_seconds: float = 0.0
+    operating_limit: float | None = None
+    operating_cost: float = 0.0
+    webhook: Webhook = field(default_factory=Webhook)
+    ssl_context: ssl.SSLContext | None = None
+    clock: Now = time.monotonic
+
+    def __post_init__(self) -> None:
         self.access_token = "practice-token"  # noqa: S105 - it guards nothing but generated data
-        self.faults = Faults(seed)
-        self.refusals = 0
+        self.faults = Faults(self.seed)
         self.address = self.url = ""
-        self._webhook = webhook or Webhook()
-        self.scopes = self._webhook.scopes
-        self._latency = latency
-        self._command_seconds = command_seconds
-        self._operating_cost = operating_cost
-        self._speed = speed
-        self._ssl_context = ssl_context
-        self._store = Store(activities, seed, deleted, refused)
-        self._rate = limits and RequestRate(*limits, speed=speed, clock=clock)
-        operating = OperatingTime(operating_limit, speed=speed, clock=clock)
-        self._dispatcher = Dispatcher(
-            self._store,
-            self.faults,
-            operating,
-            webhook=self._webhook,
-            take_time=self._take_time,
-        )
+        self.scopes = self.webhook.scopes
+        self._store = Store(self.activities, self.seed, self.deleted, self.refused)
+        self.create, self.touch = self._store.create, self._store.touch
+        self.delete, self.restore = self._store.delete, self._store.restore
+        limits = self.limits or (math.inf, 0.0)
+        self._rate = RequestRate(*limits, speed=self.speed, clock=self.clock)
+        self._operating = OperatingTime(self.operating_limit, speed=self.speed, clock=self.clock)
         self._colleagues: Colleagues | None = None
         self._requests: list[Request] = []
-        self._lock = threading.Lock()
         self._http: LoopbackServer | None = None
 
     def start(self) -> None:
         """Listen on a free port; do nothing if it already listens."""
         if self._http is None:
-            self._http = LoopbackServer(self._answer, self._ssl_context)
-            scheme = "http" if self._ssl_context is None else "https"
+            self._http = LoopbackServer(self._answer, self.ssl_context)
+            scheme = "http" if self.ssl_context is None else "https"
             self.address = f"{scheme}://127.0.0.1:{self._http.server_address[1]}"
-            self.url = f"{self.address}/rest/{self._webhook.user_id}/{self._webhook.secret}/"
+            self.url = f"{self.address}/rest/{self.webhook.user_id}/{self.webhook.secret}/"
 
     def stop(self) -> None:
         """Close all connections and free the port; do nothing if it is stopped."""
@@ -173,8 +160,12 @@ class PracticeServer:
     @property
     def requests(self) -> Sequence[Request]:
         """The HTTP requests received so far, in order."""
-        with self._lock:
-            return list(self._requests)
+        return list(self._requests)
+
+    @property
+    def refusals(self) -> int:
+        """The number of requests refused for the request rate."""
+        return self._rate.refusals
 
     def record(self, number: int) -> Record | None:
         """Return the record of an activity as sent to clients, or None."""
@@ -221,59 +212,33 @@ class PracticeServer:
         finally:
             self._colleagues = None
 
-    def create(self, **fields: object) -> int:
-        """Create an activity with these fields, and return its id."""
-        return self._store.create(**fields)
-
-    def touch(self, number: int, **fields: object) -> None:
-        """Change fields of an activity, and LAST_UPDATED unless it is among them.
-
-        Raises
-        ------
-        KeyError
-            There is no such activity.
-        """
-        self._store.touch(number, **fields)
-
-    def delete(self, number: int) -> None:
-        """Delete an activity."""
-        self._store.delete(number)
-
-    def restore(self, number: int) -> None:
-        """Restore a deleted activity."""
-        self._store.restore(number)
-
     def _answer(self, handler: Handler, body: bytes) -> None:
         """Answer one HTTP request."""
-        request = _read_request(handler, body)
-        with self._lock:
-            # Recorded before it is answered: the client may look for it as soon as it is.
-            self._requests.append(request)
-        handler.on_status = partial(setattr, request, "status")
+        request = handler.received = _read_request(handler, body)
+        # Recorded before it is answered: the client may look for it as soon as it is.
+        self._requests.append(request)
         # Not `sleep`: stopping the server must not wait for it.
-        handler.stopping.wait(self._latency)
+        handler.stopping.wait(self.latency)
+
+        def answer() -> Reply:
+            try:
+                answered = self.answer(request.method, request.params)
+            except Refused as refused:
+                return refused.reply
+            return Reply(200, json.dumps(answered).encode())
+
         # A refused request reaches no method, and so no fault.
         try:
             self._admit(request)
-            reply = self.faults.apply("request", request, lambda: self._run(request))
+            reply = self.faults.apply("request", request, answer)
         except Refused as refused:
-            reply = refused.reply()
+            reply = refused.reply
         if handler.wait(reply.delay):
             reply.send(handler)
 
-    def _run(self, request: Request) -> Reply:
-        """Return the right answer to a request."""
-        try:
-            answer = self._dispatcher.answer(request.method, request.params)
-        except Refused as refused:
-            return refused.reply()
-        return Reply(200, json.dumps(answer).encode())
-
     def _admit(self, request: Request) -> None:
         """Refuse requests beyond the request rate or without a valid credential."""
-        if self._rate is not None and not self._rate.admit():
-            with self._lock:
-                self.refusals += 1
+        if not self._rate.admit():
             raise Refused("QUERY_LIMIT_EXCEEDED")
         match = _PATH.fullmatch(request.path)
         if match is None:
@@ -282,20 +247,75 @@ class PracticeServer:
         if match[1] is None:
             known = request.params.get("auth") == self.access_token
         else:
-            user, secret = str(self._webhook.user_id), self._webhook.secret
+            user, secret = str(self.webhook.user_id), self.webhook.secret
             known = (match[1], unquote(match[2])) == (user, secret)
         if not known:
             raise Refused("NO_AUTH_FOUND")
 
-    def _take_time(self) -> float:
-        """Wait as long as a command takes; return the operating time to bill [portal s]."""
+    def answer(self, method: str, params: Mapping[str, Any]) -> Answer:
+        """Return the whole answer to a call or batch.
+
+        Raises
+        ------
+        Refused
+            The portal refuses the call.
+        """
+        started = time.time()
+        if method == "batch":
+            result = run_batch(lower_keys(params), self._command)
+            return {"result": result, "time": _write_time(started)}
+        answer = self._call(method, params)
+        return answer | {"time": _write_time(started) | self._operating.report(method)}
+
+    def _command(self, method: str, params: Mapping[str, Any]) -> Answer:
+        """Return the answer to a command of a batch, which has a time even if it is refused."""
+        started = time.time()
+        try:
+            answer = self._call(method, params)
+        except Refused as refused:
+            answer = {"error": refused.answer}
+        # A command that is not answered has none.
+        return answer and answer | {"time": _write_time(started) | self._operating.report(method)}
+
+    def _call(self, method: str, params: Mapping[str, Any]) -> Answer:
+        # `answer` handles batches, so this one is inside another.
+        if method == "batch":
+            raise Refused("ERROR_BATCH_METHOD_NOT_ALLOWED")
+        if method not in METHODS:
+            raise Refused("ERROR_METHOD_NOT_FOUND")
+        for prefix, scopes in SCOPES.items():
+            if method.startswith(prefix) and not scopes & self.scopes:
+                raise Refused("insufficient_scope")
+        if not self._operating.admits(method):
+            raise Refused("OPERATION_TIME_LIMIT")
+        call = Call(method, lower_keys(params), self._store, self.webhook)
+        return self.faults.apply("command", call, lambda: self._run(call))
+
+    def _run(self, call: Call) -> Answer:
+        """Return the right answer to a command, after as long as it takes."""
         # Bound once: another thread may end the context in between.
         colleagues = self._colleagues
         if colleagues is not None:
             colleagues.let_work()
-        if self._command_seconds and self._http is not None:
-            self._http.stopping.wait(self._command_seconds)
-        return self._command_seconds * self._speed + self._operating_cost
+        if self.command_seconds and self._http is not None:
+            self._http.stopping.wait(self.command_seconds)
+        seconds = self.command_seconds * self.speed + self.operating_cost
+        self._operating.bill(call.method, seconds)
+        # A command sees one state of the data, like a database query.
+        with self._store.lock:
+            return METHODS[call.method](call)
+
+
+def _write_time(started: float) -> dict[str, Any]:
+    finished = time.time()
+    return {
+        "start": started,
+        "finish": finished,
+        "duration": finished - started,
+        "processing": finished - started,
+        "date_start": write_date(datetime.fromtimestamp(started, UTC)),
+        "date_finish": write_date(datetime.fromtimestamp(finished, UTC)),
+    }
 
 
 def _read_request(handler: Handler, body: bytes) -> Request:
@@ -304,7 +324,8 @@ def _read_request(handler: Handler, body: bytes) -> Request:
     params = parse_query(address.query)
     # Portals take parameters from query and body, in JSON or as a form.
     if "json" in handler.headers.get("Content-Type", ""):
-        params |= _read_json(body)
+        with suppress(ValueError):
+            params |= as_map(json.loads(body))
     else:
         params |= parse_query(body.decode("utf-8", "replace"))
     match = _PATH.fullmatch(address.path)
@@ -320,13 +341,6 @@ def _read_request(handler: Handler, body: bytes) -> Request:
     )
 
 
-def _read_json(body: bytes) -> dict[str, Any]:
-    try:
-        return as_map(json.loads(body))
-    except ValueError:
-        return {}
-
-
 class Handler(BaseHTTPRequestHandler):
     """The server's end of one connection.
 
@@ -334,8 +348,8 @@ class Handler(BaseHTTPRequestHandler):
     ----------
     stopping : threading.Event
         That of the server.
-    on_status : callable
-        Called with the status of an answer before it is sent.
+    received : Request
+        The request that is being answered.
     """
 
     protocol_version = "HTTP/1.1"
@@ -344,32 +358,18 @@ class Handler(BaseHTTPRequestHandler):
     # Head and body are written separately: Nagle's algorithm would delay the body.
     disable_nagle_algorithm = True
     server: LoopbackServer
-    on_status: Callable[[int], None] = staticmethod(lambda _: None)
+    received: Request
 
     def setup(self) -> None:
-        """Register the connection with the server."""
+        """Prepare the connection."""
         self.stopping = self.server.stopping
         super().setup()
-        self.server.open[threading.current_thread()] = self.connection
-        # The server may have closed the others before this one was registered.
-        if self.stopping.is_set():
-            _shut(self.connection)
-
-    def finish(self) -> None:
-        """Unregister the connection."""
-        self.server.open.pop(threading.current_thread(), None)
-        super().finish()
 
     def do_POST(self) -> None:
         """Answer a request, which may have parameters in its body."""
         self.server.answer(self, self.rfile.read(as_int(self.headers.get("Content-Length"))))
 
     do_GET = do_POST  # noqa: N815 - the name of the standard library
-
-    def send_response(self, code: int, message: str | None = None) -> None:
-        """Start an answer."""
-        self.on_status(code)
-        super().send_response(code, message)
 
     def wait(self, seconds: float) -> bool:
         """Delay the answer; return whether client and server are still there."""
@@ -410,24 +410,24 @@ class LoopbackServer(ThreadingTCPServer):
     ) -> None:
         self.answer = answer
         self.stopping = threading.Event()
-        self.open: dict[threading.Thread, socket.socket] = {}
+        self._open: set[Any] = set()
         super().__init__(("127.0.0.1", 0), Handler)
         if ssl_context is not None:
             # The handshake happens in the connection's thread: a slow client delays only itself.
             self.socket = ssl_context.wrap_socket(
                 self.socket, server_side=True, do_handshake_on_connect=False
             )
-        self._thread = threading.Thread(target=self.serve, daemon=True)
-        self._thread.start()
+        threading.Thread(target=self.serve_forever, args=(_TICK,), daemon=True).start()
 
-    def serve(self) -> None:
-        """Accept connections until the server is about to stop."""
-        while not self.stopping.is_set():
-            self.handle_request()
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread of its own."""
+        self._open.add(request)
+        super().process_request(request, client_address)
 
-    def verify_request(self, *_: Any) -> bool:
-        """Refuse connections once the server is about to stop."""
-        return not self.stopping.is_set()
+    def close_request(self, request: Any) -> None:
+        """Close a connection."""
+        self._open.discard(request)
+        super().close_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Report a bug in the server, but not a client that disconnects."""
@@ -437,16 +437,8 @@ class LoopbackServer(ThreadingTCPServer):
     def stop(self) -> None:
         """Stop answering, close every connection and free the port."""
         self.stopping.set()
-        # `serve` blocks until a connection arrives.
-        socket.create_connection(("127.0.0.1", self.server_address[1])).close()
-        self._thread.join()
+        self.shutdown()
         self.server_close()
-        for thread, connection in list(self.open.items()):
-            _shut(connection)
-            thread.join(_JOIN_TIMEOUT)
-
-
-def _shut(connection: socket.socket) -> None:
-    """End a connection that another thread may be reading from."""
-    with suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
+        for connection in list(self._open):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)

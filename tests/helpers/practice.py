@@ -39,7 +39,7 @@ def ids_of(answer: Any) -> list[int]:
 
 def plant(server: PracticeServer, fields: Collection[str], text: str) -> None:
     """Have a server give a text in all fields of these names, whatever it is asked for."""
-    answer = server._dispatcher.answer
+    answer = server.answer
 
     def planted(value: Any) -> Any:
         if isinstance(value, list):
@@ -48,4 +48,4 @@ def plant(server: PracticeServer, fields: Collection[str], text: str) -> None:
             return {k: text if k in fields else planted(item) for k, item in value.items()}
         return value
 
-    server._dispatcher.answer = lambda *asked: planted(answer(*asked))
+    server.answer = lambda *asked: planted(answer(*asked))
