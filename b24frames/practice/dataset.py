@@ -324,13 +324,14 @@ class Change(NamedTuple):
     record: Record | None
 
 
+@dataclass(eq=False)
 class Store:
     """Activities with the ids 1 to `activities`, generated when first needed.
 
     Parameters
     ----------
     activities : int
-        The greatest id.
+        The greatest id so far.
     seed : int
         The same seed gives the same records.
     deleted, refused : float or collection of int
@@ -347,23 +348,20 @@ class Store:
         Their changes so far, in order.
     """
 
-    def __init__(
-        self,
-        activities: int,
-        seed: int,
-        deleted: float | Collection[int],
-        refused: float | Collection[int],
-    ) -> None:
-        self.seed = seed
+    activities: int
+    seed: int
+    deleted: float | Collection[int]
+    refused: float | Collection[int]
+
+    def __post_init__(self) -> None:
         self.lock = threading.RLock()
         self.changes: list[Change] = []
         self.table = Table(
             self.ids, lambda number: self.record(number) or {}, FILTERABLE, PREFIXES["activity"]
         )
-        self._is_refused = _chooser(refused, f"{seed}:refused")
-        is_deleted = _chooser(deleted, f"{seed}:deleted")
-        self._last = activities
-        self._ids = [number for number in range(1, activities + 1) if not is_deleted(number)]
+        self._is_refused = _chooser(self.refused, f"{self.seed}:refused")
+        is_deleted = _chooser(self.deleted, f"{self.seed}:deleted")
+        self._ids = [n for n in range(1, self.activities + 1) if not is_deleted(n)]
         self._changed: dict[int, Record] = {}
 
     def ids(self) -> list[int]:
@@ -381,7 +379,7 @@ class Store:
     def create(self, **fields: object) -> int:
         """Create an activity with these fields, and return its id."""
         with self.lock:
-            number = self._last = self._last + 1
+            number = self.activities = self.activities + 1
             made = make_record(self.seed, number, self._is_refused(number))
             times = ("CREATED", "LAST_UPDATED", "START_TIME", "END_TIME", "DEADLINE")
             self._changed[number] = made | dict.fromkeys(times, write_date(_now())) | fields
@@ -417,7 +415,7 @@ class Store:
     def _note(self, kind: Kind, number: int) -> None:
         """Make a change, but for the record itself, which must be changed before."""
         with self.lock:
-            exists = kind != "deleted" and 1 <= number <= self._last
+            exists = kind != "deleted" and 1 <= number <= self.activities
             # Changed in place: a list of a million ids is not to be rebuilt for each change.
             place = slice(bisect_left(self._ids, number), bisect_right(self._ids, number))
             self._ids[place] = [number] * exists

@@ -10,7 +10,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from random import Random
@@ -270,6 +270,6 @@ def read_date(text: str) -> datetime | None:
 def _summer_time(year: int) -> tuple[datetime, datetime]:
     """Return when summer time starts and ends: one o'clock UTC on two last Sundays."""
     # The rule of central Europe, since not every system has a database of time zones.
-    march, october = (date(year, month, 31) for month in (3, 10))
-    starts, ends = (last - timedelta((last.weekday() + 1) % 7) for last in (march, october))
-    return datetime(year, 3, starts.day, 1), datetime(year, 10, ends.day, 1)
+    last_days = (datetime(year, month, 31, 1) for month in (3, 10))
+    starts, ends = (last - timedelta((last.weekday() + 1) % 7) for last in last_days)
+    return starts, ends

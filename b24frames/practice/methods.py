@@ -36,16 +36,10 @@ from b24frames.practice.related import BRIEF, ITEM_TYPES, calls, is_readable, it
 
 # A documented limit of batches [1]_.
 _MAX_COMMANDS = 50
-_PARTS = {
-    "result": "result",
-    "result_error": "error",
-    "result_total": "total",
-    "result_next": "next",
-    "result_time": "time",
-}
+_PARTS = ("result", "error", "total", "next", "time")
 
 # A command may refer to the results of earlier ones: $result[name][ID].
-_REFERENCE = re.compile(rf"\$({'|'.join(_PARTS.values())})((?:\[[^\]]*\])+)")
+_REFERENCE = re.compile(rf"\$({'|'.join(_PARTS)})((?:\[[^\]]*\])+)")
 
 # Fields that bring others along, and those that a list makes if they are named.
 _ALONG = {
@@ -111,10 +105,10 @@ class Call(Target):
         responsible = as_int(record.get("RESPONSIBLE_ID")) == self.webhook.user_id
         return responsible or is_readable(*links(record)[0])
 
-    def select(self, row: Record, key: str) -> Record:
-        """Return a row with its id and the fields of ``select``; by default all."""
-        names = {key, *map(str, as_list(self.params.get("select") or "*"))}
-        return row if "*" in names else _pick(row, names)
+    @property
+    def select(self) -> set[str]:
+        """The names of the selected fields; by default ``*``."""
+        return set(map(str, as_list(self.params.get("select") or "*")))
 
 
 def _get(call: Call) -> Answer:
@@ -138,11 +132,11 @@ def _list(call: Call) -> Answer:
     for name in ("filter", "order", "select"):
         if not isinstance(params.get(name) or [], (list, dict)):
             raise Refused("", f"Parameter '{name}' must be array.")
-    pairs = as_map(as_map(params.get("filter")).get("BINDINGS"))
+    pairs = as_map(as_map(params.get("filter")).get("BINDINGS")).values()
     wanted = [
-        (as_int(entry["OWNER_TYPE_ID"]), entry.get("OWNER_ID"))
-        for entry in pairs.values()
-        if isinstance(entry, dict) and "OWNER_TYPE_ID" in entry
+        (as_int(pair["OWNER_TYPE_ID"]), pair.get("OWNER_ID"))
+        for pair in pairs
+        if isinstance(pair, dict) and "OWNER_TYPE_ID" in pair
     ]
 
     def times(number: int) -> int:
@@ -157,15 +151,11 @@ def _list(call: Call) -> Answer:
     asked = as_map(params.get("order")) or {"START_TIME": "ASC"}
     order = {name: "ASC" if str(way).upper() == "ASC" else "DESC" for name, way in asked.items()}
     found, paging = table.find(params, order, times)
-    asked_for = {"ID", *(str(name).upper() for name in as_list(params.get("select") or "*"))}
-    names = asked_for.union(*(_ALONG.get(name, ()) for name in asked_for))
-    return {"result": [_select(record, names) for record in found], **paging}
-
-
-def _select(record: Record, names: Set[str]) -> Record:
-    """Return the fields of these names; ``*`` stands for those that a list always has but files."""
-    made = {name: make(record) for name, make in _MADE.items() if name in names}
-    return _pick(record | made, names | (record.keys() - {"FILES"} if "*" in names else set()))
+    selected = {"ID", *map(str.upper, call.select)}
+    names = selected.union(*(_ALONG.get(name, ()) for name in selected))
+    made = [(name, make) for name, make in _MADE.items() if name in names]
+    whole = (record | {name: make(record) for name, make in made} for record in found)
+    return {"result": [_pick(record, names, {"FILES"}) for record in whole], **paging}
 
 
 def _links(call: Call) -> Answer:
@@ -192,7 +182,7 @@ def _users(call: Call) -> Answer:
         return call.webhook.admin or bool(table.row(number)["UF_DEPARTMENT"])
 
     found, paging = table.find(call.params | {"filter": filters}, _sort(call), is_told)
-    found = [call.select(user, "ID") for user in found]
+    found = [_pick(user, call.select | {"ID"}) for user in found]
     if not call.webhook.scopes & {"user", "user_basic"}:
         found = [_pick(user, BRIEF) for user in found]
     # An empty result has no total on a portal, either.
@@ -213,7 +203,7 @@ def _items(call: Call) -> Answer:
     order = as_map(call.params.get("order"))
     may_read = partial(call.may_read, kind)
     found, paging = items(call.store.seed, kind).find(call.params, order, may_read)
-    return {"result": {"items": [call.select(item, "id") for item in found]}, **paging}
+    return {"result": {"items": [_pick(row, call.select | {"id"}) for row in found]}, **paging}
 
 
 def _statistics(call: Call) -> Answer:
@@ -231,8 +221,10 @@ def _sort(call: Call) -> dict[str, Any]:
     return {str(call.params.get("sort")): call.params.get("order")}
 
 
-def _pick(row: Record, names: Set[str]) -> Record:
-    return {name: value for name, value in row.items() if name in names}
+def _pick(row: Record, names: Set[str], hidden: Set[str] = frozenset()) -> Record:
+    """Return the fields of these names, of which ``*`` stands for all but the hidden ones."""
+    kept = names | (row.keys() - hidden) if "*" in names else names
+    return {name: value for name, value in row.items() if name in kept}
 
 
 METHODS: dict[str, Callable[[Call], Answer]] = {
@@ -283,7 +275,8 @@ def run_batch(params: Mapping[str, Any], run: Callable[[str, dict[str, Any]], An
         answers[name] = run(path.strip().lower(), _substitute(parse_query(query), answers))
         if "error" in answers[name] and as_int(params.get("halt")):
             break
-    return {name: write_map(_collect(part, answers)) for name, part in _PARTS.items()}
+    maps = {part: write_map(_collect(part, answers)) for part in _PARTS}
+    return {"result": maps.pop("result"), **{f"result_{part}": maps[part] for part in maps}}
 
 
 def _collect(part: str, answers: Mapping[str, Answer]) -> Answer:

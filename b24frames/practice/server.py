@@ -132,7 +132,7 @@ class PracticeServer:
         limits = self.limits or (math.inf, 0.0)
         self._rate = RequestRate(*limits, speed=self.speed, clock=self.clock)
         self._operating = OperatingTime(self.operating_limit, speed=self.speed, clock=self.clock)
-        self._colleagues: Colleagues | None = None
+        self._let_work: Callable[[], None] = lambda: None
         self._requests: list[Request] = []
         self._http: LoopbackServer | None = None
 
@@ -180,8 +180,7 @@ class PracticeServer:
     @property
     def changes(self) -> Sequence[Change]:
         """The changes of activities so far, in order."""
-        with self._store.lock:
-            return list(self._store.changes)
+        return list(self._store.changes)
 
     @contextmanager
     def work(self, seed: int = 0, every: int = 1) -> Iterator[None]:
@@ -206,11 +205,11 @@ class PracticeServer:
         ...     [(change.kind, change.id) for change in portal.server.changes]
         [('deleted', 7), ('created', 10), ('changed', 9)]
         """
-        self._colleagues = Colleagues(self._store, seed, every)
+        self._let_work = Colleagues(self._store, seed, every).let_work
         try:
             yield
         finally:
-            self._colleagues = None
+            self._let_work = lambda: None
 
     def _answer(self, handler: Handler, body: bytes) -> None:
         """Answer one HTTP request."""
@@ -244,12 +243,9 @@ class PracticeServer:
         if match is None:
             raise Refused("ERROR_METHOD_NOT_FOUND")
         # Without a webhook in the path, the credential is an access token in the parameters.
-        if match[1] is None:
-            known = request.params.get("auth") == self.access_token
-        else:
-            user, secret = str(self.webhook.user_id), self.webhook.secret
-            known = (match[1], unquote(match[2])) == (user, secret)
-        if not known:
+        user, secret = match[1], unquote(match[2] or "")
+        by_token = user is None and request.params.get("auth") == self.access_token
+        if not by_token and (user, secret) != (str(self.webhook.user_id), self.webhook.secret):
             raise Refused("NO_AUTH_FOUND")
 
     def answer(self, method: str, params: Mapping[str, Any]) -> Answer:
@@ -293,10 +289,7 @@ class PracticeServer:
 
     def _run(self, call: Call) -> Answer:
         """Return the right answer to a command, after as long as it takes."""
-        # Bound once: another thread may end the context in between.
-        colleagues = self._colleagues
-        if colleagues is not None:
-            colleagues.let_work()
+        self._let_work()
         if self.command_seconds and self._http is not None:
             self._http.stopping.wait(self.command_seconds)
         seconds = self.command_seconds * self.speed + self.operating_cost
