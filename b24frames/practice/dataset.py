@@ -56,7 +56,7 @@ _WHEEL = 200
 _EDITS = [edit for edit in _TEMPLATES["edits"] for _ in range(edit.get("places", 1))]
 _EDIT_AT = {place * 8 + 5: edit for place, edit in enumerate(_EDITS)}
 
-_WORK: dict[str, Any] = _TEMPLATES["work"]
+_WORK: list[dict[str, Any]] = _TEMPLATES["work"]
 _NEVER = "9999-12-31T00:00:00"
 FILTERABLE = {
     name: field.wire
@@ -418,7 +418,7 @@ class Store:
             exists = kind != "deleted" and 1 <= number <= self.activities
             # Changed in place: a list of a million ids is not to be rebuilt for each change.
             place = slice(bisect_left(self._ids, number), bisect_right(self._ids, number))
-            self._ids[place] = [number] * exists
+            self._ids[place] = [number] if exists else []
             self.table.forget(number)
             self.changes.append(Change(kind, number, self.record(number)))
 
@@ -452,15 +452,11 @@ class Colleagues:
 
     def _change(self, number: int) -> None:
         updated = self._store.table.row(number)["LAST_UPDATED"]
-        kind = self._rng.choice(list(_WORK))
         words = {"now": write_date(_now()), "updated": updated}
-        fields = fill(self._rng, _WORK[kind], words)
-        if kind == "delete":
-            self._store.delete(number)
-        elif kind in ("edit", "rebind"):
-            self._store.touch(number, **fields)
-        else:
-            self._store.create(**fields)
+        template = self._rng.choice(_WORK)
+        change = getattr(self._store, template["does"])
+        existing = [number] if template["does"] != "create" else []
+        change(*existing, **fill(self._rng, template, words))
 
 
 def _now() -> datetime:
