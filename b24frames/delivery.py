@@ -131,7 +131,7 @@ def _option(parse: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def _parse_count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"{short_repr(text)} is not a number of at least 1")
     return int(text)
 

@@ -119,6 +119,7 @@ def test_read__to_file(
         (["find", "--practice", "--where", "TYPE_ID=visit"], "'meeting', 'call'"),
         (["find", "--practice", "--where", "CREATED>yesterday"], "'yesterday'"),
         (["find", "--practice", "--limit", "0"], "--limit: '0'"),
+        (["find", "--practice", "--limit", "²"], "--limit: '²' is not a number"),
         (["find", "--practice", "--columns", "SUBJET"], "did you mean 'SUBJECT'"),
         (["find", "TYPE_ID=call", "--practice"], "unrecognized arguments"),
         (["find", "--practice", "--to", "file.doc"], ".parquet"),

@@ -81,6 +81,9 @@ class LookUp:
     # Set in the kernel's thread, read in the one that reads: a bool needs no lock.
     cancelled: bool = False
 
+    def __post_init__(self) -> None:
+        self.lines = [self.texts("ended_early")]
+
     def code(self, facts: Mapping[str, Any], tz: str) -> str:
         """Return the code that reads the same activities; the secret stays out of it."""
         call = f"read_activities({ids_code(self.ids)}"
@@ -110,7 +113,6 @@ class LookUp:
 
     def read(self, make_portal: MakePortal, options: ReadOptions) -> None:
         """Read the activities; an error becomes a message."""
-        self.lines = [self.texts("ended_early")]
         notes: list[str] = []
         fetch = self._find if self.is_search else self._read
         try:
