@@ -38,7 +38,7 @@ PACKAGE = Path(__file__).parents[1] / "b24frames"
 # decimal ones, and dates among objects; 17 let errors of the caller's signal handlers out, and take
 # failed renewals for outages; 18 type calls, users and names that come back from files, and
 # end a wait of `on_refresh` for itself.
-TOTAL_CODE, TOTAL_FILES = 9_065, 64
+TOTAL_CODE, TOTAL_FILES = 8_918, 63
 SLACK = 60  # [lines] by which the code may be below its total before that has to be lowered
 LONGEST_FILE = 300  # [lines of code]
 P90_BODY, LONGEST_BODY = 25, 50  # [lines]

@@ -154,7 +154,7 @@ def practice_portal(
         yield portal
 
 
-def _check_share(name: str, some: Any) -> None:
+def _check_share(name: str, some: object) -> None:
     """Refuse what is neither a share nor ids."""
     is_share = isinstance(some, Real) and 0 <= float(some) <= 1
     if not is_share and not (

@@ -17,7 +17,7 @@ from typing import Any
 
 from b24frames.practice.dataset import USERS, Record, Store, Table, is_made, phone
 from b24frames.practice.formats import PREFIXES, fill, load, read_date, write_date
-from b24frames.schema import Wire
+from b24frames.schema import CALL, Wire
 
 _TEMPLATES = load("related")
 ITEM_TYPES = frozenset(map(int, _TEMPLATES["item"]))
@@ -32,8 +32,9 @@ _ROWS = 4
 _STRAY = 3
 _UNANSWERED = 4  # of RESULT_STREAM
 
-_WIRES = {name: Wire[kind] for name, kind in _TEMPLATES["wires"].items()}
+_WIRES = {name: field.wire for name, field in CALL.items()}
 """The wire forms of the fields that may be filtered, but for text."""
+_WIRES |= {name: Wire[kind] for name, kind in _TEMPLATES["wires"].items()}
 
 
 @cache
