@@ -427,7 +427,7 @@ class FrameAccessor:
         -------
         pandas.DataFrame
             The same rows, columns and index; a column or index ``ID`` is typed where it is.
-            Fields are those of activities, calls and users in `b24frames.schema`, a portal's own
+            Fields are those of activities, calls and users in ``b24frames.schema``, a portal's own
             (``UF_…``), names such as RESPONSIBLE_NAME, and text under a name in capitals, since
             releases bring new ones. Other columns stay as they are.
 
