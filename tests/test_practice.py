@@ -15,12 +15,13 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+import numpy as np
 import pytest
 import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from b24frames import practice_portal, read_calls, schema
+from b24frames import practice_portal, read_activities, read_calls, schema
 from b24frames.practice import PracticePortal
 from b24frames.practice.dataset import Record, make_record
 from b24frames.practice.faults import SYSTEM_ERRORS
@@ -1026,6 +1027,15 @@ def test_practice_portal__arguments(name: str, value: Any) -> None:
         practice_portal(**{name: value}),
     ):
         pass
+
+
+def test_practice_portal__ids_of_numpy() -> None:
+    """Ids in arrays are ids, as they are everywhere else."""
+    with practice_portal(
+        np.int64(9), seed=np.int64(0), deleted=np.array([7]), refused=()
+    ) as portal:
+        found = read_activities(range(6, 10), portal, missing="ignore")
+    assert found.index.tolist() == [6, 8, 9]
 
 
 def test_calls__compared_by_their_kind(make_portal: Callable[..., PracticePortal]) -> None:

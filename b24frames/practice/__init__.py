@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -126,7 +126,7 @@ def practice_portal(
         check_positive(name, 1 if number == 0 else number, whole=name == "activities")
     _check_share("deleted", deleted)
     _check_share("refused", refused)
-    if not isinstance(seed, int):
+    if not isinstance(seed, Integral):
         raise TypeError(f"seed={short_repr(seed)} is not an int")
     if isinstance(scopes, str):
         raise TypeError(f"scopes={short_repr(scopes)} is not a list of scopes")
@@ -158,6 +158,6 @@ def _check_share(name: str, some: object) -> None:
     """Refuse what is neither a share nor ids."""
     is_share = isinstance(some, Real) and 0 <= float(some) <= 1
     if not is_share and not (
-        isinstance(some, Collection) and all(isinstance(i, int) for i in some)
+        isinstance(some, Collection) and all(isinstance(i, Integral) for i in some)
     ):
         raise ValueError(f"{name}={short_repr(some)} is neither a share from 0 to 1 nor ids")
